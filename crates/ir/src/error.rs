@@ -1,0 +1,93 @@
+//! The one error that users meet.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+/// What kind of thing went wrong: what a program may want to tell apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A program was declared wrongly; the message lists each diagnostic.
+    Build,
+    /// A text, file or array of bytes is not what it should be.
+    Format,
+    /// A gradient that does not exist was asked for.
+    Gradient,
+    /// No entry, input, output or state has this name.
+    Name,
+    /// A value has another dtype.
+    DType,
+    /// A value has another shape, or lengths do not fit together.
+    Shape,
+    /// Memory was refused or would not fit the address space.
+    Memory,
+    /// The processor or the compiler lacks something.
+    Unsupported,
+    /// A file could not be read or written.
+    Io,
+    /// A defect of the compiler.
+    Internal,
+}
+
+/// An error of the compiler or of an executable. It says what was expected and what was found; a
+/// program tells errors apart by their [`kind`](Self::kind).
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    /// An error with a message in lower case and without a period.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
+        Error(Box::new(Inner { kind, message: message.into(), source: None }))
+    }
+
+    /// An error with what caused it.
+    pub fn caused(
+        kind: ErrorKind,
+        message: impl Into<String>,
+        source: impl Into<Box<dyn StdError + Send + Sync>>,
+    ) -> Error {
+        Error(Box::new(Inner { kind, message: message.into(), source: Some(source.into()) }))
+    }
+
+    /// What kind of thing went wrong.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+}
+
+/// The message, then each cause after a colon.
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)?;
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+/// As [`Display`](fmt::Display), so that `fn main() -> Result<()>` prints it readably.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Error {
+        Error::caused(ErrorKind::Io, "input or output failed", error)
+    }
+}

@@ -1,0 +1,39 @@
+//! The graph IR: programs, their operations, the rules that they keep, and their text form.
+//!
+//! A [`Program`] is a table of states and named [`Entry`]s over them; an entry's body is a
+//! [`Graph`] of [`Node`]s over [`Value`]s. Types ([`Type`]) have a dtype and a shape whose
+//! lengths are polynomials over symbols ([`Dim`]). What passes decide (fused kernels, order,
+//! places in memory) is part of the IR and of its text form, so a dump at any stage can be read
+//! back and run.
+
+#![forbid(unsafe_code)]
+
+mod diagnostic;
+mod dim;
+mod dtype;
+mod error;
+mod graph;
+pub mod infer;
+mod literal;
+mod machine;
+pub mod op;
+mod origin;
+mod program;
+pub mod random;
+pub mod rewrite;
+pub mod text;
+mod types;
+mod verify;
+
+pub use diagnostic::{Diagnostic, Related, Source};
+pub use dim::{Bindings, Dim, Symbol};
+pub use dtype::DType;
+pub use error::{Error, ErrorKind};
+pub use graph::{Def, Graph, Node, NodeId, Value, ValueData, ValueName};
+pub use literal::{Constant, Dense, Literal};
+pub use machine::{Machine, TileSize};
+pub use op::Op;
+pub use origin::{Origin, OriginData, Site};
+pub use program::{Entry, Init, Mode, Place, Plan, Program, Role, State, StateId};
+pub use types::{Shape, Type};
+pub use verify::{MAX_NESTING, VerifyError, verify, verify_entry};

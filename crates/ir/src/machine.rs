@@ -1,0 +1,85 @@
+//! The machine model: all that passes and lowering may know of the processor.
+//!
+//! It is an input of a compile, printed in dumps and fixed in tests: the same program for the same
+//! machine gives the same dumps, plan and code, whatever processor compiles it.
+
+use std::fmt;
+
+use crate::dtype::DType;
+
+/// Rows and columns of a contraction's register block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TileSize {
+    /// Rows.
+    pub rows: usize,
+    /// Columns.
+    pub cols: usize,
+}
+
+/// A model of one core and its caches.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Machine {
+    /// Bytes of a vector in generated loops.
+    pub vector_bytes: usize,
+    /// Whether one instruction multiplies and adds with one rounding.
+    pub fma: bool,
+    /// The contraction tile for `f32`.
+    pub tile_f32: TileSize,
+    /// The contraction tile for `f64`.
+    pub tile_f64: TileSize,
+    /// Bytes of a core's first-level data cache.
+    pub l1_bytes: usize,
+    /// Bytes of a core's second-level cache.
+    pub l2_bytes: usize,
+    /// Bytes of the last-level cache that one core may count on.
+    pub l3_bytes: usize,
+}
+
+impl Machine {
+    /// A processor without AVX and FMA: what the portable tiles run on. Tests fix it.
+    pub const BASELINE: Machine = Machine {
+        vector_bytes: 16,
+        fma: false,
+        tile_f32: TileSize { rows: 4, cols: 8 },
+        tile_f64: TileSize { rows: 4, cols: 4 },
+        l1_bytes: 32 << 10,
+        l2_bytes: 256 << 10,
+        l3_bytes: 2 << 20,
+    };
+
+    /// Elements of a vector; 1 for dtypes that generated loops handle one at a time.
+    pub fn lanes(&self, dtype: DType) -> usize {
+        match dtype {
+            DType::F32 | DType::I32 | DType::F64 | DType::I64 => self.vector_bytes / dtype.size(),
+            DType::U8 | DType::Bool => 1,
+        }
+    }
+
+    /// The contraction tile for a float dtype; `None` for others.
+    pub fn tile(&self, dtype: DType) -> Option<TileSize> {
+        match dtype {
+            DType::F32 => Some(self.tile_f32),
+            DType::F64 => Some(self.tile_f64),
+            DType::I32 | DType::I64 | DType::U8 | DType::Bool => None,
+        }
+    }
+}
+
+/// One line, as dumps show it.
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "vectors of {} B, {}, tiles {}x{} f32 and {}x{} f64, caches {} KiB, {} KiB, {} KiB",
+            self.vector_bytes,
+            if self.fma { "fma" } else { "no fma" },
+            self.tile_f32.rows,
+            self.tile_f32.cols,
+            self.tile_f64.rows,
+            self.tile_f64.cols,
+            self.l1_bytes >> 10,
+            self.l2_bytes >> 10,
+            self.l3_bytes >> 10,
+        )
+    }
+}

@@ -1,0 +1,214 @@
+//! Rewriting: a graph is copied node by node into a new one, with what a pass puts in its place.
+
+use smallvec::SmallVec;
+
+use crate::graph::{Graph, Node, NodeId, Value, ValueName};
+use crate::infer::RuleError;
+use crate::op::{BinaryOp, CompareOp, Emit, Op, UnaryOp};
+use crate::origin::Origin;
+use crate::program::Entry;
+use crate::types::Type;
+
+/// Copies a graph while a pass rewrites it.
+///
+/// Every value of the source that a later node, result or update uses must be mapped by then:
+/// [`copy`](Self::copy) and [`replace`](Self::replace) map, and a node that is neither copied nor
+/// replaced is dropped.
+#[derive(Debug)]
+pub struct Rewriter<'g> {
+    source: &'g Graph,
+    target: Graph,
+    map: Vec<Option<Value>>,
+}
+
+impl<'g> Rewriter<'g> {
+    /// Begins a copy of `source`: its arguments are there, its nodes are not.
+    pub fn new(source: &'g Graph) -> Rewriter<'g> {
+        let mut target = Graph::new();
+        // Fresh names of the target must differ from every name of the source.
+        for (_, data) in source.values() {
+            target.reserve_name(&data.name);
+        }
+        let mut map = vec![None; source.value_count()];
+        for &argument in source.arguments() {
+            let data = source.value(argument);
+            let copy = target.add_argument(data.name.clone(), data.ty.clone());
+            target.set_place(copy, data.place);
+            map[argument.index()] = Some(copy);
+        }
+        Rewriter { source, target, map }
+    }
+
+    /// The graph that is being copied.
+    pub fn source(&self) -> &'g Graph {
+        self.source
+    }
+
+    /// The new graph so far.
+    pub fn target(&self) -> &Graph {
+        &self.target
+    }
+
+    /// The new graph so far, to append to.
+    pub fn target_mut(&mut self) -> &mut Graph {
+        &mut self.target
+    }
+
+    /// What stands for a value of the source.
+    ///
+    /// # Panics
+    ///
+    /// If nothing does yet, which is a bug of the pass.
+    pub fn get(&self, value: Value) -> Value {
+        self.map[value.index()].expect("a value is mapped before it is used")
+    }
+
+    /// What stands for a value of the source, if anything does yet.
+    pub fn try_get(&self, value: Value) -> Option<Value> {
+        self.map[value.index()]
+    }
+
+    /// The new operands of a node of the source.
+    pub fn operands(&self, node: &Node) -> SmallVec<[Value; 3]> {
+        node.operands.iter().map(|value| self.get(*value)).collect()
+    }
+
+    /// Copies a node as it is, with its names, places and origin.
+    pub fn copy(&mut self, id: NodeId) -> NodeId {
+        let node = self.source.node(id);
+        let operands = self.operands(node);
+        self.copy_with(id, node.op.clone(), &operands)
+    }
+
+    /// Copies a node with another operation and other operands (of the new graph) that give
+    /// results of the same types, which keep their names.
+    pub fn copy_with(&mut self, id: NodeId, op: Op, operands: &[Value]) -> NodeId {
+        let node = self.source.node(id);
+        let types: SmallVec<[Type; 1]> =
+            node.results.iter().map(|value| self.source.ty(*value).clone()).collect();
+        let copy = self.target.append_unchecked(op, operands, &types, node.origin.clone());
+        for (index, &result) in node.results.iter().enumerate() {
+            let value = self.target.node(copy).results[index];
+            self.target.rename(value, self.source.name(result).clone());
+            self.target.set_place(value, self.source.value(result).place);
+            self.map[result.index()] = Some(value);
+        }
+        copy
+    }
+
+    /// Lets a value of the new graph stand for one of the source. If the new value has only a
+    /// number for a name and the old one a word, the word goes on.
+    pub fn replace(&mut self, old: Value, new: Value) {
+        let word = self.source.name(old);
+        if matches!(word, ValueName::Word(_))
+            && matches!(self.target.name(new), ValueName::Number(_))
+        {
+            self.target.rename(new, word.clone());
+        }
+        self.map[old.index()] = Some(new);
+    }
+
+    /// Appends a node with one result.
+    ///
+    /// # Errors
+    ///
+    /// The type rule that it breaks.
+    pub fn append(
+        &mut self,
+        op: Op,
+        operands: &[Value],
+        declared: &[Type],
+        origin: Origin,
+    ) -> Result<Value, RuleError> {
+        let node = self.target.append(op, operands, declared, origin)?;
+        Ok(self.target.node(node).result())
+    }
+
+    /// Ends the copy: the results are what stands for the source's.
+    pub fn finish(mut self) -> (Graph, Vec<Option<Value>>) {
+        let results = self.source.results().iter().map(|value| self.get(*value)).collect();
+        self.target.set_results(results);
+        (self.target, self.map)
+    }
+
+    /// Ends the copy of an entry's graph.
+    pub fn finish_entry(self, entry: &Entry) -> Entry {
+        let updates = entry.updates.iter().map(|(state, value)| (*state, self.get(*value)));
+        let updates = updates.collect();
+        let (graph, _) = self.finish();
+        Entry {
+            name: entry.name.clone(),
+            mode: entry.mode,
+            graph,
+            outputs: entry.outputs.clone(),
+            updates,
+            plan: entry.plan,
+        }
+    }
+}
+
+/// Appends elementwise nodes of one origin to a graph.
+///
+/// Its operations panic on operands whose types do not fit: it is for rules that derive from
+/// verified nodes, where the types are known.
+#[derive(Debug)]
+pub struct Emitter<'g> {
+    graph: &'g mut Graph,
+    origin: Origin,
+}
+
+impl<'g> Emitter<'g> {
+    /// Appends to `graph`; every node gets `origin`.
+    pub fn new(graph: &'g mut Graph, origin: Origin) -> Emitter<'g> {
+        Emitter { graph, origin }
+    }
+
+    /// The graph that is appended to.
+    pub fn graph(&mut self) -> &mut Graph {
+        self.graph
+    }
+
+    /// The type of a value.
+    pub fn ty(&self, value: Value) -> &Type {
+        self.graph.ty(value)
+    }
+
+    /// Appends a node with one result.
+    pub fn emit(&mut self, op: Op, operands: &[Value], declared: &[Type]) -> Value {
+        let node = self
+            .graph
+            .append(op, operands, declared, self.origin.clone())
+            .expect("operands of a verified node fit its derived operations");
+        self.graph.node(node).result()
+    }
+
+    /// A constant of the given type.
+    pub fn splat(&mut self, ty: &Type, number: f64) -> Value {
+        let literal = crate::literal::Literal::from_f64(ty.dtype, number);
+        let op = Op::Constant(crate::literal::Constant::Splat(literal));
+        self.emit(op, &[], std::slice::from_ref(ty))
+    }
+}
+
+impl Emit for Emitter<'_> {
+    fn unary(&mut self, op: UnaryOp, x: Value) -> Value {
+        self.emit(Op::Unary(op), &[x], &[])
+    }
+
+    fn binary(&mut self, op: BinaryOp, lhs: Value, rhs: Value) -> Value {
+        self.emit(Op::Binary(op), &[lhs, rhs], &[])
+    }
+
+    fn compare(&mut self, op: CompareOp, lhs: Value, rhs: Value) -> Value {
+        self.emit(Op::Compare(op), &[lhs, rhs], &[])
+    }
+
+    fn select(&mut self, condition: Value, on_true: Value, on_false: Value) -> Value {
+        self.emit(Op::Select, &[condition, on_true, on_false], &[])
+    }
+
+    fn constant_like(&mut self, like: Value, number: f64) -> Value {
+        let ty = self.graph.ty(like).clone();
+        self.splat(&ty, number)
+    }
+}

@@ -1,0 +1,238 @@
+//! The text form: `.kg` files and dumps.
+//!
+//! Text states a program whole: `parse(print(p)) == p` for every program that the verifier
+//! accepts, with names, origins, places, plans and fused kernels, floats bit for bit. The language
+//! is described in docs/ir.md. Large arrays may live beside the text, under keys (see
+//! [`PrintOptions`] and [`parse`]).
+//!
+//! Printing takes any program, a broken one too, since a dump is wanted most where a pass went
+//! wrong; parsing gives verified programs only.
+//!
+//! Files are untrusted. A file allocates in proportion to its own length and never for a number
+//! that it merely states, nothing recurses but regions, which nest at most
+//! [`MAX_NESTING`](crate::MAX_NESTING) deep, and what a file may ask for is bounded by [`Limits`].
+//! Names from files are shown escaped.
+
+mod lex;
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "of tokens a rule names those that it takes; every other one is an error"
+)]
+mod parse;
+mod print;
+mod scope;
+
+use std::fmt;
+
+use crate::diagnostic::{Diagnostic, Source};
+use crate::error::{Error, ErrorKind};
+use crate::graph::is_word;
+use crate::literal::Dense;
+use crate::program::Program;
+
+/// The version in the first line of the text, which grows whenever a text would be read otherwise.
+pub const VERSION: u64 = 1;
+
+/// How many axes a type of a text may have.
+pub const MAX_RANK: usize = 32;
+
+/// How many terms the number of elements of a type of a text may have before it is reduced, and so
+/// how many any length may have.
+pub const MAX_TERMS: usize = 256;
+
+/// How many symbols may be multiplied with each other in the number of elements of a type of a
+/// text, and so in any length.
+pub const MAX_DEGREE: usize = 32;
+
+/// How many errors are reported before parsing stops.
+pub const MAX_ERRORS: usize = 20;
+
+/// What a text may ask for. The defaults are safe for files from anywhere: a text within them is
+/// read in seconds and in a small multiple of its own length of memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of the text; less than 2³² in any case. 256 MiB.
+    pub bytes: usize,
+    /// Elements of all arrays that the text states or names, together. 64 Mi.
+    pub elements: usize,
+    /// Values of all graphs, and states, together. 4 Mi.
+    pub values: usize,
+    /// How deep regions nest; at most [`MAX_NESTING`](crate::MAX_NESTING) in any case.
+    pub nesting: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            bytes: 256 << 20,
+            elements: 64 << 20,
+            values: 4 << 20,
+            nesting: crate::verify::MAX_NESTING,
+        }
+    }
+}
+
+/// How a text is read.
+#[derive(Debug, Clone, Copy)]
+pub struct ParseOptions<'a> {
+    /// What diagnostics call the text: its path.
+    pub file: &'a str,
+    /// What it may ask for.
+    pub limits: Limits,
+    /// Whether a node without an origin gets its own line of the text for one, so that later
+    /// errors name it. Without, text that is read and printed does not change.
+    pub sites: bool,
+}
+
+impl<'a> ParseOptions<'a> {
+    /// The default limits, and origins only where the text has them.
+    pub fn new(file: &'a str) -> ParseOptions<'a> {
+        ParseOptions { file, limits: Limits::default(), sites: false }
+    }
+}
+
+/// How a program is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PrintOptions {
+    /// Arrays of more elements are left out of the text, which names them by a key instead.
+    pub external_above: usize,
+}
+
+impl Default for PrintOptions {
+    /// Every array is in the text.
+    fn default() -> PrintOptions {
+        PrintOptions { external_above: usize::MAX }
+    }
+}
+
+/// A program as text, with the arrays that are beside it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Printed {
+    /// The text.
+    pub text: String,
+    /// The arrays that the text names, by key, in the order of the text. Keys are words.
+    pub constants: Vec<(String, Dense)>,
+}
+
+/// Writes a program.
+pub fn print(program: &Program, options: &PrintOptions) -> Printed {
+    let mut printed = Printed { text: String::new(), constants: Vec::new() };
+    let beside = Some((options.external_above, &mut printed.constants));
+    print::write(program, &mut printed.text, beside).expect("a string takes any text");
+    printed
+}
+
+/// Reads and verifies a program; `constants` gives the arrays beside the text by their keys.
+///
+/// # Errors
+///
+/// What is wrong with the text, up to [`MAX_ERRORS`] diagnostics in the order of the text.
+pub fn parse(
+    text: &str,
+    options: &ParseOptions<'_>,
+    constants: &mut dyn FnMut(&str) -> Option<Dense>,
+) -> Result<Program, ParseErrors> {
+    parse::parse(text, options, constants)
+}
+
+impl Program {
+    /// Reads a program from its text form and verifies it. See [`text::parse`](parse) for texts
+    /// with arrays beside them and for diagnostics that name a file.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the text.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kilngrad_ir::{Program, text::Limits};
+    ///
+    /// let text = r#"kilngrad 1
+    /// program "twice"
+    ///
+    /// entry @run(%x: f32[n]) eval {
+    ///   %0: f32[n] = add %x, %x
+    ///   return y = %0
+    /// }
+    /// "#;
+    /// let program = Program::parse(text, &Limits::default())?;
+    /// assert_eq!(program.to_string(), text);
+    /// # Ok::<(), kilngrad_ir::text::ParseErrors>(())
+    /// ```
+    pub fn parse(text: &str, limits: &Limits) -> Result<Program, ParseErrors> {
+        let options = ParseOptions { limits: *limits, ..ParseOptions::new("program.kg") };
+        parse(text, &options, &mut |_| None)
+    }
+}
+
+/// What is wrong with a text; at least one diagnostic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParseErrors {
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl ParseErrors {
+    /// The diagnostics, at most [`MAX_ERRORS`], in the order in which they were found. Their
+    /// sites are in the file that the options name.
+    pub fn diagnostics(&self) -> &[Diagnostic] {
+        &self.diagnostics
+    }
+
+    /// The diagnostics with the lines of the text that they are about.
+    pub fn render(&self, source: &Source<'_>) -> String {
+        let rendered: Vec<String> =
+            self.diagnostics.iter().map(|diagnostic| diagnostic.render(source)).collect();
+        rendered.join("\n\n")
+    }
+}
+
+impl fmt::Display for ParseErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, diagnostic) in self.diagnostics.iter().enumerate() {
+            let gap = if index == 0 { "" } else { "\n\n" };
+            write!(f, "{gap}{diagnostic}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ParseErrors {}
+
+impl From<ParseErrors> for Error {
+    fn from(errors: ParseErrors) -> Error {
+        Error::new(ErrorKind::Format, errors.to_string())
+    }
+}
+
+/// Writes a program with every array in the text.
+pub(crate) fn print_program(program: &Program, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    print::write(program, f, None)
+}
+
+/// Text in quotes, with what is not printable escaped.
+pub(crate) fn quoted(text: &str) -> String {
+    format!("{text:?}")
+}
+
+/// A path as it is where it has only letters, digits and `_ - . /`, else in quotes.
+pub(crate) fn bare_or_quoted(text: &str) -> String {
+    let plain = !text.is_empty() && text.bytes().all(lex::is_path_byte) && !text.contains("//");
+    if plain { text.to_owned() } else { quoted(text) }
+}
+
+/// A name as it is where it is a word, else in quotes.
+pub(crate) fn word_or_quoted(text: &str) -> String {
+    if is_word(text) { text.to_owned() } else { quoted(text) }
+}
+
+/// A path as messages show it: as it is where every character is printable, else in quotes.
+pub(crate) fn shown(text: &str) -> String {
+    if text.chars().all(is_printable) { text.to_owned() } else { quoted(text) }
+}
+
+/// Whether a character can be shown as it is. Those that move the cursor or the writing direction
+/// cannot.
+pub(crate) fn is_printable(c: char) -> bool {
+    matches!(c, '"' | '\'' | '\\') || c.escape_debug().len() == 1
+}

@@ -1,0 +1,347 @@
+//! Writing programs.
+//!
+//! A broken program is written as far as it goes: what is missing shows as `?`, which does not
+//! parse.
+
+use std::fmt::{self, Write};
+
+use crate::graph::{Graph, Node, Value};
+use crate::literal::{Constant, Dense, Literal};
+use crate::op::{DotAxes, Kernel, Op, PadAxis, SliceAxis};
+use crate::program::{Entry, Init, Place, Program, State, StateId};
+use crate::text::{VERSION, quoted, word_or_quoted};
+
+/// Elements of an array in one line.
+const ROW: usize = 16;
+
+/// Arrays of more elements than the first part go to the second, under keys.
+type Beside<'a> = Option<(usize, &'a mut Vec<(String, Dense)>)>;
+
+/// Writes `program` to `out`.
+pub(super) fn write(program: &Program, out: &mut dyn Write, beside: Beside<'_>) -> fmt::Result {
+    Printer { program, out, beside, indent: 0 }.program()
+}
+
+struct Printer<'p, 'o> {
+    program: &'p Program,
+    out: &'o mut dyn Write,
+    beside: Beside<'o>,
+    indent: usize,
+}
+
+impl<'p> Printer<'p, '_> {
+    fn program(&mut self) -> fmt::Result {
+        let program = self.program;
+        writeln!(self.out, "kilngrad {VERSION}")?;
+        writeln!(self.out, "program {}", quoted(&program.name))?;
+        for (index, state) in program.states.iter().enumerate() {
+            if index == 0 {
+                self.out.write_str("\n")?;
+            }
+            self.state(state)?;
+        }
+        for entry in &program.entries {
+            self.out.write_str("\n")?;
+            self.entry(entry)?;
+        }
+        Ok(())
+    }
+
+    fn state(&mut self, state: &State) -> fmt::Result {
+        write!(self.out, "state {}: {} = ", quoted(&state.path), state.ty)?;
+        match &state.init {
+            Init::Splat(literal) => write!(self.out, "{literal}")?,
+            Init::Dense(dense) => self.dense(dense)?,
+            Init::Uniform { low, high, stream } => {
+                self.random_init("uniform", *low, *high, *stream)?;
+            }
+            Init::Normal { mean, std, stream } => {
+                self.random_init("normal", *mean, *std, *stream)?;
+            }
+            Init::Seed => self.out.write_str("seed")?,
+        }
+        writeln!(self.out, " {}", state.role.name())
+    }
+
+    fn random_init(&mut self, kind: &str, first: f64, second: f64, stream: u64) -> fmt::Result {
+        let float = |value: f64| Literal::from_f64(crate::dtype::DType::F64, value);
+        let (first, second) = (float(first), float(second));
+        write!(self.out, "{kind}({first}, {second}, stream={stream:#x})")
+    }
+
+    fn entry(&mut self, entry: &Entry) -> fmt::Result {
+        let graph = &entry.graph;
+        write!(self.out, "entry @{}(", word_or_quoted(&entry.name))?;
+        for (index, &argument) in graph.arguments().iter().enumerate() {
+            self.comma(index)?;
+            self.declaration(graph, argument)?;
+        }
+        write!(self.out, ") {}", entry.mode.name())?;
+        if let Some(plan) = &entry.plan {
+            write!(self.out, " arena={} bound={}", plan.arena_bytes, plan.lower_bound_bytes)?;
+        }
+        self.open()?;
+        self.nodes(graph)?;
+        for (state, value) in &entry.updates {
+            let path = self.path(*state);
+            self.line()?;
+            writeln!(self.out, "update {path} := {}", name(graph, *value))?;
+        }
+        if !graph.results().is_empty() || !entry.outputs.is_empty() {
+            self.line()?;
+            self.out.write_str("return ")?;
+            for index in 0..graph.results().len().max(entry.outputs.len()) {
+                self.comma(index)?;
+                let output = entry.outputs.get(index);
+                let output = output.map_or("?".to_owned(), |output| word_or_quoted(output));
+                let value = graph.results().get(index);
+                let value = value.map_or("%?".to_owned(), |value| name(graph, *value));
+                write!(self.out, "{output} = {value}")?;
+            }
+            self.out.write_str("\n")?;
+        }
+        self.close()?;
+        self.out.write_str("\n")
+    }
+
+    /// Recurses once a region, over its depth only.
+    fn nodes(&mut self, graph: &Graph) -> fmt::Result {
+        for (_, node) in graph.nodes() {
+            self.line()?;
+            for (index, &result) in node.results.iter().enumerate() {
+                self.comma(index)?;
+                self.declaration(graph, result)?;
+            }
+            write!(self.out, " = {}", node.op.name())?;
+            self.operation(graph, node)?;
+            if node.origin != crate::origin::Origin::unknown() {
+                write!(self.out, "  {}", node.origin)?;
+            }
+            self.out.write_str("\n")?;
+        }
+        Ok(())
+    }
+
+    /// What follows the word of the operation.
+    fn operation(&mut self, graph: &Graph, node: &Node) -> fmt::Result {
+        match &node.op {
+            Op::Gradient { .. } => return self.gradient(graph, node),
+            Op::Kernel(kernel) => return self.kernel(graph, node, kernel),
+            Op::State(_)
+            | Op::Constant(_)
+            | Op::Dimension(_)
+            | Op::Iota { .. }
+            | Op::Random { .. }
+            | Op::Unary(_)
+            | Op::Binary(_)
+            | Op::Compare(_)
+            | Op::Select
+            | Op::Cast
+            | Op::Reduce { .. }
+            | Op::ArgReduce { .. }
+            | Op::Dot(_)
+            | Op::Broadcast { .. }
+            | Op::Reshape
+            | Op::Transpose { .. }
+            | Op::Slice(_)
+            | Op::Pad(_)
+            | Op::Concat { .. }
+            | Op::StopGradient => {}
+        }
+        for (index, &operand) in node.operands.iter().enumerate() {
+            let gap = if index == 0 { " " } else { ", " };
+            write!(self.out, "{gap}{}", name(graph, operand))?;
+        }
+        self.attributes(&node.op)
+    }
+
+    fn attributes(&mut self, op: &Op) -> fmt::Result {
+        match op {
+            Op::State(id) => {
+                let path = self.path(*id);
+                write!(self.out, " {path}")
+            }
+            Op::Constant(Constant::Splat(literal)) => write!(self.out, " {literal}"),
+            Op::Constant(Constant::Dense(dense)) => {
+                self.out.write_str(" ")?;
+                self.dense(dense)
+            }
+            Op::Dimension(dim) => write!(self.out, " {dim}"),
+            Op::Iota { axis } | Op::ArgReduce { axis, .. } | Op::Concat { axis } => {
+                write!(self.out, " axis={axis}")
+            }
+            Op::Random { stream } => write!(self.out, " stream={stream:#x}"),
+            Op::Reduce { axes, .. } => write!(self.out, " axes={}", list(axes)),
+            Op::Dot(axes) => self.dot_axes(axes),
+            Op::Broadcast { dims } => write!(self.out, " dims={}", list(dims)),
+            Op::Transpose { permutation } => {
+                write!(self.out, " permutation={}", list(permutation))
+            }
+            Op::Slice(ranges) => {
+                let range = |range: &SliceAxis| match range.stride {
+                    1 => format!("{}:{}", range.start, range.limit),
+                    stride => format!("{}:{}:{stride}", range.start, range.limit),
+                };
+                write!(self.out, " ranges=[{}]", join(ranges, range))
+            }
+            Op::Pad(amounts) => {
+                let amount = |amount: &PadAxis| match amount.interior {
+                    0 => format!("{}:{}", amount.low, amount.high),
+                    interior => format!("{}:{}:{interior}", amount.low, amount.high),
+                };
+                write!(self.out, " amounts=[{}]", join(amounts, amount))
+            }
+            Op::Unary(_)
+            | Op::Binary(_)
+            | Op::Compare(_)
+            | Op::Select
+            | Op::Cast
+            | Op::Reshape
+            | Op::StopGradient
+            | Op::Gradient { .. }
+            | Op::Kernel(_) => Ok(()),
+        }
+    }
+
+    fn dot_axes(&mut self, axes: &DotAxes) -> fmt::Result {
+        for (key, lhs, rhs) in [
+            ("batch", &axes.lhs_batch, &axes.rhs_batch),
+            ("contract", &axes.lhs_contract, &axes.rhs_contract),
+        ] {
+            if !lhs.is_empty() || !rhs.is_empty() {
+                write!(self.out, " {key}={}x{}", list(lhs), list(rhs))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn gradient(&mut self, graph: &Graph, node: &Node) -> fmt::Result {
+        let mut operands = node.operands.iter();
+        let loss = operands.next().map_or("%?".to_owned(), |loss| name(graph, *loss));
+        let by = join(operands.as_slice(), |value| name(graph, *value));
+        write!(self.out, " {loss} wrt ({by})")
+    }
+
+    fn kernel(&mut self, graph: &Graph, node: &Node, kernel: &Kernel) -> fmt::Result {
+        let body = &kernel.body;
+        write!(self.out, " @{}(", word_or_quoted(&kernel.name))?;
+        for index in 0..node.operands.len().max(body.arguments().len()) {
+            self.comma(index)?;
+            match body.arguments().get(index) {
+                Some(&argument) => {
+                    write!(self.out, "{}", name(body, argument))?;
+                    self.place(body, argument)?;
+                }
+                None => self.out.write_str("%?")?,
+            }
+            let operand = node.operands.get(index);
+            let operand = operand.map_or("%?".to_owned(), |value| name(graph, *value));
+            write!(self.out, " = {operand}")?;
+        }
+        write!(self.out, ") {}", kernel.kind.name())?;
+        self.open()?;
+        self.nodes(body)?;
+        if !body.results().is_empty() {
+            self.line()?;
+            writeln!(self.out, "yield {}", join(body.results(), |value| name(body, *value)))?;
+        }
+        self.close()
+    }
+
+    /// `%4: f32[n,16] at arena+64`.
+    fn declaration(&mut self, graph: &Graph, value: Value) -> fmt::Result {
+        match graph.try_value(value) {
+            Some(data) => {
+                write!(self.out, "{}: {}", data.name, data.ty)?;
+                self.place(graph, value)
+            }
+            None => self.out.write_str("%?"),
+        }
+    }
+
+    fn place(&mut self, graph: &Graph, value: Value) -> fmt::Result {
+        let place = graph.try_value(value).and_then(|data| data.place);
+        match place {
+            None => Ok(()),
+            Some(Place::Arena(offset)) => write!(self.out, " at arena+{offset}"),
+            Some(Place::Argument(index)) => write!(self.out, " at argument {index}"),
+            Some(Place::Output(index)) => write!(self.out, " at output {index}"),
+            Some(Place::State(id)) => {
+                let path = self.path(id);
+                write!(self.out, " at state {path}")
+            }
+            Some(Place::Constant(offset)) => write!(self.out, " at constants+{offset}"),
+        }
+    }
+
+    fn path(&self, id: StateId) -> String {
+        let state = self.program.states.get(id.index());
+        state.map_or("?".to_owned(), |state| quoted(&state.path))
+    }
+
+    /// `[1.0, 2.0]`, or the key under which the elements are beside the text.
+    fn dense(&mut self, dense: &Dense) -> fmt::Result {
+        if let Some((above, constants)) = &mut self.beside
+            && dense.len() > *above
+        {
+            let key = format!("c{}", constants.len());
+            constants.push((key.clone(), dense.clone()));
+            return write!(self.out, "external {}", quoted(&key));
+        }
+        self.out.write_str("[")?;
+        let rows = dense.len() > ROW;
+        for (index, element) in dense.iter().enumerate() {
+            if index > 0 {
+                self.out.write_str(",")?;
+            }
+            if rows && index % ROW == 0 {
+                self.out.write_str("\n")?;
+                self.line()?;
+                self.out.write_str("  ")?;
+            } else if index > 0 {
+                self.out.write_str(" ")?;
+            }
+            write!(self.out, "{element}")?;
+        }
+        if rows {
+            self.out.write_str("\n")?;
+            self.line()?;
+        }
+        self.out.write_str("]")
+    }
+
+    fn comma(&mut self, index: usize) -> fmt::Result {
+        self.out.write_str(if index == 0 { "" } else { ", " })
+    }
+
+    /// Begins a line.
+    fn line(&mut self) -> fmt::Result {
+        (0..self.indent).try_for_each(|_| self.out.write_str("  "))
+    }
+
+    fn open(&mut self) -> fmt::Result {
+        self.indent += 1;
+        self.out.write_str(" {\n")
+    }
+
+    fn close(&mut self) -> fmt::Result {
+        self.indent -= 1;
+        self.line()?;
+        self.out.write_str("}")
+    }
+}
+
+fn name(graph: &Graph, value: Value) -> String {
+    graph.try_value(value).map_or("%?".to_owned(), |data| data.name.to_string())
+}
+
+/// `[0,1]`.
+fn list(axes: &[usize]) -> String {
+    let axes: Vec<String> = axes.iter().map(usize::to_string).collect();
+    format!("[{}]", axes.join(","))
+}
+
+fn join<T>(items: &[T], show: impl Fn(&T) -> String) -> String {
+    let items: Vec<String> = items.iter().map(show).collect();
+    items.join(", ")
+}
