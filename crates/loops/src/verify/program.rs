@@ -1,0 +1,205 @@
+//! Rules of a program.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::kernel::{Access, BufferDecl, Kernel, Stmt};
+use crate::program::{BufferPlace, Call, Place, Program};
+
+use super::kernel::checked_bytes;
+use super::range::touches;
+use super::{Problem, Rule, VerifyError, chunks, verify_kernel};
+
+/// Checks a program by rules program_p1 to program_p4, and its kernels by theirs.
+///
+/// # Errors
+///
+/// The first rule that is broken: of the kernels, then of memory, then of the calls in order.
+pub fn verify_program(program: &Program) -> Result<(), VerifyError> {
+    program.kernels.iter().try_for_each(verify_kernel)?;
+    let at = |place: &str| format!("@{}: {place}", program.name);
+    arena(program).map_err(|(rule, problem)| VerifyError::new(rule, at("arena"), problem))?;
+    let mut writable = BTreeMap::new();
+    for buffer in &program.buffers {
+        memory(program, buffer, &mut writable).map_err(|(rule, problem)| {
+            VerifyError::new(rule, at(&format!("buffer {}", buffer.name)), problem)
+        })?;
+    }
+    let mut shared = SharedPairs::default();
+    for (number, call) in program.body.iter().enumerate() {
+        check_call(program, call, &mut shared).map_err(|(rule, problem)| {
+            VerifyError::new(rule, at(&format!("call {number}")), problem)
+        })?;
+    }
+    Ok(())
+}
+
+/// Pairs of parameters that were found to share memory safely, by kernel.
+type SharedPairs = BTreeSet<(u32, usize, usize)>;
+
+fn arena(program: &Program) -> Result<(), Problem> {
+    if isize::try_from(program.arena_bytes).is_err() {
+        let message = format!("expected bytes that fit isize, found {}", program.arena_bytes);
+        return Err((Rule::Memory, message));
+    }
+    Ok(())
+}
+
+/// `writable` holds, for each external seen so far, what the first buffer there says.
+fn memory(
+    program: &Program,
+    buffer: &BufferPlace,
+    writable: &mut BTreeMap<usize, bool>,
+) -> Result<(), Problem> {
+    let refuse = |message: String| Err((Rule::Memory, message));
+    let Some(bytes) = checked_bytes(buffer.len, buffer.scalar.size()) else {
+        return refuse(format!("expected bytes that fit isize, found {} elements", buffer.len));
+    };
+    match buffer.place {
+        Place::Arena { offset } => {
+            if !buffer.writable {
+                return refuse("expected an external, as it is read-only, found the arena".into());
+            }
+            if !offset.is_multiple_of(Kernel::SCRATCH_ALIGN) {
+                let align = Kernel::SCRATCH_ALIGN;
+                return refuse(format!("expected an offset that {align} divides, found {offset}"));
+            }
+            if offset.checked_add(bytes).is_none_or(|end| end > program.arena_bytes) {
+                let limit = program.arena_bytes;
+                return refuse(format!("expected an end by {limit}, found {offset} + {bytes}"));
+            }
+        }
+        Place::External { index } => {
+            let count = program.externals;
+            if index >= count {
+                return refuse(format!("expected one of {count} externals, found {index}"));
+            }
+            if *writable.entry(index).or_insert(buffer.writable) != buffer.writable {
+                return refuse(format!("external {index} is read-only in one buffer, not in all"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_call(program: &Program, call: &Call, shared: &mut SharedPairs) -> Result<(), Problem> {
+    let Some(kernel) = program.kernels.get(call.kernel.0 as usize) else {
+        let count = program.kernels.len();
+        let message = format!("expected one of {count} kernels, found number {}", call.kernel.0);
+        return Err((Rule::Arguments, message));
+    };
+    let parameters: Vec<(usize, &BufferDecl)> = kernel
+        .buffers
+        .iter()
+        .enumerate()
+        .filter(|(_, buffer)| buffer.access != Access::Scratch)
+        .collect();
+    if parameters.len() != call.args.len() {
+        let expected = format!("expected {} arguments of @{}", parameters.len(), kernel.name);
+        return Err((Rule::Arguments, format!("{expected}, found {}", call.args.len())));
+    }
+    let mut bound: Vec<Bound<'_>> = Vec::with_capacity(parameters.len());
+    for (&(number, parameter), slot) in parameters.iter().zip(&call.args) {
+        let Some(memory) = program.buffers.get(slot.0 as usize) else {
+            let count = program.buffers.len();
+            let message = format!("expected one of {count} buffers, found number {}", slot.0);
+            return Err((Rule::Arguments, message));
+        };
+        let this = Bound { number, parameter, memory };
+        argument(&this)?;
+        bound.push(this);
+    }
+    for (at, second) in bound.iter().enumerate() {
+        for first in &bound[..at] {
+            if overlaps(first.memory, second.memory) {
+                check_overlap(call.kernel.0, kernel, first, second, shared)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A parameter, its index among the kernel's buffers, and what a call binds to it.
+struct Bound<'p> {
+    number: usize,
+    parameter: &'p BufferDecl,
+    memory: &'p BufferPlace,
+}
+
+fn argument(bound: &Bound<'_>) -> Result<(), Problem> {
+    let (parameter, memory) = (bound.parameter, bound.memory);
+    if (parameter.scalar, parameter.len) != (memory.scalar, memory.len) {
+        let expected =
+            format!("{}: expected {}[{}]", parameter.name, parameter.scalar, parameter.len);
+        let message = format!("{expected}, found {}[{}]", memory.scalar, memory.len);
+        return Err((Rule::Arguments, message));
+    }
+    if parameter.access != Access::Read && !memory.writable {
+        let expected = format!("{}: expected writable memory", parameter.name);
+        return Err((Rule::Permission, format!("{expected}, found {}, read-only", memory.name)));
+    }
+    Ok(())
+}
+
+fn overlaps(first: &BufferPlace, second: &BufferPlace) -> bool {
+    let bytes = |buffer: &BufferPlace| buffer.len * buffer.scalar.size();
+    if bytes(first) == 0 || bytes(second) == 0 {
+        return false;
+    }
+    match (first.place, second.place) {
+        (Place::Arena { offset: a }, Place::Arena { offset: b }) => {
+            a < b + bytes(second) && b < a + bytes(first)
+        }
+        (Place::External { index: a }, Place::External { index: b }) => a == b,
+        (Place::Arena { .. }, Place::External { .. })
+        | (Place::External { .. }, Place::Arena { .. }) => false,
+    }
+}
+
+fn check_overlap(
+    kernel_number: u32,
+    kernel: &Kernel,
+    first: &Bound<'_>,
+    second: &Bound<'_>,
+    shared: &mut SharedPairs,
+) -> Result<(), Problem> {
+    let read = match (first.parameter.access, second.parameter.access) {
+        (Access::Read, Access::Read) => return Ok(()),
+        (Access::Read, Access::Write) => first,
+        (Access::Write, Access::Read) => second,
+        (Access::Read | Access::Write | Access::ReadWrite | Access::Scratch, _) => {
+            return Err(overlap(first, second, "one is written"));
+        }
+    };
+    let (a, b) = (first.memory, second.memory);
+    if a.place != b.place || a.len != b.len || a.scalar.size() != b.scalar.size() {
+        return Err(overlap(first, second, "they are not the same elements"));
+    }
+    if !shared.insert((kernel_number, first.number, second.number)) {
+        return Ok(());
+    }
+    if tile_reads(kernel, &kernel.body, read.number) {
+        return Err(overlap(first, second, "a tile reads one of them"));
+    }
+    chunks::check_shared(kernel, first.number, second.number)
+        .map_err(|(_, problem)| overlap(first, second, &problem))
+}
+
+fn overlap(first: &Bound<'_>, second: &Bound<'_>, reason: &str) -> Problem {
+    let (a, b) = (&first.parameter.name, &second.parameter.name);
+    (Rule::Overlap, format!("{a} and {b} overlap, but {reason}"))
+}
+
+/// Whether a tile reads a buffer. It reads elements for many sums, so none is read solely to
+/// write the element in its place.
+fn tile_reads(kernel: &Kernel, body: &[Stmt], buffer: usize) -> bool {
+    body.iter().any(|stmt| {
+        let mut found = false;
+        touches(kernel, stmt, |touch| {
+            found |= touch.by_tile && !touch.stores && touch.buffer.0 as usize == buffer;
+        });
+        match stmt {
+            Stmt::For(inner) => found || tile_reads(kernel, &inner.body, buffer),
+            Stmt::Let { .. } | Stmt::Store { .. } | Stmt::Tile(_) => found,
+        }
+    })
+}
