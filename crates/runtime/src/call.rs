@@ -1,0 +1,277 @@
+//! A call: feeding, running, and the outputs.
+//!
+//! Everything that can be wrong with a call is found before generated code runs, so a failed call
+//! changes no state. In steady state (a binding that was met before, contiguous inputs) a call
+//! allocates nothing.
+
+use kilngrad_codegen::FloatMode;
+use kilngrad_ir::{DType, Dim, Error, ErrorKind, ValueName};
+use ndarray::ArrayViewD;
+use smallvec::SmallVec;
+
+use crate::code::{Code, External, Slot};
+use crate::element::{Element, Input, elements_of};
+use crate::executable::{Executable, Lengths, Specialised, unbound};
+use crate::memory::AlignedBytes;
+use crate::states::{expect_dtype, unknown, view};
+
+/// A call being put together.
+#[must_use = "a call does nothing until it is run"]
+pub struct Call<'a, A> {
+    executable: &'a mut Executable<A>,
+    entry: &'a str,
+    feeds: SmallVec<[(&'a str, &'a dyn Input); 8]>,
+    bindings: SmallVec<[(&'a str, usize); 4]>,
+}
+
+impl<'a, A> Call<'a, A> {
+    pub(crate) fn new(executable: &'a mut Executable<A>, entry: &'a str) -> Call<'a, A> {
+        Call { executable, entry, feeds: SmallVec::new(), bindings: SmallVec::new() }
+    }
+
+    /// Feeds an input: an array or view of any layout, of exactly the input's dtype.
+    pub fn feed(mut self, name: &'a str, value: &'a dyn Input) -> Call<'a, A> {
+        self.feeds.push((name, value));
+        self
+    }
+
+    /// Binds a symbol that no fed shape binds.
+    pub fn bind(mut self, symbol: &'a str, length: usize) -> Call<'a, A> {
+        self.bindings.push((symbol, length));
+        self
+    }
+
+    /// Runs the entry.
+    ///
+    /// # Errors
+    ///
+    /// If the entry, an input or a symbol is unknown, fed twice or missing, if a dtype or shape is
+    /// another than expected, or if the entry cannot be compiled for these shapes. No state has
+    /// changed then.
+    pub fn run(self) -> Result<Outputs<'a>, Error> {
+        let entry = self.executable.find(self.entry)?;
+        let order = self.order_of_feeds(entry)?;
+        let lengths = self.lengths(entry, &order)?;
+        let Call { executable, feeds, .. } = self;
+        let at = executable.specialised(entry, &lengths)?;
+        let (specialised, states, memory, host) = executable.parts(entry, at);
+        let Specialised { code, outputs, staging, table, .. } = specialised;
+        let values = || order.iter().map(|position| feeds[*position].1);
+        for (value, slot) in values().zip(&code.inputs) {
+            expect_shape(slot, value.shape())?;
+        }
+        for ((value, slot), place) in values().zip(&code.inputs).zip(staging.iter_mut()) {
+            if value.contiguous().is_none() {
+                place.reserve(slot.bytes())?;
+                value.write_to(&mut place.as_mut_slice()[..slot.bytes()]);
+            }
+        }
+        let mut constants = code.constants.iter();
+        for (pointer, external) in table.0.iter_mut().zip(&code.externals) {
+            *pointer = match external {
+                External::Argument(index) => {
+                    let bytes = feeds[order[*index]].1.contiguous();
+                    let start = bytes.map_or(staging[*index].as_ptr(), <[u8]>::as_ptr);
+                    start.cast_mut()
+                }
+                External::Output(index) => outputs[*index].as_mut_ptr(),
+                External::State(id) => states.as_mut_ptr(*id),
+                External::Constant(_) => {
+                    let bytes = constants.next().map(AlignedBytes::as_ptr);
+                    bytes.unwrap_or(std::ptr::null()).cast_mut()
+                }
+            };
+        }
+        let _mode = FloatMode::enter();
+        // SAFETY: arena and scratch have the module's sizes, since compiling reserved them, and its
+        // alignment; `Code::new` saw that each external has the bytes that the module expects of
+        // it and may be written where the module writes, and the table is in that order. Inputs
+        // have the slots' shapes and dtypes, so their bytes, and their elements are initialised.
+        // Outputs, states, arena and scratch are borrowed exclusively and are separate
+        // allocations; inputs and constants are only read. The host is the pool's, which the
+        // executable owns, or runs in order, and its threads are in the default float mode.
+        unsafe {
+            code.module.entry().call(
+                memory.arena.as_mut_ptr(),
+                table.0.as_ptr(),
+                memory.scratch.as_mut_ptr(),
+                &host,
+            );
+        }
+        Ok(Outputs { slots: &code.outputs, values: outputs })
+    }
+
+    /// For each input, the position of its feed.
+    fn order_of_feeds(&self, entry: usize) -> Result<SmallVec<[usize; 8]>, Error> {
+        let graph = &self.executable.program().entries[entry].graph;
+        let names = || graph.arguments().iter().map(|value| word(graph.name(*value)));
+        for (position, (name, _)) in self.feeds.iter().enumerate() {
+            if !names().any(|known| known == *name) {
+                return Err(unknown("input", name, names()));
+            }
+            if self.feeds[..position].iter().any(|(other, _)| other == name) {
+                return Err(Error::new(
+                    ErrorKind::Name,
+                    format!("expected one feed of input {name:?}, found two"),
+                ));
+            }
+        }
+        graph
+            .arguments()
+            .iter()
+            .map(|&argument| {
+                let name = word(graph.name(argument));
+                let fed = self.feeds.iter().position(|(other, _)| *other == name);
+                let fed = fed.ok_or_else(|| {
+                    let message = format!("expected input {name:?} of {}", graph.ty(argument));
+                    Error::new(ErrorKind::Name, format!("{message}, found no feed"))
+                })?;
+                let (ty, value) = (graph.ty(argument), self.feeds[fed].1);
+                if ty.dtype != value.dtype() {
+                    expect_dtype(&format!("input {name:?}"), ty.dtype, value.dtype())?;
+                }
+                if ty.rank() != value.shape().len() {
+                    return Err(Error::new(
+                        ErrorKind::Shape,
+                        format!(
+                            "expected shape {} for input {name:?}, found {:?}",
+                            ty.shape,
+                            value.shape()
+                        ),
+                    ));
+                }
+                Ok(fed)
+            })
+            .collect()
+    }
+
+    /// What the entry's symbols are bound to: by explicit bindings, and by fed axes whose length is
+    /// one symbol. Other lengths are checked against the compiled shapes.
+    fn lengths(&self, entry: usize, order: &[usize]) -> Result<Lengths, Error> {
+        let graph = &self.executable.program().entries[entry].graph;
+        let symbols = self.executable.symbols(entry);
+        for (name, _) in &self.bindings {
+            if !symbols.iter().any(|symbol| symbol.name() == *name) {
+                return Err(unknown("symbol", name, symbols.iter().map(|s| s.name())));
+            }
+        }
+        let mut lengths = Lengths::new();
+        for symbol in symbols {
+            let mut bound: Option<usize> = None;
+            let explicit = self.bindings.iter().filter(|(name, _)| symbol.name() == *name);
+            let fed = graph.arguments().iter().zip(order).flat_map(|(&argument, &position)| {
+                let dims = graph.ty(argument).shape.dims().iter();
+                let axes = dims.zip(self.feeds[position].1.shape());
+                axes.filter(|(dim, _)| Dim::as_symbol(dim) == Some(symbol)).map(|(_, l)| *l)
+            });
+            for length in explicit.map(|(_, length)| *length).chain(fed) {
+                match bound {
+                    Some(other) if other != length => {
+                        return Err(Error::new(
+                            ErrorKind::Shape,
+                            format!("expected one length for {symbol}, found {other} and {length}"),
+                        ));
+                    }
+                    Some(_) | None => bound = Some(length),
+                }
+            }
+            lengths.push(bound.ok_or_else(|| unbound(symbol))?);
+        }
+        Ok(lengths)
+    }
+}
+
+fn word(name: &ValueName) -> &str {
+    match name {
+        ValueName::Word(word) => word,
+        // The verifier holds arguments of entries to words.
+        ValueName::Number(_) => "",
+    }
+}
+
+fn expect_shape(slot: &Slot, found: &[usize]) -> Result<(), Error> {
+    if slot.shape == found {
+        return Ok(());
+    }
+    let message =
+        format!("expected shape {:?} for input {:?}, found {found:?}", slot.shape, slot.name);
+    Err(Error::new(ErrorKind::Shape, message))
+}
+
+impl<A> std::fmt::Debug for Call<'_, A> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let fed: Vec<&str> = self.feeds.iter().map(|(name, _)| *name).collect();
+        f.debug_struct("Call").field("entry", &self.entry).field("fed", &fed).finish()
+    }
+}
+
+/// What a call returned. It borrows the executable's memory, which the next call reuses.
+#[derive(Debug, Clone, Copy)]
+pub struct Outputs<'a> {
+    slots: &'a [Slot],
+    values: &'a [AlignedBytes],
+}
+
+impl<'a> Outputs<'a> {
+    /// Names of the outputs, in the entry's order.
+    pub fn names(&self) -> impl Iterator<Item = &'a str> {
+        self.slots.iter().map(|slot| &*slot.name)
+    }
+
+    /// The dtype of an output.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such output.
+    pub fn dtype(&self, name: &str) -> Result<DType, Error> {
+        Ok(self.slots[self.find(name)?].dtype)
+    }
+
+    /// An output as an array.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such output, or it has another dtype.
+    pub fn view<T: Element>(&self, name: &str) -> Result<ArrayViewD<'a, T>, Error> {
+        let at = self.find(name)?;
+        let slot = &self.slots[at];
+        if slot.dtype != T::DTYPE {
+            expect_dtype(&format!("output {name:?}"), slot.dtype, T::DTYPE)?;
+        }
+        view(elements_of(self.values[at].as_slice())?, &slot.shape)
+    }
+
+    /// An output of rank 0 as its element.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such output, or it has another dtype or rank.
+    pub fn scalar<T: Element>(&self, name: &str) -> Result<T, Error> {
+        let at = self.find(name)?;
+        let slot = &self.slots[at];
+        if slot.dtype != T::DTYPE {
+            expect_dtype(&format!("output {name:?}"), slot.dtype, T::DTYPE)?;
+        }
+        match elements_of(self.values[at].as_slice())? {
+            [element] if slot.shape.is_empty() => Ok(*element),
+            _ => {
+                let message =
+                    format!("expected a scalar for output {name:?}, found shape {:?}", slot.shape);
+                Err(Error::new(ErrorKind::Shape, message))
+            }
+        }
+    }
+
+    fn find(&self, name: &str) -> Result<usize, Error> {
+        let position = self.slots.iter().position(|slot| *slot.name == *name);
+        position.ok_or_else(|| unknown("output", name, self.names()))
+    }
+}
+
+/// The code behind a call, for its size.
+impl<A> Code<A> {
+    /// Bytes of the arena that a call uses.
+    pub fn arena_bytes(&self) -> usize {
+        self.module.arena_bytes()
+    }
+}

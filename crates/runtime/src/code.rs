@@ -1,0 +1,120 @@
+//! A compiled entry and what it needs to run.
+
+use std::sync::Arc;
+
+use kilngrad_codegen::Module;
+use kilngrad_ir::{Bindings, DType, Dense, Error, ErrorKind, Program, StateId};
+
+use crate::memory::AlignedBytes;
+
+/// What stands behind a pointer of the entry's table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum External {
+    /// The input at this position.
+    Argument(usize),
+    /// The output at this position.
+    Output(usize),
+    /// A state's own memory.
+    State(StateId),
+    /// Elements that the program states.
+    Constant(Dense),
+}
+
+/// An input or output of a compiled entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Type of its elements.
+    pub dtype: DType,
+    /// Its lengths, outermost first.
+    pub shape: Vec<usize>,
+}
+
+impl Slot {
+    /// Bytes of its elements. The verifier has seen that they fit memory.
+    pub fn bytes(&self) -> usize {
+        self.shape.iter().product::<usize>() * self.dtype.size()
+    }
+}
+
+/// One entry compiled for one binding of its symbols, with whatever `A` the compiler keeps beside
+/// it.
+#[derive(Debug)]
+pub struct Code<A> {
+    pub(crate) module: Module,
+    pub(crate) inputs: Vec<Slot>,
+    pub(crate) outputs: Vec<Slot>,
+    pub(crate) externals: Vec<External>,
+    /// The memory of each constant among the externals, in order.
+    pub(crate) constants: Vec<AlignedBytes>,
+    artifacts: A,
+}
+
+impl<A> Code<A> {
+    /// Puts a compiled module together with what its pointers stand for.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Internal`] where the module expects other memory than these externals give,
+    /// and [`ErrorKind::Memory`] where the constants find none.
+    pub fn new(
+        module: Module,
+        program: &Program,
+        inputs: Vec<Slot>,
+        outputs: Vec<Slot>,
+        externals: Vec<External>,
+        artifacts: A,
+    ) -> Result<Code<A>, Error> {
+        let mismatch = |what: String| Error::new(ErrorKind::Internal, what);
+        let needs = module.externals();
+        if needs.len() != externals.len() {
+            let (expected, found) = (needs.len(), externals.len());
+            return Err(mismatch(format!("expected {expected} externals, found {found}")));
+        }
+        let mut constants = Vec::new();
+        for (external, need) in externals.iter().zip(needs) {
+            let (bytes, writable) = match external {
+                External::Argument(index) => (inputs.get(*index).map(Slot::bytes), false),
+                External::Output(index) => (outputs.get(*index).map(Slot::bytes), true),
+                External::State(id) => {
+                    let state = program.states.get(id.index());
+                    (state.and_then(|state| state.ty.byte_count()), true)
+                }
+                External::Constant(dense) => {
+                    constants.push(AlignedBytes::copy_of(dense.bytes())?);
+                    (Some(dense.bytes().len()), false)
+                }
+            };
+            if bytes.is_none_or(|bytes| bytes < need.bytes) || (need.writable && !writable) {
+                return Err(mismatch(format!("expected memory as {need:?}, found {external:?}")));
+            }
+        }
+        Ok(Code { module, inputs, outputs, externals, constants, artifacts })
+    }
+
+    /// The inputs, in order.
+    pub fn inputs(&self) -> &[Slot] {
+        &self.inputs
+    }
+
+    /// The outputs, in order.
+    pub fn outputs(&self) -> &[Slot] {
+        &self.outputs
+    }
+
+    /// What the compiler keeps beside the code.
+    pub fn artifacts(&self) -> &A {
+        &self.artifacts
+    }
+}
+
+/// Compiles an entry for a binding of its symbols, when it is first called with them.
+pub trait Compile<A>: Send + Sync {
+    /// The program's entry at position `entry`, compiled.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps it from being compiled.
+    fn compile(&self, entry: usize, bindings: &Bindings) -> Result<Code<A>, Error>;
+}

@@ -1,0 +1,224 @@
+//! Worker threads for kernels with several chunks.
+//!
+//! The calling thread and the workers take chunks from one counter. Which thread runs a chunk
+//! changes nothing in the result: chunks are fixed by shape, and none writes what another touches.
+//!
+//! A job is published by writing its fields and then its *ticket*: the job's number in the high
+//! half, the next chunk in the low half. A thread claims a chunk by advancing the ticket, which
+//! succeeds only while the job is the one whose fields it read; the caller begins no other job
+//! until every chunk of this one has ended. So a thread that wakes late claims nothing, and a
+//! thread that holds a chunk holds the job's arguments alive.
+
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use kilngrad_codegen::{FloatMode, Host, KernelFn};
+use kilngrad_ir::{Error, ErrorKind};
+
+use crate::memory::AlignedBytes;
+
+/// How often an idle worker looks for the next job before it sleeps: some tens of microseconds,
+/// longer than the time between two kernels of a step.
+const SPINS: u32 = 20_000;
+
+/// Threads that help the calling one.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    shared: Arc<Shared>,
+    workers: Vec<Worker>,
+}
+
+#[derive(Debug)]
+struct Worker {
+    thread: Option<JoinHandle<()>>,
+    /// The memory behind this worker's entry of [`Shared::scratch`].
+    scratch: AlignedBytes,
+}
+
+#[derive(Debug)]
+struct Shared {
+    ticket: AtomicU64,
+    chunks: AtomicUsize,
+    kernel: AtomicPtr<()>,
+    args: AtomicPtr<*mut u8>,
+    /// Chunks of the current job that have ended.
+    ended: AtomicUsize,
+    scratch: Vec<AtomicPtr<u8>>,
+    stop: AtomicBool,
+    /// Number of workers that sleep, under the lock that their sleep releases.
+    sleeping: Mutex<usize>,
+    wake: Condvar,
+}
+
+impl Pool {
+    /// A pool of `workers` threads beside the caller's.
+    pub(crate) fn new(workers: usize) -> Result<Pool, Error> {
+        let shared = Arc::new(Shared {
+            ticket: AtomicU64::new(0),
+            chunks: AtomicUsize::new(0),
+            kernel: AtomicPtr::new(std::ptr::null_mut()),
+            args: AtomicPtr::new(std::ptr::null_mut()),
+            ended: AtomicUsize::new(0),
+            scratch: (0..workers).map(|_| AtomicPtr::new(std::ptr::null_mut())).collect(),
+            stop: AtomicBool::new(false),
+            sleeping: Mutex::new(0),
+            wake: Condvar::new(),
+        });
+        let mut pool = Pool { shared, workers: Vec::with_capacity(workers) };
+        for index in 0..workers {
+            let shared = Arc::clone(&pool.shared);
+            let thread = std::thread::Builder::new()
+                .name(format!("kilngrad-{}", index + 1))
+                .spawn(move || shared.work(index))
+                .map_err(|error| {
+                    Error::caused(ErrorKind::Unsupported, "could not start a worker", error)
+                })?;
+            let scratch = AlignedBytes::zeroed(0)?;
+            pool.workers.push(Worker { thread: Some(thread), scratch });
+        }
+        Ok(pool)
+    }
+
+    /// Gives every worker at least `bytes` of scratch.
+    pub(crate) fn reserve_scratch(&mut self, bytes: usize) -> Result<(), Error> {
+        for (worker, pointer) in self.workers.iter_mut().zip(&self.shared.scratch) {
+            worker.scratch.reserve(bytes)?;
+            pointer.store(worker.scratch.as_mut_ptr(), Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// The host through which an entry reaches this pool, which must outlive the call.
+    pub(crate) fn host(&self) -> Host {
+        Host { run_chunks, context: Arc::as_ptr(&self.shared).cast() }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Release);
+        {
+            // Taking the lock orders the store before the look of a worker about to sleep.
+            let _asleep = self.shared.sleeping.lock().unwrap_or_else(PoisonError::into_inner);
+            self.shared.wake.notify_all();
+        }
+        for worker in &mut self.workers {
+            if let Some(thread) = worker.thread.take() {
+                // A worker runs generated code alone, which does not panic.
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+/// What compiled entries call for a kernel with several chunks.
+unsafe extern "C" fn run_chunks(
+    host: *const Host,
+    kernel: KernelFn,
+    args: *const *mut u8,
+    scratch: *mut u8,
+    chunks: usize,
+) {
+    // SAFETY: the entry passes the host that it was called with, which `Pool::host` made; the pool
+    // outlives the call, so the context is its shared part.
+    let shared = unsafe { &*(*host).context.cast::<Shared>() };
+    shared.run(kernel, args, scratch, chunks);
+}
+
+fn job_of(ticket: u64) -> u32 {
+    (ticket >> 32) as u32
+}
+
+impl Shared {
+    fn run(&self, kernel: KernelFn, args: *const *mut u8, scratch: *mut u8, chunks: usize) {
+        let job = job_of(self.ticket.load(Ordering::Relaxed)).wrapping_add(1);
+        // Closing the ticket first keeps a late worker from claiming with half of the new fields.
+        self.ticket.store(u64::from(job) << 32 | u64::from(u32::MAX), Ordering::Relaxed);
+        // Pairs with the fence before a claim: whoever read a new field finds the ticket closed.
+        fence(Ordering::Release);
+        self.kernel.store(kernel as *mut (), Ordering::Relaxed);
+        self.args.store(args.cast_mut(), Ordering::Relaxed);
+        self.chunks.store(chunks, Ordering::Relaxed);
+        self.ended.store(0, Ordering::Relaxed);
+        let job = job.wrapping_add(1);
+        self.ticket.store(u64::from(job) << 32, Ordering::SeqCst);
+        if *self.sleeping.lock().unwrap_or_else(PoisonError::into_inner) > 0 {
+            self.wake.notify_all();
+        }
+        self.take_chunks(job, scratch);
+        while self.ended.load(Ordering::Acquire) < chunks {
+            std::hint::spin_loop();
+        }
+    }
+
+    /// Runs chunks of a job until none is left to claim.
+    fn take_chunks(&self, job: u32, scratch: *mut u8) {
+        loop {
+            let ticket = self.ticket.load(Ordering::Acquire);
+            let kernel = self.kernel.load(Ordering::Relaxed);
+            let args = self.args.load(Ordering::Relaxed);
+            let chunk = ticket & u64::from(u32::MAX);
+            if job_of(ticket) != job || chunk >= self.chunks.load(Ordering::Relaxed) as u64 {
+                return;
+            }
+            fence(Ordering::Acquire);
+            let claimed = self.ticket.compare_exchange(
+                ticket,
+                ticket + 1,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            );
+            if claimed.is_err() {
+                continue;
+            }
+            // SAFETY: the ticket was still this job's, so `kernel` and `args` are its fields, and
+            // they stay valid until this chunk is counted as ended; `kernel` was stored from a
+            // function of this type; no other thread runs this chunk or uses this scratch.
+            unsafe {
+                let kernel = std::mem::transmute::<*mut (), KernelFn>(kernel);
+                kernel(args, scratch, chunk as usize);
+            }
+            self.ended.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    fn work(&self, index: usize) {
+        let _mode = FloatMode::enter();
+        let mut seen = 0;
+        while let Some(job) = self.next_job(seen) {
+            seen = job;
+            self.take_chunks(job, self.scratch[index].load(Ordering::Relaxed));
+        }
+    }
+
+    /// Waits for a job other than `seen`; `None` when the pool is dropped.
+    fn next_job(&self, seen: u32) -> Option<u32> {
+        let look = || {
+            let job = job_of(self.ticket.load(Ordering::SeqCst));
+            (job != seen).then_some(job)
+        };
+        for _ in 0..SPINS {
+            if self.stop.load(Ordering::Acquire) {
+                return None;
+            }
+            if let Some(job) = look() {
+                return Some(job);
+            }
+            std::hint::spin_loop();
+        }
+        let mut sleeping = self.sleeping.lock().unwrap_or_else(PoisonError::into_inner);
+        *sleeping += 1;
+        let found = loop {
+            if self.stop.load(Ordering::Acquire) {
+                break None;
+            }
+            if let Some(job) = look() {
+                break Some(job);
+            }
+            sleeping = self.wake.wait(sleeping).unwrap_or_else(PoisonError::into_inner);
+        };
+        *sleeping -= 1;
+        found
+    }
+}
