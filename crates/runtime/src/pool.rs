@@ -222,3 +222,57 @@ impl Shared {
         found
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// Adds 1 to the chunk's element of the first argument, and notes in the scratch that it ran.
+    unsafe extern "C" fn count(args: *const *mut u8, scratch: *mut u8, chunk: usize) {
+        // SAFETY: the test passes one argument with a counter for each chunk, and scratch of eight
+        // bytes for each thread.
+        unsafe {
+            let counters = (*args).cast::<u32>();
+            *counters.add(chunk) += 1;
+            *scratch.cast::<u64>() += 1;
+        }
+    }
+
+    /// Every chunk of every job runs once, on whichever thread, also after the workers slept.
+    #[test]
+    fn every_chunk_runs_once() {
+        let mut pool = Pool::new(3).unwrap();
+        pool.reserve_scratch(8).unwrap();
+        let host = pool.host();
+        let mut own = AlignedBytes::zeroed(8).unwrap();
+        let mut expected_total = 0;
+        for job in 0..3000u32 {
+            let chunks = 1 + (job as usize * 7) % 40;
+            let mut counters = vec![0u32; chunks];
+            let args = [counters.as_mut_ptr().cast::<u8>()];
+            // SAFETY: the host is the pool's, which lives; `count` keeps to its arguments.
+            unsafe { (host.run_chunks)(&host, count, args.as_ptr(), own.as_mut_ptr(), chunks) };
+            assert!(counters.iter().all(|count| *count == 1), "job {job}: {counters:?}");
+            expected_total += chunks as u64;
+            if job % 1000 == 999 {
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
+        }
+        let words = |bytes: &AlignedBytes| {
+            u64::from_ne_bytes(bytes.as_slice()[..8].try_into().unwrap())
+        };
+        let total: u64 = pool.workers.iter().map(|worker| words(&worker.scratch)).sum();
+        assert_eq!(total + words(&own), expected_total);
+    }
+
+    #[test]
+    fn dropping_a_pool_ends_its_threads() {
+        for _ in 0..50 {
+            let pool = Pool::new(2).unwrap();
+            let weak = Arc::downgrade(&pool.shared);
+            drop(pool);
+            assert!(weak.upgrade().is_none(), "a worker still holds the pool");
+        }
+    }
+}
