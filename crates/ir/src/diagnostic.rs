@@ -166,20 +166,25 @@ struct Excerpt {
 }
 
 impl Excerpt {
-    /// Characters that are shown before the place and from there on, of a line that has more.
-    const REACH: (usize, usize) = (60, 60);
+    /// Lines of at most this many characters are shown whole.
+    const WHOLE: usize = 120;
+    /// Of longer ones, this many are shown before the place, and then from there on.
+    const REACH: (usize, usize) = (40, 80);
 
     /// `column` is from 1, in characters, as is `width`.
     fn new(line: &str, column: u32, width: u32) -> Excerpt {
         let at = (column as usize).saturating_sub(1);
-        let first = at.saturating_sub(Excerpt::REACH.0);
         let width = width.max(1) as usize;
+        let (first, last) = match line.chars().nth(Excerpt::WHOLE) {
+            None => (0, usize::MAX),
+            Some(_) => (at.saturating_sub(Excerpt::REACH.0), at + Excerpt::REACH.1),
+        };
         let mut excerpt = Excerpt { shown: String::new(), before: 0, width: 0 };
         if first > 0 {
             excerpt.before += excerpt.show('…');
         }
         for (index, c) in line.chars().enumerate().skip(first) {
-            if index == at + Excerpt::REACH.1 {
+            if index == last {
                 excerpt.show('…');
                 break;
             }
@@ -245,10 +250,10 @@ mod tests {
     #[test]
     fn of_a_long_line_the_part_around_the_place_is_shown() {
         let text = format!("{}!{}", "a".repeat(1000), "b".repeat(1000));
-        let (a, b) = ("a".repeat(60), "b".repeat(59));
-        let expected = format!(" 1 | …{a}!{b}…\n   | {}^^", " ".repeat(61));
+        let (a, b) = ("a".repeat(40), "b".repeat(79));
+        let expected = format!(" 1 | …{a}!{b}…\n   | {}^^", " ".repeat(41));
         assert_eq!(render(&text, 1, 1001, 2), expected);
-        let expected = format!("1 | …{a}!{b}…\n   | {}{}", " ".repeat(61), "^".repeat(60));
+        let expected = format!("1 | …{a}!{b}…\n   | {}{}", " ".repeat(41), "^".repeat(80));
         assert!(render(&text, 1, 1001, u32::MAX).ends_with(&expected));
     }
 

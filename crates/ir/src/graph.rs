@@ -356,7 +356,7 @@ mod tests {
     /// `relu` of the first of two arguments, of which one is added before or after the node.
     fn graph(late: bool, operand: usize) -> Graph {
         let ty = Type::scalar(DType::F32);
-        let word = |word: &str| ValueName::word(word).unwrap();
+        let word = |word: &str| ValueName::word(word).expect("these are words");
         let mut graph = Graph::new();
         graph.add_argument(word("x"), ty.clone());
         if !late {
@@ -364,7 +364,7 @@ mod tests {
         }
         let value = Value::from_index(operand);
         let op = Op::Unary(UnaryOp::Relu);
-        let node = graph.append(op, &[value], &[], Origin::unknown()).unwrap();
+        let node = graph.append(op, &[value], &[], Origin::unknown()).expect("relu takes f32");
         graph.set_results(vec![graph.node(node).result()]);
         if late {
             graph.add_argument(word("y"), ty);

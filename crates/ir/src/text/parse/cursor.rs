@@ -213,11 +213,13 @@ impl Parser<'_, '_> {
             | Kind::Text(_)
             | Kind::Mark(_)
             | Kind::Assign
-            | Kind::Stray(_) => {
-                let Span { start, end, .. } = self.token.span;
-                format!("`{}`", excerpt(&self.text[start as usize..end as usize]))
-            }
+            | Kind::Stray(_) => self.written(self.token.span),
         }
+    }
+
+    /// A part of the text as messages show it.
+    pub(super) fn written(&self, span: Span) -> String {
+        format!("`{}`", excerpt(&self.text[span.start as usize..span.end as usize]))
     }
 
     /// Where the program breaks a rule of the verifier.

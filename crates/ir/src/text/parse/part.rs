@@ -128,7 +128,12 @@ impl<'t> Parser<'t, '_> {
     }
 
     fn too_large(&mut self, span: Span) -> super::Failed {
-        self.report("text_t4", span, "expected coefficients that fit 64 bits")
+        let found = self.written(span);
+        self.report(
+            "text_t4",
+            span,
+            format!("expected coefficients that fit 64 bits, found {found}"),
+        )
     }
 
     /// `n`, or in quotes where the name is no word.
@@ -193,11 +198,9 @@ impl Parser<'_, '_> {
         };
         let Some(literal) = literal else {
             let span = start.to(self.token.span);
-            return Err(self.report(
-                "text_t4",
-                span,
-                format!("expected a number of dtype {dtype}"),
-            ));
+            let found = self.written(span);
+            let message = format!("expected a number of dtype {dtype}, found {found}");
+            return Err(self.report("text_t4", span, message));
         };
         self.advance();
         Ok(literal)
@@ -212,7 +215,8 @@ impl Parser<'_, '_> {
         let bits = self.integer("the bits of a NaN")?;
         let literal = Literal::from_bits(dtype, bits);
         if literal.bits() != bits || !literal.to_f64().is_nan() {
-            let message = format!("expected the bits of a NaN of dtype {dtype}");
+            let found = self.written(span);
+            let message = format!("expected the bits of a NaN of dtype {dtype}, found {found}");
             return Err(self.report("text_t4", span, message));
         }
         self.expect_mark(')')?;
