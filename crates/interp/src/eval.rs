@@ -1,0 +1,264 @@
+//! The walk over a graph.
+
+use std::borrow::Cow;
+
+use kilngrad_ir::infer::{RuleError, Types, infer};
+use kilngrad_ir::{
+    Bindings, Entry, Graph, Node, NodeId, Op, Origin, Program, StateId, Type, Value, ValueName,
+};
+use smallvec::SmallVec;
+
+use crate::array::Array;
+use crate::bind::{bind_inputs, bound_op, bound_type};
+use crate::error::InterpError;
+use crate::ops;
+use crate::states::States;
+
+/// What a call of an entry gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// The outputs, in order.
+    pub outputs: Vec<Array>,
+    /// New values of states, in the order of the entry's updates; not applied yet.
+    pub updates: Vec<(StateId, Array)>,
+}
+
+/// A value that has just been computed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Trace<'t> {
+    /// The name of the fused kernel in whose body it is, if it is in one.
+    pub kernel: Option<&'t str>,
+    /// What it is called there.
+    pub name: &'t ValueName,
+    /// Its type as the graph states it, symbols included.
+    pub ty: &'t Type,
+    /// Its elements.
+    pub array: &'t Array,
+    /// Where it comes from; unknown for arguments.
+    pub origin: Origin,
+}
+
+/// Evaluates one call of an entry of a program that the verifier accepts. `inputs` are the entry's
+/// inputs in order, `states` what the program's states hold on entry.
+///
+/// # Errors
+///
+/// An input that does not fit ([`bind_inputs`]), a rule that is broken once symbols are bound, or
+/// a gradient request that is not expanded.
+///
+/// # Panics
+///
+/// If the program breaks a rule of [`kilngrad_ir::verify`], or `states` are another program's.
+pub fn eval_entry(
+    program: &Program,
+    entry: &Entry,
+    inputs: &[Array],
+    states: &States,
+) -> Result<Outcome, InterpError> {
+    eval_entry_traced(program, entry, inputs, states, &mut |_| {})
+}
+
+/// As [`eval_entry`], with `observe` called for every value as soon as it is computed: arguments
+/// first, then each node's results in order, values in a kernel's body before its results.
+///
+/// # Errors
+///
+/// As [`eval_entry`].
+///
+/// # Panics
+///
+/// As [`eval_entry`].
+pub fn eval_entry_traced(
+    program: &Program,
+    entry: &Entry,
+    inputs: &[Array],
+    states: &States,
+    observe: &mut dyn FnMut(Trace<'_>),
+) -> Result<Outcome, InterpError> {
+    assert_eq!(states.values().len(), program.states.len(), "the states are the program's");
+    let bindings = bind_inputs(&entry.graph, inputs)?;
+    let env = Env { bindings: &bindings, states, kernel: None };
+    let arguments = inputs.iter().map(row_major).collect();
+    let roots: Vec<Value> = entry.roots().collect();
+    let mut outputs = eval_graph(env, &entry.graph, arguments, &roots, observe)?;
+    let updated = outputs.split_off(entry.graph.results().len());
+    let updates = entry.updates.iter().map(|(id, _)| *id).zip(updated).collect();
+    Ok(Outcome { outputs, updates })
+}
+
+/// The results of one node of a graph on given operands: what one kernel is compared by.
+///
+/// # Errors
+///
+/// As [`eval_entry`].
+///
+/// # Panics
+///
+/// As [`eval_entry`], and if `operands` have not the types of the node's operands.
+pub fn eval_node(
+    graph: &Graph,
+    id: NodeId,
+    operands: &[Array],
+    bindings: &Bindings,
+    states: &States,
+) -> Result<Vec<Array>, InterpError> {
+    let env = Env { bindings, states, kernel: None };
+    let operands: Vec<Cow<'_, Array>> = operands.iter().map(row_major).collect();
+    let operands: SmallVec<[&Array; 3]> = operands.iter().map(AsRef::as_ref).collect();
+    let node = graph.node(id);
+    assert_eq!(operands.len(), node.operands.len(), "an array for each operand");
+    let results = eval_results(env, graph, node, &operands, &mut |_| {})?;
+    Ok(results.into_iter().map(Cow::into_owned).collect())
+}
+
+/// What a graph is evaluated in.
+#[derive(Debug, Clone, Copy)]
+struct Env<'e> {
+    bindings: &'e Bindings,
+    states: &'e States,
+    kernel: Option<&'e str>,
+}
+
+/// Evaluates the nodes in order and gives the values of `roots`. A value is kept while a node or
+/// root that uses it is ahead.
+fn eval_graph<'v>(
+    env: Env<'v>,
+    graph: &Graph,
+    arguments: Vec<Cow<'v, Array>>,
+    roots: &[Value],
+    observe: &mut dyn FnMut(Trace<'_>),
+) -> Result<Vec<Array>, InterpError> {
+    let mut ahead = uses(graph, roots);
+    let mut values: Vec<Option<Cow<'v, Array>>> = vec![None; graph.value_count()];
+    for (&argument, array) in graph.arguments().iter().zip(arguments) {
+        report(env, graph, argument, &array, observe);
+        values[argument.index()] = Some(array);
+    }
+    for (_, node) in graph.nodes() {
+        let operands: SmallVec<[&Array; 3]> =
+            node.operands.iter().map(|value| computed(&values, *value)).collect();
+        let results = eval_results(env, graph, node, &operands, observe)?;
+        drop(operands);
+        for operand in &node.operands {
+            ahead[operand.index()] -= 1;
+            if ahead[operand.index()] == 0 {
+                values[operand.index()] = None;
+            }
+        }
+        for (&result, array) in node.results.iter().zip(results) {
+            report(env, graph, result, &array, observe);
+            if ahead[result.index()] > 0 {
+                values[result.index()] = Some(array);
+            }
+        }
+    }
+    let taken = roots.iter().map(|root| {
+        ahead[root.index()] -= 1;
+        if ahead[root.index()] > 0 {
+            return computed(&values, *root).clone();
+        }
+        values[root.index()].take().expect("a root is kept until it is taken").into_owned()
+    });
+    Ok(taken.collect())
+}
+
+fn uses(graph: &Graph, roots: &[Value]) -> Vec<usize> {
+    let mut counts = vec![0; graph.value_count()];
+    for value in graph.nodes().flat_map(|(_, node)| &node.operands).chain(roots) {
+        counts[value.index()] += 1;
+    }
+    counts
+}
+
+fn computed<'a>(values: &'a [Option<Cow<'_, Array>>], value: Value) -> &'a Array {
+    values[value.index()].as_ref().expect("a value is computed before and kept until its last use")
+}
+
+fn report(
+    env: Env<'_>,
+    graph: &Graph,
+    value: Value,
+    array: &Array,
+    observe: &mut dyn FnMut(Trace<'_>),
+) {
+    observe(Trace {
+        kernel: env.kernel,
+        name: graph.name(value),
+        ty: graph.ty(value),
+        array,
+        origin: graph.origin(value),
+    });
+}
+
+/// Evaluates a node. Its shape rules are checked first, on types without symbols, so that what
+/// evaluates an operation may rely on them.
+fn eval_results<'v>(
+    env: Env<'v>,
+    graph: &Graph,
+    node: &Node,
+    operands: &[&Array],
+    observe: &mut dyn FnMut(Trace<'_>),
+) -> Result<SmallVec<[Cow<'v, Array>; 1]>, InterpError> {
+    let broken = |error: RuleError| InterpError::Rule {
+        error,
+        value: graph.name(node.result()).to_string(),
+        site: node.origin.site().cloned(),
+    };
+    match &node.op {
+        Op::State(id) => Ok(SmallVec::from_iter([Cow::Borrowed(env.states.get(*id))])),
+        Op::Kernel(kernel) => {
+            let inside = Env { kernel: Some(&kernel.name), ..env };
+            let arguments = operands.iter().map(|array| Cow::Borrowed(*array)).collect();
+            let body = &kernel.body;
+            let results = eval_graph(inside, body, arguments, body.results(), observe)?;
+            Ok(results.into_iter().map(Cow::Owned).collect())
+        }
+        Op::Gradient { .. } => Err(InterpError::Gradient {
+            value: graph.name(node.result()).to_string(),
+            site: node.origin.site().cloned(),
+        }),
+        Op::Constant(_)
+        | Op::Dimension(_)
+        | Op::Iota { .. }
+        | Op::Random { .. }
+        | Op::Unary(_)
+        | Op::Binary(_)
+        | Op::Compare(_)
+        | Op::Select
+        | Op::Cast
+        | Op::Reduce { .. }
+        | Op::ArgReduce { .. }
+        | Op::Dot(_)
+        | Op::Broadcast { .. }
+        | Op::Reshape
+        | Op::Transpose { .. }
+        | Op::Slice(_)
+        | Op::Pad(_)
+        | Op::Concat { .. }
+        | Op::StopGradient => {
+            let op = bound_op(&node.op, env.bindings).map_err(broken)?;
+            let ty = bound_type(graph.ty(node.result()), env.bindings).map_err(broken)?;
+            check_types(&op, operands, &ty).map_err(broken)?;
+            let shape = ty.shape.as_constant().expect("a bound type has no symbol");
+            let result = ops::eval(&op, operands, ty.dtype, &shape);
+            debug_assert_eq!(result.ty(), ty, "{} gives the type it is inferred to", op.name());
+            Ok(SmallVec::from_iter([Cow::Owned(result)]))
+        }
+    }
+}
+
+fn check_types(op: &Op, operands: &[&Array], ty: &Type) -> Result<Types, RuleError> {
+    let types: SmallVec<[Type; 3]> = operands.iter().map(|array| array.ty()).collect();
+    let types: SmallVec<[&Type; 3]> = types.iter().collect();
+    infer(op, &types, std::slice::from_ref(ty))
+}
+
+/// Evaluation reads elements fastest in row-major order.
+fn row_major(array: &Array) -> Cow<'_, Array> {
+    if array.is_row_major() {
+        Cow::Borrowed(array)
+    } else {
+        Cow::Owned(array.clone().into_row_major())
+    }
+}

@@ -1,0 +1,115 @@
+//! A program that is interpreted, with its states.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use kilngrad_ir::{Graph, Program, Value, ValueName, verify};
+
+use crate::array::Array;
+use crate::error::InterpError;
+use crate::eval::eval_entry;
+use crate::states::States;
+
+/// A program with the values of its states, called by names.
+#[derive(Debug, Clone)]
+pub struct Interpreter {
+    program: Program,
+    states: States,
+}
+
+impl Interpreter {
+    /// A program whose states hold their first values under `seed`.
+    ///
+    /// # Errors
+    ///
+    /// [`InterpError::Invalid`] where the verifier refuses the program.
+    pub fn new(program: Program, seed: i64) -> Result<Interpreter, InterpError> {
+        verify(&program).map_err(|error| InterpError::Invalid(Box::new(error)))?;
+        let states = States::initial(&program, seed)?;
+        Ok(Interpreter { program, states })
+    }
+
+    /// The program.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// What the states hold.
+    pub fn states(&self) -> &States {
+        &self.states
+    }
+
+    /// What the state at `path` holds, if there is one.
+    pub fn state(&self, path: &str) -> Option<&Array> {
+        self.program.find_state(path).map(|id| self.states.get(id))
+    }
+
+    /// Gives the state at `path` another value.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no such state or the value has another type.
+    pub fn set_state(&mut self, path: &str, value: Array) -> Result<(), InterpError> {
+        let id = self.program.find_state(path);
+        let id = id.ok_or_else(|| InterpError::UnknownState(path.to_owned()))?;
+        self.states.set(&self.program, id, value)
+    }
+
+    /// Calls an entry: gives its outputs by name, and applies its updates once all are computed.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no such entry, an input is missing or unknown or does not fit, or as
+    /// [`eval_entry`]; no state has changed then.
+    pub fn call<'n>(
+        &mut self,
+        entry: &str,
+        feeds: impl IntoIterator<Item = (&'n str, Array)>,
+    ) -> Result<BTreeMap<Arc<str>, Array>, InterpError> {
+        let found = self.program.entry(entry);
+        let entry = found.ok_or_else(|| InterpError::UnknownEntry(entry.to_owned()))?;
+        let inputs = in_order(&entry.name, &entry.graph, feeds)?;
+        let outcome = eval_entry(&self.program, entry, &inputs, &self.states)?;
+        let outputs = entry.outputs.iter().cloned().zip(outcome.outputs).collect();
+        self.states.apply(outcome.updates);
+        Ok(outputs)
+    }
+}
+
+/// The feeds in the order of the graph's arguments.
+fn in_order<'n>(
+    entry: &str,
+    graph: &Graph,
+    feeds: impl IntoIterator<Item = (&'n str, Array)>,
+) -> Result<Vec<Array>, InterpError> {
+    let mut slots: BTreeMap<&str, Vec<Array>> = BTreeMap::new();
+    for &argument in graph.arguments() {
+        slots.insert(name_of(graph, argument), Vec::new());
+    }
+    for (name, array) in feeds {
+        let slot = slots.get_mut(name).ok_or_else(|| InterpError::UnknownInput {
+            entry: entry.to_owned(),
+            name: name.to_owned(),
+        })?;
+        slot.push(array);
+    }
+    let inputs = graph.arguments().iter().map(|argument| {
+        let name = name_of(graph, *argument);
+        let mut fed = slots.remove(name).unwrap_or_default();
+        match (fed.pop(), fed.len()) {
+            (Some(array), 0) => Ok(array),
+            (last, more) => Err(InterpError::Fed {
+                name: name.to_owned(),
+                times: more + usize::from(last.is_some()),
+            }),
+        }
+    });
+    inputs.collect()
+}
+
+fn name_of(graph: &Graph, argument: Value) -> &str {
+    match graph.name(argument) {
+        ValueName::Word(word) => word,
+        ValueName::Number(_) => unreachable!("the verifier asks arguments to be called by words"),
+    }
+}
