@@ -11,7 +11,7 @@ use cranelift_codegen::ir::{
     self, ConstantData, Endianness, InstBuilder, MemFlagsData, Value, types,
 };
 use kilngrad_loops::{
-    Affine, BinaryInst, CompareInst, Inst, MaskInst, Reg, RegType, Scalar, UnaryInst,
+    Affine, BinaryInst, CompareInst, Half, Inst, MaskInst, Reg, RegType, Scalar, UnaryInst,
 };
 
 use crate::CodegenError;
@@ -39,6 +39,7 @@ impl<'a> Translator<'a> {
                 let x = self.value(*x);
                 self.bitcast(clif_type(ty), x)
             }
+            Inst::Interleave(half, x, y) => self.interleave(ty, *half, *x, *y),
         })
     }
 
@@ -339,6 +340,30 @@ impl<'a> Translator<'a> {
             flags = flags.with_endianness(Endianness::Little);
         }
         self.ins().bitcast(ty, flags, value)
+    }
+
+    /// A shuffle of bytes, whose mask the backend knows as one instruction.
+    fn interleave(&mut self, ty: RegType, half: Half, x: Reg, y: Reg) -> Value {
+        let clif = clif_type(ty);
+        let size = (clif.lane_bits() / 8) as u8;
+        let first = match half {
+            Half::Low => 0,
+            Half::High => 8,
+        };
+        // Bytes of the second vector are numbered from 16 on.
+        let mask: Vec<u8> = (0..16)
+            .map(|byte| {
+                let (lane, within) = (byte / size, byte % size);
+                first + lane / 2 * size + within + lane % 2 * 16
+            })
+            .collect();
+        let mask = self.cursor.func.dfg.immediates.push(mask.into());
+        let [x, y] = [x, y].map(|reg| {
+            let value = self.value(reg);
+            self.bitcast(types::I8X16, value)
+        });
+        let bytes = self.ins().shuffle(x, y, mask);
+        self.bitcast(clif, bytes)
     }
 
     fn convert(&mut self, ty: RegType, x: Reg) -> Value {

@@ -66,7 +66,10 @@ fn for_each_operand(inst: &Inst, mut visit: impl FnMut(Reg)) {
         | Inst::MaskNot(x)
         | Inst::Convert(x)
         | Inst::Bitcast(x) => visit(x),
-        Inst::Binary(_, x, y) | Inst::Compare(_, x, y) | Inst::Mask(_, x, y) => {
+        Inst::Binary(_, x, y)
+        | Inst::Compare(_, x, y)
+        | Inst::Mask(_, x, y)
+        | Inst::Interleave(_, x, y) => {
             visit(x);
             visit(y);
         }

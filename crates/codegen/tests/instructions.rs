@@ -7,8 +7,8 @@ mod common;
 
 use common::{bytes_of_bits, check, check_with, feature_sets, program_of, special_values};
 use kilngrad_loops::{
-    Access, Affine, BinaryInst, CompareInst, Inst, KernelBuilder, MaskInst, Memory, Reg, RegType,
-    Scalar, UnaryInst,
+    Access, Affine, BinaryInst, CompareInst, Half, Inst, KernelBuilder, MaskInst, Memory, Reg,
+    RegType, Scalar, UnaryInst,
 };
 
 const SCALARS: [Scalar; 5] = [Scalar::F32, Scalar::F64, Scalar::I32, Scalar::I64, Scalar::U8];
@@ -309,6 +309,21 @@ fn splats_and_lanes() {
                 let number = b.splat(ty, number);
                 b.select(mask, number, x[1])
             });
+            check(&program, &memory);
+        }
+    }
+}
+
+#[test]
+fn interleaving() {
+    for scalar in [Scalar::F32, Scalar::F64, Scalar::I32, Scalar::I64] {
+        let lanes = lane_counts(scalar)[1];
+        for half in Half::ALL {
+            let columns = combinations(scalar, 2);
+            let (program, memory) =
+                mapped("interleave", scalar, lanes, &columns, scalar, |b, x| {
+                    b.interleave(*half, x[0], x[1])
+                });
             check(&program, &memory);
         }
     }

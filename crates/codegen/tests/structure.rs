@@ -480,3 +480,31 @@ fn needs_say_what_a_call_is_given() {
     let needs: Vec<_> = module.externals().iter().map(|x| (x.bytes, x.writable)).collect();
     assert_eq!(needs, [(384, false), (384, true)]);
 }
+
+/// Accesses that never run may have strides whose product with the extent wraps. They must not
+/// decide when the loop ends.
+#[test]
+fn strides_of_what_never_runs_end_no_loop() {
+    for inner in [
+        "for i2 in 0..0 { %9: f32 = load x[1152921504606846976*i1 + i2] }",
+        "tile f32 4x8 unfused rows=1 cols=1 depth=0 \
+         c[0; 1] = a[2305843009213693952*i1; 1, 1] * b[0; 1]",
+    ] {
+        let text = format!(
+            "kernel @wrap chunks=1 {{
+               buffer x: f32[4] read
+               buffer y: i64[1] write
+               buffer c: f32[1] write
+               %0: i64 = const 0x0
+               %1: i64 = const 0x1
+               %2: i64 = for i1 in 0..8 carry (%3 = %0) {{
+                 %4: i64 = add %3, %1
+                 {inner}
+                 next %4
+               }}
+               store y[0] = %2
+             }}"
+        );
+        check_kernel(&text.replace("a[", "x[").replace("b[", "x["));
+    }
+}

@@ -1,11 +1,10 @@
 //! Why a program cannot be evaluated.
 
 use kilngrad_ir::infer::RuleError;
-use kilngrad_ir::{Site, Type, VerifyError};
-use thiserror::Error;
+use kilngrad_ir::{Error, ErrorKind, Site, Type, VerifyError};
 
 /// Why a program, or a call of it, cannot be evaluated.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InterpError {
     /// The program breaks a rule of the language.
@@ -102,6 +101,29 @@ pub enum InterpError {
         /// How many values were given.
         found: usize,
     },
+}
+
+/// As the one error that users meet.
+impl From<InterpError> for Error {
+    fn from(error: InterpError) -> Error {
+        let kind =
+            match &error {
+                InterpError::Invalid(_) => ErrorKind::Format,
+                InterpError::UnknownEntry(_)
+                | InterpError::UnknownInput { .. }
+                | InterpError::Fed { .. }
+                | InterpError::UnknownState(_)
+                | InterpError::InputCount { .. }
+                | InterpError::StateCount { .. } => ErrorKind::Name,
+                InterpError::InputType { expected, found, .. }
+                | InterpError::StateType { expected, found, .. } => {
+                    if expected.dtype == found.dtype { ErrorKind::Shape } else { ErrorKind::DType }
+                }
+                InterpError::InputLength { .. } | InterpError::Rule { .. } => ErrorKind::Shape,
+                InterpError::Gradient { .. } => ErrorKind::Gradient,
+            };
+        Error::new(kind, error.to_string())
+    }
 }
 
 fn at(site: &Option<Site>) -> String {

@@ -114,10 +114,11 @@ pub fn eval_node(
 
 /// What a graph is evaluated in.
 #[derive(Debug, Clone, Copy)]
-struct Env<'e> {
-    bindings: &'e Bindings,
-    states: &'e States,
-    kernel: Option<&'e str>,
+pub(crate) struct Env<'e> {
+    pub(crate) bindings: &'e Bindings,
+    pub(crate) states: &'e States,
+    /// The name of the fused kernel whose body it is, if it is one's.
+    pub(crate) kernel: Option<&'e str>,
 }
 
 /// Evaluates the nodes in order and gives the values of `roots`. A value is kept while a node or
@@ -193,18 +194,14 @@ fn report(
 
 /// Evaluates a node. Its shape rules are checked first, on types without symbols, so that what
 /// evaluates an operation may rely on them.
-fn eval_results<'v>(
+pub(crate) fn eval_results<'v>(
     env: Env<'v>,
     graph: &Graph,
     node: &Node,
     operands: &[&Array],
     observe: &mut dyn FnMut(Trace<'_>),
 ) -> Result<SmallVec<[Cow<'v, Array>; 1]>, InterpError> {
-    let broken = |error: RuleError| InterpError::Rule {
-        error,
-        value: graph.name(node.result()).to_string(),
-        site: node.origin.site().cloned(),
-    };
+    let broken = |error| broken_rule(graph, node, error);
     match &node.op {
         Op::State(id) => Ok(SmallVec::from_iter([Cow::Borrowed(env.states.get(*id))])),
         Op::Kernel(kernel) => {
@@ -245,6 +242,15 @@ fn eval_results<'v>(
             debug_assert_eq!(result.ty(), ty, "{} gives the type it is inferred to", op.name());
             Ok(SmallVec::from_iter([Cow::Owned(result)]))
         }
+    }
+}
+
+/// The error of a node that breaks a rule once symbols are bound.
+pub(crate) fn broken_rule(graph: &Graph, node: &Node, error: RuleError) -> InterpError {
+    InterpError::Rule {
+        error,
+        value: graph.name(node.result()).to_string(),
+        site: node.origin.site().cloned(),
     }
 }
 

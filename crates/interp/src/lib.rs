@@ -54,6 +54,7 @@ mod element;
 mod error;
 mod eval;
 mod interpreter;
+mod magnitude;
 mod ops;
 mod states;
 
@@ -63,4 +64,5 @@ pub use element::Element;
 pub use error::InterpError;
 pub use eval::{Outcome, Trace, eval_entry, eval_entry_traced, eval_node};
 pub use interpreter::Interpreter;
+pub use magnitude::{Measured, eval_node_measured};
 pub use states::States;

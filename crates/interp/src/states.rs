@@ -79,7 +79,11 @@ impl States {
         &self.values
     }
 
-    /// Applies the updates of a call.
+    /// Applies the updates of a call of an entry of the program whose states these are.
+    ///
+    /// # Panics
+    ///
+    /// If an update is of a state that the program has not.
     pub fn apply(&mut self, updates: Vec<(StateId, Array)>) {
         for (id, value) in updates {
             self.values[id.index()] = value;

@@ -83,39 +83,56 @@ pub fn stream_of(path: &str) -> u64 {
 
 /// The first value of a state of type `ty`, which has no symbol, under the program's seed.
 /// `None` where the initialiser does not fit the type, which the verifier refuses.
+pub fn initial(init: &Init, ty: &Type, seed: i64) -> Option<Dense> {
+    let mut bytes = vec![0; ty.byte_count()?];
+    fill(init, ty, seed, &mut bytes)?;
+    Dense::from_bytes(ty.dtype, bytes.into())
+}
+
+/// Writes the first value of a state, as [`initial`] gives it, into memory of its size. `None`
+/// where the initialiser or the memory does not fit the type.
 ///
 /// Uniform and normal numbers are drawn in `f64` and rounded once, so an `f32` program starts from
 /// the rounded parameters of the same program in `f64`. Normal numbers are by Box and Muller:
 /// `√(−2 ln(1 − u₂ᵢ))·cos(2π u₂ᵢ₊₁)`.
-pub fn initial(init: &Init, ty: &Type, seed: i64) -> Option<Dense> {
-    let count = ty.element_count()?;
+pub fn fill(init: &Init, ty: &Type, seed: i64, bytes: &mut [u8]) -> Option<()> {
+    let (size, total) = (ty.dtype.size(), bytes.len());
+    if ty.byte_count()? != total {
+        return None;
+    }
     let uniform = |key: Key, index: u64| element(key, index, DType::F64).to_f64();
-    match init {
-        Init::Splat(literal) => Dense::new(ty.dtype, (0..count).map(|_| *literal)),
-        Init::Dense(dense) => {
-            (dense.len() == count && dense.dtype() == ty.dtype).then(|| dense.clone())
+    let mut write = |element: &mut dyn FnMut(u64) -> Literal| {
+        for (index, place) in bytes.chunks_exact_mut(size).enumerate() {
+            let element = element(index as u64);
+            place.copy_from_slice(&element.bits().to_le_bytes()[..size]);
         }
+    };
+    match init {
+        Init::Splat(literal) if literal.dtype() == ty.dtype => write(&mut |_| *literal),
+        Init::Dense(dense) if dense.dtype() == ty.dtype && dense.bytes().len() == total => {
+            let mut elements = dense.iter();
+            write(&mut |_| elements.next().expect("as many elements as places"));
+        }
+        Init::Splat(_) | Init::Dense(_) => return None,
         Init::Uniform { low, high, stream } => {
             let key = key(seed, *stream, 0);
-            let draw = |index| {
-                let value = low + (high - low) * uniform(key, index as u64);
-                Literal::from_f64(ty.dtype, value)
-            };
-            Dense::new(ty.dtype, (0..count).map(draw))
+            write(&mut |index| {
+                Literal::from_f64(ty.dtype, low + (high - low) * uniform(key, index))
+            });
         }
         Init::Normal { mean, std, stream } => {
             let key = key(seed, *stream, 0);
-            let draw = |index| {
-                let first = uniform(key, 2 * index as u64);
-                let second = uniform(key, 2 * index as u64 + 1);
+            write(&mut |index| {
+                let first = uniform(key, 2 * index);
+                let second = uniform(key, 2 * index + 1);
                 let radius = (-2.0 * (-first).ln_1p()).sqrt();
                 let value = mean + std * radius * (std::f64::consts::TAU * second).cos();
                 Literal::from_f64(ty.dtype, value)
-            };
-            Dense::new(ty.dtype, (0..count).map(draw))
+            });
         }
-        Init::Seed => Dense::new(ty.dtype, [Literal::from_i64(DType::I64, seed)]),
+        Init::Seed => write(&mut |_| Literal::from_i64(ty.dtype, seed)),
     }
+    Some(())
 }
 
 #[cfg(test)]

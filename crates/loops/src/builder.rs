@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 
 use crate::kernel::{
-    Access, Affine, BinaryInst, Buffer, BufferDecl, Carry, CompareInst, Inst, Kernel, Loop,
+    Access, Affine, BinaryInst, Buffer, BufferDecl, Carry, CompareInst, Half, Inst, Kernel, Loop,
     LoopVar, MaskInst, Reg, RegType, Scalar, Stmt, TileCall, UnaryInst,
 };
 
@@ -353,6 +353,11 @@ impl KernelBuilder {
         if self.reg_type(value) == ty { value } else { self.let_(ty, Inst::Convert(value)) }
     }
 
+    /// The lanes of one half of each vector in turn.
+    pub fn interleave(&mut self, half: Half, lhs: Reg, rhs: Reg) -> Reg {
+        self.let_(self.reg_type(lhs), Inst::Interleave(half, lhs, rhs))
+    }
+
     /// The same bits in another type; the same register where nothing changes.
     pub fn bitcast(&mut self, ty: RegType, value: Reg) -> Reg {
         if self.reg_type(value) == ty { value } else { self.let_(ty, Inst::Bitcast(value)) }
@@ -381,9 +386,10 @@ impl KernelBuilder {
             | Inst::MaskNot(a)
             | Inst::Convert(a)
             | Inst::Bitcast(a) => reg(a),
-            Inst::Binary(_, a, b) | Inst::Compare(_, a, b) | Inst::Mask(_, a, b) => {
-                reg(a).max(reg(b))
-            }
+            Inst::Binary(_, a, b)
+            | Inst::Compare(_, a, b)
+            | Inst::Mask(_, a, b)
+            | Inst::Interleave(_, a, b) => reg(a).max(reg(b)),
             Inst::Fma(a, b, c) | Inst::Select(a, b, c) => reg(a).max(reg(b)).max(reg(c)),
         }
     }

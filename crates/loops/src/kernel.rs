@@ -285,6 +285,15 @@ pub enum CompareInst {
     Ge,
 }
 
+/// A half of a vector's lanes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Half {
+    /// The first lanes.
+    Low,
+    /// The last lanes.
+    High,
+}
+
 /// A connective of masks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MaskInst {
@@ -349,6 +358,9 @@ pub enum Inst {
     Convert(Reg),
     /// The same bits in a type of equal size.
     Bitcast(Reg),
+    /// The lanes of one half of each of two vectors in turn: `a₀ b₀ a₁ b₁ …` of the lower halves or
+    /// of the upper ones. Vectors of numbers, all of the register's type.
+    Interleave(Half, Reg, Reg),
 }
 
 /// A value that a loop carries from one iteration to the next.

@@ -53,7 +53,7 @@ pub use eval::{
     run_program_in_order, values_of,
 };
 pub use kernel::{
-    Access, Affine, BinaryInst, Buffer, BufferDecl, Carry, CompareInst, Inst, Kernel, Loop,
+    Access, Affine, BinaryInst, Buffer, BufferDecl, Carry, CompareInst, Half, Inst, Kernel, Loop,
     LoopVar, MaskInst, Panel, Reg, RegType, Scalar, Stmt, TileCall, TileShape, UnaryInst,
 };
 pub use program::{BufferPlace, Call, KernelId, Place, Program, Slot};

@@ -40,6 +40,7 @@
 //!           | "lane" reg int | "fma" reg "," reg "," reg | "select" reg "," reg "," reg
 //!           | "convert" reg | "bitcast" reg | "mask_not" reg | unary reg | binary reg "," reg
 //!           | compare reg "," reg | ("mask_and" | "mask_or" | "mask_xor") reg "," reg
+//!           | ("interleave_low" | "interleave_high") reg "," reg
 //! panel     = ref "[" affine ";" int "," int "]"               row stride, column stride
 //! index     = "[" affine "]"
 //! affine    = "-"? term (("+" | "-") term)*

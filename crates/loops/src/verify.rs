@@ -35,7 +35,8 @@
 //!
 //! - **program_p1 memory**: sizes fit `isize`; an arena buffer is writable, aligned to
 //!   [`Kernel::SCRATCH_ALIGN`](crate::Kernel::SCRATCH_ALIGN) and inside the arena; an external is
-//!   in the table, and buffers that share one agree whether it is writable.
+//!   in the table, which is no longer than there are buffers, and buffers that share one agree
+//!   whether it is writable.
 //! - **program_p2 arguments**: a call names a kernel, and passes one existing buffer for each
 //!   parameter, of its scalar and length.
 //! - **program_p3 permission**: a parameter that is written is bound to a writable buffer.

@@ -217,6 +217,41 @@ fn vectors_masks_and_lanes() {
 }
 
 #[test]
+fn interleaving_takes_lanes_of_halves_in_turn() {
+    for (ty, len, low, high) in
+        [("f32x4", 4, vec![0, 4, 1, 5], vec![2, 6, 3, 7]), ("f64x2", 2, vec![0, 2], vec![1, 3])]
+    {
+        let scalar = ty.split('x').next().unwrap();
+        let kernel = parse_kernel(&format!(
+            "kernel @interleave chunks=1 {{
+               buffer x: {scalar}[{}] read
+               buffer y: {scalar}[{}] write
+               %0: {ty} = load x[0]
+               %1: {ty} = load x[{len}]
+               %2: {ty} = interleave_low %0, %1
+               %3: {ty} = interleave_high %0, %1
+               store y[0] = %2
+               store y[{len}] = %3
+             }}",
+            2 * len,
+            2 * len
+        ))
+        .unwrap();
+        let expected: Vec<i32> = [low, high].concat();
+        let found: Vec<i32> = if scalar == "f32" {
+            let x: Vec<f32> = (0..8).map(|number| number as f32).collect();
+            let found = run(&kernel, &[bytes_of(&x)], 32);
+            values_of::<f32>(&found).iter().map(|value| *value as i32).collect()
+        } else {
+            let x: Vec<f64> = (0..4).map(f64::from).collect();
+            let found = run(&kernel, &[bytes_of(&x)], 32);
+            values_of::<f64>(&found).iter().map(|value| *value as i32).collect()
+        };
+        assert_eq!(found, expected, "{ty}");
+    }
+}
+
+#[test]
 fn carries_move_together() {
     // A Fibonacci pair: each carry's next is the other's parameter or the sum.
     let kernel = parse_kernel(

@@ -46,6 +46,8 @@ kernel @everything chunks=4 {
   tile f32 6x16 fma rows=6 cols=16 depth=256 y[i0; 16, 1] = x[0; 1, 0] * x[2; 16, 1]
   %27: mask8 = const 0x0
   %28: u8 = const 0xff // 255
+  %30: f32x4 = interleave_low %8, %10
+  %31: f32x4 = interleave_high %8, %10
 }
 ";
 

@@ -5,7 +5,7 @@
 //! allocates nothing.
 
 use kilngrad_codegen::FloatMode;
-use kilngrad_ir::{DType, Dim, Error, ErrorKind, ValueName};
+use kilngrad_ir::{Bindings, DType, Dim, Error, ErrorKind, ValueName};
 use ndarray::ArrayViewD;
 use smallvec::SmallVec;
 
@@ -52,13 +52,18 @@ impl<'a, A> Call<'a, A> {
         let entry = self.executable.find(self.entry)?;
         let order = self.order_of_feeds(entry)?;
         let lengths = self.lengths(entry, &order)?;
+        // Also while compiling, which folds constants by the same arithmetic as native code.
+        let _mode = FloatMode::enter();
+        if !self.executable.knows(entry, &lengths) {
+            self.check_shapes(entry, &order, &lengths)?;
+        }
         let Call { executable, feeds, .. } = self;
         let at = executable.specialised(entry, &lengths)?;
         let (specialised, states, memory, host) = executable.parts(entry, at);
         let Specialised { code, outputs, staging, table, .. } = specialised;
         let values = || order.iter().map(|position| feeds[*position].1);
         for (value, slot) in values().zip(&code.inputs) {
-            expect_shape(slot, value.shape())?;
+            expect_slot(slot, value)?;
         }
         for ((value, slot), place) in values().zip(&code.inputs).zip(staging.iter_mut()) {
             if value.contiguous().is_none() {
@@ -82,7 +87,6 @@ impl<'a, A> Call<'a, A> {
                 }
             };
         }
-        let _mode = FloatMode::enter();
         // SAFETY: arena and scratch have the module's sizes, since compiling reserved them, and its
         // alignment; `Code::new` saw that each external has the bytes that the module expects of
         // it and may be written where the module writes, and the table is in that order. Inputs
@@ -131,22 +135,30 @@ impl<'a, A> Call<'a, A> {
                     expect_dtype(&format!("input {name:?}"), ty.dtype, value.dtype())?;
                 }
                 if ty.rank() != value.shape().len() {
-                    return Err(Error::new(
-                        ErrorKind::Shape,
-                        format!(
-                            "expected shape {} for input {name:?}, found {:?}",
-                            ty.shape,
-                            value.shape()
-                        ),
-                    ));
+                    return Err(wrong_shape(name, &ty.shape.to_string(), value.shape()));
                 }
                 Ok(fed)
             })
             .collect()
     }
 
+    /// Checks every fed length against the declared one, before anything is compiled for them.
+    fn check_shapes(&self, entry: usize, order: &[usize], lengths: &Lengths) -> Result<(), Error> {
+        let graph = &self.executable.program().entries[entry].graph;
+        let symbols = self.executable.symbols(entry).iter().cloned();
+        let bindings: Bindings = symbols.zip(lengths.iter().copied()).collect();
+        for (&argument, &position) in graph.arguments().iter().zip(order) {
+            let (shape, found) = (&graph.ty(argument).shape, self.feeds[position].1.shape());
+            let fits = shape.bind(&bindings).and_then(|bound| bound.as_constant());
+            if fits.as_deref() != Some(found) {
+                return Err(wrong_shape(word(graph.name(argument)), &shape.to_string(), found));
+            }
+        }
+        Ok(())
+    }
+
     /// What the entry's symbols are bound to: by explicit bindings, and by fed axes whose length is
-    /// one symbol. Other lengths are checked against the compiled shapes.
+    /// one symbol.
     fn lengths(&self, entry: usize, order: &[usize]) -> Result<Lengths, Error> {
         let graph = &self.executable.program().entries[entry].graph;
         let symbols = self.executable.symbols(entry);
@@ -189,13 +201,19 @@ fn word(name: &ValueName) -> &str {
     }
 }
 
-fn expect_shape(slot: &Slot, found: &[usize]) -> Result<(), Error> {
-    if slot.shape == found {
+fn expect_slot(slot: &Slot, value: &dyn Input) -> Result<(), Error> {
+    if slot.dtype != value.dtype() {
+        expect_dtype(&format!("input {:?}", slot.name), slot.dtype, value.dtype())?;
+    }
+    if slot.shape == value.shape() {
         return Ok(());
     }
-    let message =
-        format!("expected shape {:?} for input {:?}, found {found:?}", slot.shape, slot.name);
-    Err(Error::new(ErrorKind::Shape, message))
+    Err(wrong_shape(&slot.name, &format!("{:?}", slot.shape), value.shape()))
+}
+
+fn wrong_shape(name: &str, expected: &str, found: &[usize]) -> Error {
+    let message = format!("expected shape {expected} for input {name:?}, found {found:?}");
+    Error::new(ErrorKind::Shape, message)
 }
 
 impl<A> std::fmt::Debug for Call<'_, A> {

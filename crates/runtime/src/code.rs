@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use kilngrad_codegen::Module;
-use kilngrad_ir::{Bindings, DType, Dense, Error, ErrorKind, Program, StateId};
+use kilngrad_ir::{Bindings, DType, Dense, Error, ErrorKind, StateId};
 
 use crate::memory::AlignedBytes;
+use crate::states::States;
 
 /// What stands behind a pointer of the entry's table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,9 +33,13 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// Bytes of its elements. The verifier has seen that they fit memory.
+    /// Bytes of its elements, which [`Code::new`] has seen to fit memory.
     pub fn bytes(&self) -> usize {
-        self.shape.iter().product::<usize>() * self.dtype.size()
+        self.checked_bytes().unwrap_or(usize::MAX)
+    }
+
+    fn checked_bytes(&self) -> Option<usize> {
+        self.shape.iter().try_fold(self.dtype.size(), |bytes, length| bytes.checked_mul(*length))
     }
 }
 
@@ -52,15 +57,16 @@ pub struct Code<A> {
 }
 
 impl<A> Code<A> {
-    /// Puts a compiled module together with what its pointers stand for.
+    /// Puts a compiled module together with what its pointers stand for. States are checked when
+    /// the code meets the executable's.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Internal`] where the module expects other memory than these externals give,
-    /// and [`ErrorKind::Memory`] where the constants find none.
+    /// [`ErrorKind::Internal`] where the module expects other memory than these externals give, or
+    /// two externals are the same writable memory, and [`ErrorKind::Memory`] where the constants
+    /// find none.
     pub fn new(
         module: Module,
-        program: &Program,
         inputs: Vec<Slot>,
         outputs: Vec<Slot>,
         externals: Vec<External>,
@@ -72,25 +78,39 @@ impl<A> Code<A> {
             let (expected, found) = (needs.len(), externals.len());
             return Err(mismatch(format!("expected {expected} externals, found {found}")));
         }
+        if inputs.iter().chain(&outputs).any(|slot| slot.checked_bytes().is_none()) {
+            return Err(mismatch("expected inputs and outputs that fit memory".into()));
+        }
         let mut constants = Vec::new();
-        for (external, need) in externals.iter().zip(needs) {
+        for (index, (external, need)) in externals.iter().zip(needs).enumerate() {
             let (bytes, writable) = match external {
                 External::Argument(index) => (inputs.get(*index).map(Slot::bytes), false),
                 External::Output(index) => (outputs.get(*index).map(Slot::bytes), true),
-                External::State(id) => {
-                    let state = program.states.get(id.index());
-                    (state.and_then(|state| state.ty.byte_count()), true)
-                }
+                External::State(_) => (Some(need.bytes), true),
                 External::Constant(dense) => {
                     constants.push(AlignedBytes::copy_of(dense.bytes())?);
                     (Some(dense.bytes().len()), false)
                 }
             };
-            if bytes.is_none_or(|bytes| bytes < need.bytes) || (need.writable && !writable) {
+            let twice = writable && externals[..index].contains(external);
+            if twice || bytes.is_none_or(|bytes| bytes < need.bytes) || need.writable && !writable {
                 return Err(mismatch(format!("expected memory as {need:?}, found {external:?}")));
             }
         }
         Ok(Code { module, inputs, outputs, externals, constants, artifacts })
+    }
+
+    /// Checks that the module reaches no further into states than these have bytes.
+    pub(crate) fn check_states(&self, states: &States) -> Result<(), Error> {
+        for (external, need) in self.externals.iter().zip(self.module.externals()) {
+            if let External::State(id) = external
+                && states.try_bytes(*id).is_none_or(|bytes| bytes.len() < need.bytes)
+            {
+                let message = format!("expected a state of {} bytes, found {id:?}", need.bytes);
+                return Err(Error::new(ErrorKind::Internal, message));
+            }
+        }
+        Ok(())
     }
 
     /// The inputs, in order.

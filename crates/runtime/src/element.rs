@@ -3,8 +3,11 @@
 use kilngrad_ir::{DType, Error, ErrorKind};
 use ndarray::{ArrayBase, Data, Dimension};
 
+/// Generated code is given the addresses of fed elements, so who may implement these traits is
+/// part of what makes calls safe.
 mod sealed {
     pub trait Sealed {}
+    pub trait SealedInput {}
 }
 
 /// A Rust type that is an element of a tensor: `f32`, `f64`, `i32`, `i64`, `u8`, `bool`.
@@ -48,7 +51,7 @@ pub(crate) fn elements_of<T: Element>(bytes: &[u8]) -> Result<&[T], Error> {
 
 /// What can be fed to an input or put into a state: an `ndarray` array or view of any layout, or
 /// one element for a scalar.
-pub trait Input {
+pub trait Input: sealed::SealedInput {
     /// The dtype of its elements.
     fn dtype(&self) -> DType;
 
@@ -65,6 +68,8 @@ pub trait Input {
     /// If `bytes` has another length than the elements.
     fn write_to(&self, bytes: &mut [u8]);
 }
+
+impl<T: Element, S: Data<Elem = T>, D: Dimension> sealed::SealedInput for ArrayBase<S, D> {}
 
 impl<T: Element, S: Data<Elem = T>, D: Dimension> Input for ArrayBase<S, D> {
     fn dtype(&self) -> DType {
@@ -86,6 +91,8 @@ impl<T: Element, S: Data<Elem = T>, D: Dimension> Input for ArrayBase<S, D> {
         }
     }
 }
+
+impl<T: Element> sealed::SealedInput for T {}
 
 impl<T: Element> Input for T {
     fn dtype(&self) -> DType {

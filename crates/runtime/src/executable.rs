@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kilngrad_codegen::Host;
+use kilngrad_codegen::{FloatMode, Host};
 use kilngrad_ir::{Bindings, Error, ErrorKind, Program, Symbol};
 use ndarray::ArrayViewD;
 use smallvec::SmallVec;
@@ -47,7 +47,7 @@ pub(crate) struct Specialised<A> {
     /// What the entry's symbols are bound to, in order.
     lengths: Lengths,
     last_used: u64,
-    pub(crate) code: Arc<Code<A>>,
+    pub(crate) code: Code<A>,
     pub(crate) outputs: Vec<AlignedBytes>,
     pub(crate) staging: Vec<AlignedBytes>,
     pub(crate) table: Table,
@@ -62,6 +62,8 @@ pub(crate) struct Table(pub(crate) Vec<*mut u8>);
 // SAFETY: the pointers are written and used within one call, which borrows the executable
 // exclusively; between calls nothing reads them.
 unsafe impl Send for Table {}
+// SAFETY: as above; a shared borrow reaches no pointer.
+unsafe impl Sync for Table {}
 
 impl<A> Executable<A> {
     /// An executable of `program`, whose states have their first values under `seed`. Nothing is
@@ -107,6 +109,7 @@ impl<A> Executable<A> {
     ///
     /// If there is no such entry, a symbol is not bound, or it cannot be compiled.
     pub fn specialise(&mut self, name: &str, bindings: &Bindings) -> Result<&Code<A>, Error> {
+        let _mode = FloatMode::enter();
         let entry = self.find(name)?;
         let mut lengths = Lengths::new();
         for symbol in &self.entries[entry].symbols {
@@ -180,6 +183,11 @@ impl<A> Executable<A> {
         &self.entries[entry].symbols
     }
 
+    /// Whether the entry is compiled for these lengths.
+    pub(crate) fn knows(&self, entry: usize, lengths: &Lengths) -> bool {
+        self.entries[entry].specialised.iter().any(|s| s.lengths == *lengths)
+    }
+
     /// Position of the entry's code for these lengths, which is compiled if it is not there.
     pub(crate) fn specialised(&mut self, entry: usize, lengths: &Lengths) -> Result<usize, Error> {
         self.clock += 1;
@@ -191,6 +199,7 @@ impl<A> Executable<A> {
         let symbols = self.entries[entry].symbols.iter().cloned();
         let bindings: Bindings = symbols.zip(lengths.iter().copied()).collect();
         let code = self.compiler.compile(entry, &bindings)?;
+        code.check_states(&self.states)?;
         self.memory.arena.reserve(code.module.arena_bytes())?;
         self.memory.scratch.reserve(code.module.scratch_bytes())?;
         if let Some(pool) = &mut self.pool {
@@ -207,7 +216,7 @@ impl<A> Executable<A> {
                 .map(|_| AlignedBytes::zeroed(0))
                 .collect::<Result<_, _>>()?,
             table: Table(vec![std::ptr::null_mut(); code.externals.len()]),
-            code: Arc::new(code),
+            code,
         };
         let known = &mut self.entries[entry].specialised;
         if known.len() < SPECIALISATIONS {

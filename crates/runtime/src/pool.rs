@@ -18,9 +18,9 @@ use kilngrad_ir::{Error, ErrorKind};
 
 use crate::memory::AlignedBytes;
 
-/// How often an idle worker looks for the next job before it sleeps: some tens of microseconds,
-/// longer than the time between two kernels of a step.
-const SPINS: u32 = 20_000;
+/// How often a thread looks before it gives its processor away: some tens of microseconds, longer
+/// than the time between two kernels of a step.
+const SPINS: u32 = 4_000;
 
 /// Threads that help the calling one.
 #[derive(Debug)]
@@ -147,8 +147,15 @@ impl Shared {
             self.wake.notify_all();
         }
         self.take_chunks(job, scratch);
+        let mut spins = 0;
         while self.ended.load(Ordering::Acquire) < chunks {
-            std::hint::spin_loop();
+            // A worker that was preempted in its chunk needs a processor, perhaps this one.
+            if spins < SPINS {
+                spins += 1;
+                std::hint::spin_loop();
+            } else {
+                std::thread::yield_now();
+            }
         }
     }
 
@@ -259,9 +266,8 @@ mod tests {
                 std::thread::sleep(std::time::Duration::from_millis(20));
             }
         }
-        let words = |bytes: &AlignedBytes| {
-            u64::from_ne_bytes(bytes.as_slice()[..8].try_into().unwrap())
-        };
+        let words =
+            |bytes: &AlignedBytes| u64::from_ne_bytes(bytes.as_slice()[..8].try_into().unwrap());
         let total: u64 = pool.workers.iter().map(|worker| words(&worker.scratch)).sum();
         assert_eq!(total + words(&own), expected_total);
     }

@@ -1,5 +1,6 @@
 //! The states' memory.
 
+use kilngrad_codegen::FloatMode;
 use kilngrad_ir::{Error, ErrorKind, Program, StateId, random};
 use ndarray::{ArrayViewD, IxDyn};
 
@@ -15,22 +16,31 @@ pub(crate) struct States {
 impl States {
     /// First values, from the program's initialisers and a seed.
     pub(crate) fn initial(program: &Program, seed: i64) -> Result<States, Error> {
+        // The numbers are to be the same whatever float mode the caller's thread is in.
+        let _mode = FloatMode::enter();
         let values = program
             .states
             .iter()
             .map(|state| {
-                let dense = random::initial(&state.init, &state.ty, seed).ok_or_else(|| {
+                let misfit = || {
                     let message = format!("expected an initialiser that fits {:?}", state.path);
                     Error::new(ErrorKind::Build, message)
-                })?;
-                AlignedBytes::copy_of(dense.bytes())
+                };
+                let mut value = AlignedBytes::zeroed(state.ty.byte_count().ok_or_else(misfit)?)?;
+                random::fill(&state.init, &state.ty, seed, value.as_mut_slice())
+                    .ok_or_else(misfit)?;
+                Ok(value)
             })
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<_, Error>>()?;
         Ok(States { values })
     }
 
     pub(crate) fn bytes(&self, id: StateId) -> &[u8] {
         self.values[id.index()].as_slice()
+    }
+
+    pub(crate) fn try_bytes(&self, id: StateId) -> Option<&[u8]> {
+        self.values.get(id.index()).map(AlignedBytes::as_slice)
     }
 
     pub(crate) fn as_mut_ptr(&mut self, id: StateId) -> *mut u8 {

@@ -58,10 +58,11 @@ mod imp {
     }
 
     pub(super) fn write(control: Control) {
+        // The exception flags are of this register, so they are not preserved.
         // SAFETY: the instruction reads the four bytes of `control`. It faults on reserved bits
         // alone, and `control` is either `DEFAULT` or was read from the register.
         unsafe {
-            asm!("ldmxcsr [{}]", in(reg) &raw const control, options(nostack, preserves_flags));
+            asm!("ldmxcsr [{}]", in(reg) &raw const control, options(nostack));
         }
     }
 }

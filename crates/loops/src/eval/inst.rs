@@ -1,7 +1,7 @@
 //! Instructions, lane by lane.
 
 use crate::kernel::{
-    BinaryInst, CompareInst, Inst, Kernel, MaskInst, Reg, RegType, Scalar, UnaryInst,
+    BinaryInst, CompareInst, Half, Inst, Kernel, MaskInst, Reg, RegType, Scalar, UnaryInst,
 };
 
 use super::element::{Bits, Element, lane, lanes};
@@ -32,6 +32,7 @@ pub(super) fn pure(kernel: &Kernel, ty: RegType, inst: &Inst, registers: &[Bits]
         }
         Inst::Convert(value) => convert(kernel.reg_type(value), number(ty), count, get(value)),
         Inst::Bitcast(value) => *get(value),
+        Inst::Interleave(half, lhs, rhs) => interleave(element_size(ty), half, get(lhs), get(rhs)),
         Inst::Index { .. } | Inst::Load { .. } => {
             unreachable!("the machine evaluates what reads variables or memory")
         }
@@ -46,6 +47,20 @@ pub(super) fn index(ty: RegType, first: i64, step: i64) -> Bits {
         Scalar::I32 => lanes(ty.lanes(), |at| value(at) as i32),
         Scalar::F32 | Scalar::F64 | Scalar::U8 => unreachable!("verified indices are integers"),
     }
+}
+
+fn interleave(size: usize, half: Half, lhs: &Bits, rhs: &Bits) -> Bits {
+    let first = match half {
+        Half::Low => 0,
+        Half::High => 8,
+    };
+    let mut bits = [0; 16];
+    for (pair, at) in bits.chunks_exact_mut(2 * size).zip((first..).step_by(size)) {
+        let (left, right) = pair.split_at_mut(size);
+        left.copy_from_slice(&lhs[at..at + size]);
+        right.copy_from_slice(&rhs[at..at + size]);
+    }
+    bits
 }
 
 /// The scalar of a register that holds numbers.

@@ -113,7 +113,8 @@ impl<'m> Machine<'m> {
             | Inst::MaskNot(_)
             | Inst::Select(..)
             | Inst::Convert(_)
-            | Inst::Bitcast(_) => Ok(inst::pure(self.kernel, ty, inst, &self.registers)),
+            | Inst::Bitcast(_)
+            | Inst::Interleave(..) => Ok(inst::pure(self.kernel, ty, inst, &self.registers)),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::kernel::{BinaryInst, CompareInst, MaskInst, UnaryInst};
+use crate::kernel::{BinaryInst, CompareInst, Half, MaskInst, UnaryInst};
 
 macro_rules! named {
     ($ty:ident { $($variant:ident $name:literal,)* }) => {
@@ -65,6 +65,11 @@ named!(CompareInst {
     Le "le",
     Gt "gt",
     Ge "ge",
+});
+
+named!(Half {
+    Low "interleave_low",
+    High "interleave_high",
 });
 
 named!(MaskInst {

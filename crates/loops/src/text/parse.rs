@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::kernel::{
-    Access, Affine, BinaryInst, Buffer, BufferDecl, Carry, CompareInst, Inst, Kernel, Loop,
+    Access, Affine, BinaryInst, Buffer, BufferDecl, Carry, CompareInst, Half, Inst, Kernel, Loop,
     LoopVar, MaskInst, Panel, Reg, RegType, Scalar, Stmt, TileCall, TileShape, UnaryInst,
 };
 use crate::program::{BufferPlace, Call, KernelId, Place, Program, Slot};
@@ -403,6 +403,9 @@ impl Parser<'_> {
         }
         if let Some(op) = MaskInst::from_name(word) {
             return self.two().map(|(a, b)| Inst::Mask(op, a, b));
+        }
+        if let Some(half) = Half::from_name(word) {
+            return self.two().map(|(a, b)| Inst::Interleave(half, a, b));
         }
         Err(ParseError::new(at, format!("expected an instruction, found `{word}`")))
     }

@@ -264,6 +264,7 @@ impl<'k> Printer<'k> {
             Inst::Select(mask, then, otherwise) => format!("select {mask}, {then}, {otherwise}"),
             Inst::Convert(value) => format!("convert {value}"),
             Inst::Bitcast(value) => format!("bitcast {value}"),
+            Inst::Interleave(half, lhs, rhs) => format!("{half} {lhs}, {rhs}"),
         }
     }
 

@@ -82,6 +82,12 @@ pub(super) fn check(
             let fits = matches!((bytes(from), bytes(result)), (Some(from), Some(to)) if from == to);
             expect(fits, || format!("a number of the size of {result}"), from)
         }
+        Inst::Interleave(_, lhs, rhs) => {
+            same(lhs, result)?;
+            same(rhs, result)?;
+            let fits = matches!(result, RegType::Number { lanes: 2.., .. });
+            expect(fits, || "vectors of numbers".into(), result)
+        }
     }
 }
 

@@ -28,8 +28,9 @@ pub(super) fn checked_bytes(len: usize, size: usize) -> Option<usize> {
 }
 
 fn sizes(kernel: &Kernel) -> Result<(), Problem> {
-    if kernel.chunks == 0 || i64::try_from(kernel.chunks).is_err() {
-        return Err((Rule::Sizes, format!("expected 1 to 2^63−1 chunks, found {}", kernel.chunks)));
+    // Who runs chunks counts them in 32 bits.
+    if kernel.chunks == 0 || u32::try_from(kernel.chunks).is_err() {
+        return Err((Rule::Sizes, format!("expected 1 to 2^32−1 chunks, found {}", kernel.chunks)));
     }
     let mut scratch = 0usize;
     for buffer in &kernel.buffers {
@@ -153,7 +154,8 @@ impl<'k> Checker<'k> {
             | Inst::MaskNot(_)
             | Inst::Select(..)
             | Inst::Convert(_)
-            | Inst::Bitcast(_) => false,
+            | Inst::Bitcast(_)
+            | Inst::Interleave(..) => false,
         };
         self.define(reg, uniform)
     }

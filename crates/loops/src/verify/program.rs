@@ -41,6 +41,12 @@ fn arena(program: &Program) -> Result<(), Problem> {
         let message = format!("expected bytes that fit isize, found {}", program.arena_bytes);
         return Err((Rule::Memory, message));
     }
+    // A number in a text is not to make anyone allocate: each external is there for a buffer.
+    if program.externals > program.buffers.len() {
+        let (externals, buffers) = (program.externals, program.buffers.len());
+        let message = format!("expected at most {buffers} externals, found {externals}");
+        return Err((Rule::Memory, message));
+    }
     Ok(())
 }
 

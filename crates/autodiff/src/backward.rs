@@ -1,0 +1,60 @@
+//! The walk back from the loss.
+
+use kilngrad_ir::op::BinaryOp;
+use kilngrad_ir::rewrite::Emitter;
+use kilngrad_ir::{Def, Graph, NodeId, Op, Origin, Value};
+
+use crate::paths::Paths;
+use crate::rules::{self, Flow, Pull};
+
+/// Appends the cotangents of the active values that the loss depends on, and gives them by value.
+///
+/// A value's cotangent is the sum of what each use contributes, in the order of the walk: from the
+/// last use to the first, and within a node from the first operand to the last.
+pub(crate) fn cotangents(graph: &mut Graph, loss: Value, paths: &Paths) -> Vec<Option<Value>> {
+    let mut cotangents: Vec<Option<Value>> = vec![None; graph.value_count()];
+    if !paths.active(loss) {
+        return cotangents;
+    }
+    let ty = graph.ty(loss).clone();
+    let origin = cotangent_origin(graph, loss, &graph.origin(loss));
+    cotangents[loss.index()] = Some(Emitter::new(graph, origin).splat(&ty, 1.0));
+
+    let last = match graph.value(loss).def {
+        Def::Argument(_) => return cotangents,
+        Def::Result { node, .. } => node.index(),
+    };
+    for id in (0..=last).rev().map(NodeId::from_index) {
+        let node = graph.node(id);
+        let Some(cotangent) = cotangents[node.result().index()] else { continue };
+        let needs = |(operand, value): (usize, &Value)| {
+            paths.active(*value) && rules::flow(graph, node, operand) == Flow::Derivative
+        };
+        let wanted: Vec<bool> = node.operands.iter().enumerate().map(needs).collect();
+        if !wanted.contains(&true) {
+            continue;
+        }
+        let node = node.clone();
+        let contributions = rules::contributions(graph, Pull { node: &node, cotangent }, &wanted);
+        for (&operand, contribution) in node.operands.iter().zip(contributions) {
+            let Some(contribution) = contribution else { continue };
+            let sum = match cotangents[operand.index()] {
+                None => contribution,
+                Some(sum) => {
+                    let origin = cotangent_origin(graph, operand, &node.origin);
+                    let add = Op::Binary(BinaryOp::Add);
+                    Emitter::new(graph, origin).emit(add, &[sum, contribution], &[])
+                }
+            };
+            cotangents[operand.index()] = Some(sum);
+        }
+    }
+    cotangents
+}
+
+/// The origin of the cotangent of a value: the value's own, or its user's where it has none.
+pub(crate) fn cotangent_origin(graph: &Graph, value: Value, user: &Origin) -> Origin {
+    let own = graph.origin(value);
+    let origin = if own == Origin::unknown() { user } else { &own };
+    origin.cotangent(graph.name(value))
+}

@@ -1,0 +1,195 @@
+//! Differentiation: expands `gradient` requests into primitive operations.
+//!
+//! A request `gradient %loss wrt (%a, %b)` asks for the derivatives of a scalar by values of its
+//! graph. [`differentiate`] replaces each by the nodes that compute them, in reverse mode: the
+//! loss's cotangent is 1, and walking back from it, each node turns the cotangent of its result
+//! into contributions to its operands' cotangents, by the rule of its family. The
+//! rules are vector-Jacobian products written as graphs of the same primitives, so the result can
+//! be differentiated again: derivatives are closed under themselves, at any order (Griewank and
+//! Walther, "Evaluating Derivatives", 2008, chapter 3).
+//!
+//! # Order
+//!
+//! Requests are expanded in the order of the graph. What a request depends on, earlier requests
+//! included, is then already made of primitives, so the innermost is expanded first and nothing
+//! is differentiated twice.
+//!
+//! # By that very value
+//!
+//! A derivative is by a value, not by an expression: two values that are computed alike are two
+//! variables. A result of a request that a later request differentiates by therefore becomes a
+//! value of its own, an identity `reshape`, though its cotangent may be a value that already has
+//! other uses (`d(x·c)/dx` is `c`).
+//!
+//! # Nothing is dropped in silence
+//!
+//! Where the loss does not depend on a value, or does so only through operations that have no
+//! derivative, the request is refused with a [`Diagnostic`] that names the value, the request's
+//! line and what is in the way. Operations that are piecewise constant have the derivative zero,
+//! as their rows state. `gradient_or_zero` asks for zeros instead of a refusal.
+//!
+//! # Work
+//!
+//! Only nodes between the values asked for and the loss get cotangents. A request costs time
+//! linear in the nodes before it, whatever their depth: nothing recurses.
+
+#![forbid(unsafe_code)]
+
+mod backward;
+mod paths;
+mod refusal;
+mod rules;
+
+use std::collections::HashSet;
+
+use kilngrad_ir::rewrite::{Emitter, Rewriter};
+use kilngrad_ir::{Diagnostic, Entry, Graph, Node, Op, Program, Value};
+
+use crate::paths::Paths;
+use crate::refusal::Refusal;
+
+/// The program with every gradient request of every entry expanded. A program that the verifier
+/// accepts gives one that it accepts.
+///
+/// # Errors
+///
+/// A diagnostic for each value that a request cannot be answered for.
+pub fn differentiate(program: &Program) -> Result<Program, Vec<Diagnostic>> {
+    let mut diagnostics = Vec::new();
+    let mut entries = Vec::with_capacity(program.entries.len());
+    for entry in &program.entries {
+        match differentiate_entry(program, entry) {
+            Ok(entry) => entries.push(entry),
+            Err(more) => diagnostics.extend(more),
+        }
+    }
+    if !diagnostics.is_empty() {
+        return Err(diagnostics);
+    }
+    Ok(Program { name: program.name.clone(), states: program.states.clone(), entries })
+}
+
+/// An entry of `program` with every gradient request expanded.
+///
+/// # Errors
+///
+/// As [`differentiate`].
+pub fn differentiate_entry(program: &Program, entry: &Entry) -> Result<Entry, Vec<Diagnostic>> {
+    let source = &entry.graph;
+    let mut expansion = Expansion {
+        program,
+        rewriter: Rewriter::new(source),
+        wanted_later: wanted(source),
+        refused: Vec::new(),
+        diagnostics: Vec::new(),
+    };
+    for (id, node) in source.nodes() {
+        match &node.op {
+            Op::Gradient { or_zero } => expansion.expand(node, *or_zero),
+            Op::State(_)
+            | Op::Constant(_)
+            | Op::Dimension(_)
+            | Op::Iota { .. }
+            | Op::Random { .. }
+            | Op::Unary(_)
+            | Op::Binary(_)
+            | Op::Compare(_)
+            | Op::Select
+            | Op::Cast
+            | Op::Reduce { .. }
+            | Op::ArgReduce { .. }
+            | Op::Dot(_)
+            | Op::Broadcast { .. }
+            | Op::Reshape
+            | Op::Transpose { .. }
+            | Op::Slice(_)
+            | Op::Pad(_)
+            | Op::Concat { .. }
+            | Op::StopGradient
+            | Op::Kernel(_) => {
+                expansion.rewriter.copy(id);
+            }
+        }
+    }
+    if expansion.diagnostics.is_empty() {
+        Ok(expansion.rewriter.finish_entry(entry))
+    } else {
+        Err(expansion.diagnostics)
+    }
+}
+
+/// An entry while its requests are expanded.
+struct Expansion<'e> {
+    program: &'e Program,
+    rewriter: Rewriter<'e>,
+    /// Values of the source that a request differentiates by.
+    wanted_later: HashSet<Value>,
+    /// Values of the target that stand for results that could not be given; complaints about what
+    /// depends on them would only repeat the first.
+    refused: Vec<Value>,
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl Expansion<'_> {
+    fn expand(&mut self, request: &Node, or_zero: bool) {
+        let operands = self.rewriter.operands(request);
+        let (loss, wanted) = (operands[0], &operands[1..]);
+        let paths = Paths::find(self.rewriter.target(), loss, wanted);
+        let refused = self.refuse(request, &paths, loss, wanted, or_zero);
+
+        let cotangents = backward::cotangents(self.rewriter.target_mut(), loss, &paths);
+        for (position, &value) in wanted.iter().enumerate() {
+            let ty = self.rewriter.target().ty(value).clone();
+            let mut emitter = Emitter::new(self.rewriter.target_mut(), request.origin.clone());
+            let mut derivative = match cotangents[value.index()] {
+                Some(cotangent) => cotangent,
+                None => emitter.splat(&ty, 0.0),
+            };
+            let result = request.results[position];
+            if self.wanted_later.contains(&result) {
+                derivative = emitter.emit(Op::Reshape, &[derivative], &[ty]);
+            }
+            if refused {
+                self.refused.push(derivative);
+            }
+            self.rewriter.replace(result, derivative);
+        }
+    }
+
+    /// Reports each value that a derivative cannot be given by; whether there is any.
+    fn refuse(
+        &mut self,
+        request: &Node,
+        paths: &Paths,
+        loss: Value,
+        wanted: &[Value],
+        or_zero: bool,
+    ) -> bool {
+        let graph = self.rewriter.target();
+        let refusals: Vec<(usize, Refusal)> = wanted
+            .iter()
+            .enumerate()
+            .filter_map(|(position, &value)| {
+                Some((position, Refusal::find(graph, paths, loss, value, or_zero)?))
+            })
+            .collect();
+        if refusals.is_empty() {
+            return false;
+        }
+        if !paths::depends_on_any(graph, loss, &self.refused) {
+            let source = self.rewriter.source();
+            for (position, refusal) in &refusals {
+                let value = request.operands[position + 1];
+                let found = refusal.diagnostic(self.program, source, request, value, graph);
+                self.diagnostics.push(found);
+            }
+        }
+        true
+    }
+}
+
+/// The values that requests differentiate by.
+fn wanted(graph: &Graph) -> HashSet<Value> {
+    let requests = graph.nodes().filter(|(_, node)| matches!(node.op, Op::Gradient { .. }));
+    requests.flat_map(|(_, node)| node.operands[1..].iter().copied()).collect()
+}

@@ -1,0 +1,77 @@
+//! What is wrong with what was built: every diagnostic, each at the user's line.
+//!
+//! Besides the type rules of [`kilngrad_ir::infer`], under their own labels, the builder checks
+//! these before a node exists, in the user's terms:
+//!
+//! - `axis_b1`, `axis_b2`: an axis exists; no axis is named twice.
+//! - `broadcast_b1`: shapes broadcast as NumPy's do.
+//! - `cast_b1`: the float dtype of a program is a float dtype.
+//! - `dtype_b1`: operands have one dtype; nothing is promoted in silence.
+//! - `dtype_b2`: a bare number is one that the tensor's dtype holds.
+//! - `dtype_b3`: a function of real numbers is applied to floats.
+//! - `entry_b1`: tensors meet only tensors of their own entry and builder.
+//! - `entry_b2` to `entry_b5`: names of entries, inputs and outputs are words where the text form
+//!   asks for words, and unique.
+//! - `init_b1`: an initialiser fits its state.
+//! - `length_b1`, `length_b2`: lengths belong to this builder and fit 64 bits.
+//! - `loss_b1`, `loss_b2`: a target fits its prediction; an option is in its range.
+//! - `matmul_b1`, `matmul_b2`: ranks and inner lengths of a product agree.
+//! - `optimizer_b1` to `optimizer_b3`: groups of parameters are disjoint or equal; gradients
+//!   belong to parameters, of which there is at least one, each once; an option is in its range.
+//! - `param_b1` to `param_b4`: parameters belong to this builder, paths are unique, types are
+//!   free of symbols, a prefix names at least one parameter.
+//! - `reshape_b1`, `shape_b1`: element counts agree; an operand has the rank that is needed.
+//! - `size_b1`: a tensor without symbols fits memory.
+//! - `slice_b1`: an index lies in its axis.
+//! - `update_b1`, `update_b2`: no update is lost to a later one that did not read it; an update has
+//!   the state's type.
+
+use std::fmt;
+
+use kilngrad_ir::Diagnostic;
+
+/// Everything that is wrong with a program, in the order in which it was found.
+///
+/// A call that fails silences what follows from it, so each diagnostic is a cause and none a
+/// consequence of another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildErrors {
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl BuildErrors {
+    pub(crate) fn new(diagnostics: Vec<Diagnostic>) -> BuildErrors {
+        BuildErrors { diagnostics }
+    }
+
+    /// The diagnostics; at least one.
+    pub fn diagnostics(&self) -> &[Diagnostic] {
+        &self.diagnostics
+    }
+}
+
+/// Every diagnostic, a blank line between two.
+impl fmt::Display for BuildErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, diagnostic) in self.diagnostics.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n\n")?;
+            }
+            write!(f, "{diagnostic}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for BuildErrors {}
+
+/// So that `?` returns the diagnostics; they are the error's source.
+impl From<BuildErrors> for kilngrad_ir::Error {
+    fn from(errors: BuildErrors) -> kilngrad_ir::Error {
+        let message = match errors.diagnostics.len() {
+            1 => "the program is declared wrongly".to_owned(),
+            count => format!("the program is declared wrongly in {count} places"),
+        };
+        kilngrad_ir::Error::caused(kilngrad_ir::ErrorKind::Build, message, errors)
+    }
+}

@@ -1,0 +1,201 @@
+//! Layers: plain structs of parameter ids. They borrow no builder, so models are plain structs too,
+//! and sharing a layer is applying it again.
+
+use crate::builder::{Param, Scope};
+use crate::init::Init;
+use crate::shape::IntoShape;
+use crate::tensor::Tensor;
+
+/// `x·w + b`: a dense layer.
+///
+/// The weight is `[inputs, outputs]` at the path `name.w`, the bias `[outputs]` at `name.b`. Unless
+/// options say otherwise both begin uniform in `±1/√inputs`, as PyTorch's `Linear`.
+///
+/// ```
+/// use kilngrad_builder::{Builder, Dense, DenseOptions, F32, Init, Mode};
+///
+/// let b = Builder::new("dense");
+/// let scope = b.scope("net");
+/// let hidden = Dense::new(&scope, "hidden", 64, 32);
+/// let options = DenseOptions::new().weight(Init::Xavier).bias(None);
+/// let head = Dense::with(&scope, "head", 32, 10, options);
+/// let e = b.entry("run", Mode::Eval);
+/// let logits = head.forward(hidden.forward(e.input("x", F32, (b.dim("n"), 64))).relu());
+/// assert_eq!(logits.ty().map(|ty| ty.to_string()).as_deref(), Some("f32[n,10]"));
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Dense {
+    /// The weight, `[inputs, outputs]`.
+    pub weight: Param,
+    /// The bias, `[outputs]`.
+    pub bias: Option<Param>,
+}
+
+/// Options of [`Dense::with`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct DenseOptions {
+    weight: Option<Init>,
+    bias: Bias,
+}
+
+/// The bias that is asked for.
+#[derive(Debug, Clone, PartialEq)]
+enum Bias {
+    /// By the number of inputs.
+    Default,
+    Init(Init),
+    None,
+}
+
+impl Default for DenseOptions {
+    fn default() -> DenseOptions {
+        DenseOptions { weight: None, bias: Bias::Default }
+    }
+}
+
+impl DenseOptions {
+    /// PyTorch's initial values.
+    pub fn new() -> DenseOptions {
+        DenseOptions::default()
+    }
+
+    /// Another initialiser of the weight.
+    #[must_use]
+    pub fn weight(self, init: Init) -> DenseOptions {
+        DenseOptions { weight: Some(init), ..self }
+    }
+
+    /// Another initialiser of the bias, or no bias.
+    #[must_use]
+    pub fn bias(self, init: impl Into<Option<Init>>) -> DenseOptions {
+        let bias = init.into().map_or(Bias::None, Bias::Init);
+        DenseOptions { bias, ..self }
+    }
+}
+
+impl Dense {
+    /// Declares a layer called `name` in a scope.
+    #[track_caller]
+    pub fn new(scope: &Scope<'_>, name: &str, inputs: usize, outputs: usize) -> Dense {
+        Dense::with(scope, name, inputs, outputs, DenseOptions::new())
+    }
+
+    /// Declares a layer with options.
+    #[track_caller]
+    pub fn with(
+        scope: &Scope<'_>,
+        name: &str,
+        inputs: usize,
+        outputs: usize,
+        options: DenseOptions,
+    ) -> Dense {
+        let scope = scope.scope(name);
+        let weight = options.weight.unwrap_or_else(|| Init::by_inputs(inputs));
+        let weight = scope.param("w", (inputs, outputs), weight);
+        let bias = match options.bias {
+            // What is wrong with the weight, such as its path, is wrong with the bias.
+            Bias::Default | Bias::Init(_) if weight.is_failed() => Some(weight),
+            Bias::Default => Some(scope.param("b", (outputs,), Init::by_inputs(inputs))),
+            Bias::Init(init) => Some(scope.param("b", (outputs,), init)),
+            Bias::None => None,
+        };
+        Dense { weight, bias }
+    }
+
+    /// The layer applied to the last axis of `x`, of length `inputs`.
+    #[track_caller]
+    pub fn forward<'b>(&self, x: Tensor<'b>) -> Tensor<'b> {
+        let _scope = x.entry.enter_scope_of(self.weight);
+        let product = x.matmul(self.weight);
+        match self.bias {
+            Some(bias) => product + bias,
+            None => product,
+        }
+    }
+}
+
+/// Layer normalisation with a learned scale `w` (ones) and shift `b` (zeros): see
+/// [`Tensor::layer_norm`].
+#[derive(Debug, Clone, Copy)]
+pub struct LayerNorm {
+    /// The scale, of the shape that is normalised.
+    pub weight: Param,
+    /// The shift, of the shape that is normalised.
+    pub bias: Param,
+    axes: usize,
+    eps: f64,
+}
+
+impl LayerNorm {
+    /// Declares a layer called `name` that normalises the last axes, which have this shape. PyTorch's
+    /// `eps` is 1e-5.
+    #[track_caller]
+    pub fn new(scope: &Scope<'_>, name: &str, shape: impl IntoShape, eps: f64) -> LayerNorm {
+        let scope = scope.scope(name);
+        let shape = shape.resolve();
+        let weight = scope.param("w", Lengths(shape.clone()), Init::Ones);
+        let axes = shape.len();
+        let bias = match weight.is_failed() {
+            true => weight,
+            false => scope.param("b", Lengths(shape), Init::Zeros),
+        };
+        LayerNorm { weight, bias, axes, eps }
+    }
+
+    /// The layer applied.
+    #[track_caller]
+    pub fn forward<'b>(&self, x: Tensor<'b>) -> Tensor<'b> {
+        let _scope = x.entry.enter_scope_of(self.weight);
+        let normal = x.layer_norm(last_axes(self.axes).as_slice(), self.eps);
+        let Some(weight) = normal.broadcast_to_self(self.weight) else {
+            return x.entry.poisoned();
+        };
+        normal * weight + self.bias
+    }
+}
+
+/// Root-mean-square normalisation with a learned scale `w` (ones): see [`Tensor::rms_norm`].
+#[derive(Debug, Clone, Copy)]
+pub struct RmsNorm {
+    /// The scale, of the shape that is normalised.
+    pub weight: Param,
+    axes: usize,
+    eps: f64,
+}
+
+impl RmsNorm {
+    /// Declares a layer called `name` that normalises the last axes, which have this shape.
+    #[track_caller]
+    pub fn new(scope: &Scope<'_>, name: &str, shape: impl IntoShape, eps: f64) -> RmsNorm {
+        let scope = scope.scope(name);
+        let shape = shape.resolve();
+        let axes = shape.len();
+        RmsNorm { weight: scope.param("w", Lengths(shape), Init::Ones), axes, eps }
+    }
+
+    /// The layer applied.
+    #[track_caller]
+    pub fn forward<'b>(&self, x: Tensor<'b>) -> Tensor<'b> {
+        let _scope = x.entry.enter_scope_of(self.weight);
+        let normal = x.rms_norm(last_axes(self.axes).as_slice(), self.eps);
+        match normal.broadcast_to_self(self.weight) {
+            Some(weight) => normal * weight,
+            None => x.entry.poisoned(),
+        }
+    }
+}
+
+/// The last `count` axes.
+fn last_axes(count: usize) -> Vec<isize> {
+    (1..=count).rev().map(|axis| -isize::try_from(axis).unwrap_or(isize::MAX)).collect()
+}
+
+/// A shape that is resolved already.
+struct Lengths(smallvec::SmallVec<[crate::shape::sealed::Resolved; 4]>);
+
+impl IntoShape for Lengths {}
+impl crate::shape::sealed::Shape for Lengths {
+    fn resolve(self) -> smallvec::SmallVec<[crate::shape::sealed::Resolved; 4]> {
+        self.0
+    }
+}

@@ -1,0 +1,351 @@
+//! Elementwise operations: methods and operators.
+
+use std::ops;
+
+use kilngrad_ir::op::{BinaryOp, CompareOp, Op, UnaryOp};
+use kilngrad_ir::{DType, Diagnostic, Type};
+
+use crate::builder::Param;
+use crate::operand::{Argument, Number, Operand};
+use crate::tensor::Tensor;
+
+macro_rules! unary_methods {
+    ($($(#[$doc:meta])* $method:ident $op:ident;)*) => {
+        impl<'b> Tensor<'b> {$(
+            $(#[$doc])*
+            #[track_caller]
+            #[must_use]
+            pub fn $method(self) -> Tensor<'b> {
+                self.unary(UnaryOp::$op)
+            }
+        )*}
+    };
+}
+
+unary_methods! {
+    /// `|x|`, of numbers; the derivative at 0 is 0.
+    abs Abs;
+    /// −1, 0 or 1, of numbers; NaN stays NaN. The derivative is 0.
+    sign Sign;
+    /// `eˣ`, of floats.
+    exp Exp;
+    /// `eˣ − 1`, of floats, exact for small `x`.
+    expm1 Expm1;
+    /// Natural logarithm, of floats; −inf of 0, NaN below.
+    log Log;
+    /// `ln(1 + x)`, of floats, exact for small `x`; −inf of −1, NaN below.
+    log1p Log1p;
+    /// Square root, of floats; NaN below 0. The derivative at 0 is infinite.
+    sqrt Sqrt;
+    /// `1/√x`, of floats; inf of 0, NaN below.
+    rsqrt Rsqrt;
+    /// Hyperbolic tangent, of floats.
+    tanh Tanh;
+    /// `1/(1 + e⁻ˣ)`, of floats.
+    sigmoid Sigmoid;
+    /// `max(x, 0)`, of numbers; NaN stays NaN. The derivative at 0 is 0.
+    relu Relu;
+    /// Error function, of floats.
+    erf Erf;
+    /// Rounded toward minus infinity, of floats. The derivative is 0, as of each rounding.
+    floor Floor;
+    /// Rounded toward plus infinity, of floats.
+    ceil Ceil;
+    /// Rounded to nearest, ties to even, of floats.
+    round Round;
+    /// Rounded toward zero, of floats.
+    trunc Trunc;
+}
+
+macro_rules! binary_methods {
+    ($($(#[$doc:meta])* $method:ident $op:ident;)*) => {
+        impl<'b> Tensor<'b> {$(
+            $(#[$doc])*
+            #[track_caller]
+            #[must_use]
+            pub fn $method(self, other: impl Operand<'b>) -> Tensor<'b> {
+                self.binary(BinaryOp::$op, other)
+            }
+        )*}
+    };
+}
+
+binary_methods! {
+    /// `xʸ`, of floats, as IEEE 754: `x⁰ = 1`, and NaN below 0 unless `y` is whole.
+    pow Pow;
+    /// The larger, of numbers; NaN if either is. At a tie each derivative is ½.
+    maximum Max;
+    /// The smaller, of numbers; NaN if either is. At a tie each derivative is ½.
+    minimum Min;
+    /// The remainder with the sign of the dividend, of numbers: `%` under PyTorch's name.
+    fmod Rem;
+}
+
+macro_rules! compare_methods {
+    ($($(#[$doc:meta])* $method:ident $op:ident;)*) => {
+        impl<'b> Tensor<'b> {$(
+            $(#[$doc])*
+            #[track_caller]
+            #[must_use]
+            pub fn $method(self, other: impl Operand<'b>) -> Tensor<'b> {
+                self.compare(CompareOp::$op, other)
+            }
+        )*}
+    };
+}
+
+compare_methods! {
+    /// Where `x = y`; false where either is NaN.
+    eq Eq;
+    /// Where `x ≠ y`; true where either is NaN.
+    ne Ne;
+    /// Where `x < y`; false where either is NaN.
+    lt Lt;
+    /// Where `x ≤ y`; false where either is NaN.
+    le Le;
+    /// Where `x > y`; false where either is NaN.
+    gt Gt;
+    /// Where `x ≥ y`; false where either is NaN.
+    ge Ge;
+}
+
+impl<'b> Tensor<'b> {
+    /// `x²`, of numbers.
+    #[track_caller]
+    #[must_use]
+    pub fn square(self) -> Tensor<'b> {
+        self * self
+    }
+
+    /// `1/x`, of floats.
+    #[track_caller]
+    #[must_use]
+    pub fn reciprocal(self) -> Tensor<'b> {
+        if !self.is_real("reciprocal") {
+            return self.entry.poisoned();
+        }
+        self.like(1.0) / self
+    }
+
+    /// The remainder with the sign of the divisor, of numbers, as PyTorch's and Python's; NaN for
+    /// a float divisor of 0.
+    #[track_caller]
+    #[must_use]
+    pub fn remainder(self, divisor: impl Operand<'b>) -> Tensor<'b> {
+        let divisor = self.operand(divisor);
+        let Some((lhs, rhs)) = self.broadcast_with(divisor) else { return self.entry.poisoned() };
+        let _scope = self.entry.enter("remainder");
+        let rest = lhs % rhs;
+        let zero = rest.like(0.0);
+        let astray = rest.ne(zero) & (rest.lt(zero) ^ rhs.lt(zero));
+        astray.select(rest + rhs, rest)
+    }
+
+    /// The operand between two bounds; NaN stays NaN. Where `low > high` it is `high`. The
+    /// derivative is 1 from bound to bound, the bounds included.
+    #[track_caller]
+    #[must_use]
+    pub fn clamp(self, low: impl Operand<'b>, high: impl Operand<'b>) -> Tensor<'b> {
+        let (low, high) = (self.operand(low), self.operand(high));
+        let _scope = self.entry.enter("clamp");
+        let raised = self.lt(low).select(low, self);
+        raised.gt(high).select(high, raised)
+    }
+
+    /// `on_true` where this tensor, a `bool` one, is true, else `on_false`. All three broadcast;
+    /// at least one of the two is a tensor. No gradient passes by the condition, and none by what
+    /// is not selected, even if it is NaN.
+    #[track_caller]
+    #[must_use]
+    pub fn select(self, on_true: impl Operand<'b>, on_false: impl Operand<'b>) -> Tensor<'b> {
+        let (on_true, on_false) = (on_true.argument(), on_false.argument());
+        let guide = match (on_true, on_false) {
+            (Argument::Number(_), Argument::Number(_)) => {
+                let message = "expected a tensor to select from, found two bare numbers";
+                let diagnostic = Diagnostic::new("dtype_b2", message);
+                return self.entry.fail(diagnostic.help("make one a tensor with `Entry::scalar`"));
+            }
+            (Argument::Number(_), other) | (other, _) => other,
+        };
+        let guide = self.resolve(guide, self);
+        let (on_true, on_false) = (self.resolve(on_true, guide), self.resolve(on_false, guide));
+        let Some((on_true, on_false)) = on_true.broadcast_with(on_false) else {
+            return self.entry.poisoned();
+        };
+        let Some((condition, ty)) = self.ty().zip(on_true.ty()) else {
+            return self.entry.poisoned();
+        };
+        let operands = [self, on_true, on_false];
+        if condition.dtype != DType::Bool {
+            let message = format!("expected a condition of dtype bool, found {condition}");
+            return self.entry.fail_on("select_c1", message, &operands);
+        }
+        let Some(shape) = crate::broadcast::joined(&condition.shape, &ty.shape) else {
+            let message = format!("expected shapes that broadcast, found {condition} and {ty}");
+            return self.entry.fail_on("broadcast_b1", message, &operands);
+        };
+        let operands = [self.stretch(&shape), on_true.stretch(&shape), on_false.stretch(&shape)];
+        self.entry.emit(Op::Select, &operands, &[])
+    }
+
+    /// The same numbers in another dtype: floats round to nearest or truncate toward integers,
+    /// saturating, NaN to 0; integers wrap; to `bool`, `x ≠ 0`. The derivative of a cast from float
+    /// to float is the cast back.
+    #[track_caller]
+    #[must_use]
+    pub fn cast(self, dtype: DType) -> Tensor<'b> {
+        self.cast_exactly(self.entry.builder.resolve_dtype(dtype))
+    }
+
+    /// The same numbers in a dtype of the program, of which `F32` is one even under
+    /// [`with_float`](crate::Builder::with_float).
+    #[track_caller]
+    pub(crate) fn cast_exactly(self, dtype: DType) -> Tensor<'b> {
+        match self.ty() {
+            Some(ty) if ty.dtype != dtype => {
+                self.entry.emit(Op::Cast, &[self], &[ty.with_dtype(dtype)])
+            }
+            Some(_) | None => self,
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn unary(self, op: UnaryOp) -> Tensor<'b> {
+        self.entry.emit(Op::Unary(op), &[self], &[])
+    }
+
+    #[track_caller]
+    pub(crate) fn binary(self, op: BinaryOp, other: impl Operand<'b>) -> Tensor<'b> {
+        match self.meet(other) {
+            Some((lhs, rhs)) => self.entry.emit(Op::Binary(op), &[lhs, rhs], &[]),
+            None => self.entry.poisoned(),
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn compare(self, op: CompareOp, other: impl Operand<'b>) -> Tensor<'b> {
+        match self.meet(other) {
+            Some((lhs, rhs)) => self.entry.emit(Op::Compare(op), &[lhs, rhs], &[]),
+            None => self.entry.poisoned(),
+        }
+    }
+
+    /// Both operands in one shape; a bare number is made in this tensor's at once.
+    #[track_caller]
+    fn meet(self, other: impl Operand<'b>) -> Option<(Tensor<'b>, Tensor<'b>)> {
+        let other = match other.argument() {
+            Argument::Tensor(tensor) => tensor,
+            Argument::Param(param) => self.entry.read(param),
+            Argument::Number(number) => {
+                let other = self.number(number, &self.ty()?);
+                return other.value.map(|_| (self, other));
+            }
+        };
+        self.broadcast_with(other)
+    }
+
+    /// A bare number before an operator.
+    #[track_caller]
+    fn binary_after(self, number: Number, op: BinaryOp) -> Tensor<'b> {
+        let Some(ty) = self.ty() else { return self };
+        let lhs = self.number(number, &ty);
+        self.entry.emit(Op::Binary(op), &[lhs, self], &[])
+    }
+
+    /// What an argument stands for where `guide` tells bare numbers their dtype.
+    #[track_caller]
+    fn resolve(self, argument: Argument<'b>, guide: Tensor<'b>) -> Tensor<'b> {
+        match argument {
+            Argument::Tensor(tensor) => tensor,
+            Argument::Param(param) => self.entry.read(param),
+            Argument::Number(number) => match guide.ty() {
+                Some(ty) => guide.number(number, &Type::scalar(ty.dtype)),
+                None => guide,
+            },
+        }
+    }
+
+    /// Whether the dtype is a float one, which the function called `name` needs; records an error
+    /// where not.
+    #[track_caller]
+    pub(crate) fn is_real(self, name: &str) -> bool {
+        let Some(ty) = self.ty() else { return false };
+        if !ty.dtype.is_float() {
+            let message = format!("expected a float dtype (f32, f64) for {name}, found {ty}");
+            let diagnostic = Diagnostic::new("dtype_b3", message);
+            let diagnostic = self.entry.with_operands(diagnostic, &[self]);
+            self.entry.fail(diagnostic.help("convert it with `.cast(F32)`"));
+        }
+        ty.dtype.is_float()
+    }
+}
+
+macro_rules! operators {
+    ($($trait:ident $method:ident $op:ident;)*) => {$(
+        impl<'b, R: Operand<'b>> ops::$trait<R> for Tensor<'b> {
+            type Output = Tensor<'b>;
+            #[track_caller]
+            fn $method(self, other: R) -> Tensor<'b> {
+                self.binary(BinaryOp::$op, other)
+            }
+        }
+
+        impl<'b> ops::$trait<Tensor<'b>> for Param {
+            type Output = Tensor<'b>;
+            #[track_caller]
+            fn $method(self, other: Tensor<'b>) -> Tensor<'b> {
+                other.entry.read(self).binary(BinaryOp::$op, other)
+            }
+        }
+    )*};
+}
+
+operators! {
+    Add add Add;
+    Sub sub Sub;
+    Mul mul Mul;
+    Div div Div;
+    Rem rem Rem;
+    BitAnd bitand And;
+    BitOr bitor Or;
+    BitXor bitxor Xor;
+    Shl shl Shl;
+    Shr shr Shr;
+}
+
+/// A bare number before an operator is an `f64` or an `i64`: with one type of each kind the
+/// literal of `1.0 - x` has a type at once, and methods may follow the operator.
+macro_rules! operators_after_numbers {
+    ($($ty:ty, $kind:ident: $($trait:ident $method:ident $op:ident),*;)*) => {$($(
+        impl<'b> ops::$trait<Tensor<'b>> for $ty {
+            type Output = Tensor<'b>;
+            #[track_caller]
+            fn $method(self, other: Tensor<'b>) -> Tensor<'b> {
+                other.binary_after(Number::$kind(self), BinaryOp::$op)
+            }
+        }
+    )*)*};
+}
+
+operators_after_numbers! {
+    f64, Float: Add add Add, Sub sub Sub, Mul mul Mul, Div div Div, Rem rem Rem;
+    i64, Integer: Add add Add, Sub sub Sub, Mul mul Mul, Div div Div, Rem rem Rem,
+        BitAnd bitand And, BitOr bitor Or, BitXor bitxor Xor, Shl shl Shl, Shr shr Shr;
+}
+
+impl<'b> ops::Neg for Tensor<'b> {
+    type Output = Tensor<'b>;
+    #[track_caller]
+    fn neg(self) -> Tensor<'b> {
+        self.unary(UnaryOp::Neg)
+    }
+}
+
+/// Complements truth values, or every bit of integers.
+impl<'b> ops::Not for Tensor<'b> {
+    type Output = Tensor<'b>;
+    #[track_caller]
+    fn not(self) -> Tensor<'b> {
+        self.unary(UnaryOp::Not)
+    }
+}

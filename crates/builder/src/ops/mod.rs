@@ -1,0 +1,16 @@
+//! Primitive methods: each appends one operation of [`kilngrad_ir::op`], or the few that its
+//! broadcasting and conventions need.
+
+mod axes;
+mod contract;
+mod elementwise;
+mod gradient;
+mod layout;
+mod random;
+mod reduce;
+
+pub use axes::IntoAxes;
+pub use contract::IntoDotAxes;
+pub use layout::IntoRange;
+
+pub(crate) use axes::sealed as axes_sealed;

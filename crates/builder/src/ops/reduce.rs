@@ -1,0 +1,224 @@
+//! Reductions, and the statistics that are quotients of them.
+
+use kilngrad_ir::op::{ArgReduceOp, Axes, Op, ReduceOp};
+use kilngrad_ir::{DType, Dim, Literal, Shape, Type};
+
+use crate::ops::{IntoAxes, axes_sealed::Written};
+use crate::tensor::Tensor;
+
+macro_rules! reduce_methods {
+    ($($(#[$doc:meta])* $method:ident $keepdim:ident $op:ident;)*) => {
+        impl<'b> Tensor<'b> {$(
+            $(#[$doc])*
+            ///
+            /// `axes` disappear; `..` means all of them.
+            #[track_caller]
+            #[must_use]
+            pub fn $method(self, axes: impl IntoAxes) -> Tensor<'b> {
+                match self.axes(axes) {
+                    Some(axes) => self.reduce(ReduceOp::$op, axes),
+                    None => self.entry.poisoned(),
+                }
+            }
+
+            $(#[$doc])*
+            ///
+            /// `axes` stay with length 1.
+            #[track_caller]
+            #[must_use]
+            pub fn $keepdim(self, axes: impl IntoAxes) -> Tensor<'b> {
+                match self.axes(axes) {
+                    Some(axes) => self.reduce(ReduceOp::$op, axes.clone()).keepdim(self, &axes),
+                    None => self.entry.poisoned(),
+                }
+            }
+        )*}
+    };
+}
+
+reduce_methods! {
+    /// The sum along axes, of numbers; 0 of nothing.
+    sum sum_keepdim Sum;
+    /// The product along axes, of numbers; 1 of nothing.
+    prod prod_keepdim Prod;
+    /// The largest along axes, of numbers; NaN if any is, the lowest of the dtype of nothing.
+    max max_keepdim Max;
+    /// The smallest along axes, of numbers; NaN if any is, the highest of the dtype of nothing.
+    min min_keepdim Min;
+}
+
+macro_rules! arg_methods {
+    ($($(#[$doc:meta])* $method:ident $op:ident;)*) => {
+        impl<'b> Tensor<'b> {$(
+            $(#[$doc])*
+            #[track_caller]
+            #[must_use]
+            pub fn $method(self, axis: isize) -> Tensor<'b> {
+                let Some(axis) = self.axis(axis) else { return self.entry.poisoned() };
+                let op = ArgReduceOp::$op;
+                self.entry.emit(Op::ArgReduce { op, axis }, &[self], &[])
+            }
+        )*}
+    };
+}
+
+arg_methods! {
+    /// Index (`i64`) of the first largest along an axis, which disappears; of the first NaN if
+    /// there is one. The axis is not empty.
+    argmax Max;
+    /// Index (`i64`) of the first smallest along an axis, which disappears; of the first NaN if
+    /// there is one. The axis is not empty.
+    argmin Min;
+}
+
+impl<'b> Tensor<'b> {
+    /// The mean along axes, which disappear, of floats; NaN of nothing.
+    #[track_caller]
+    #[must_use]
+    pub fn mean(self, axes: impl IntoAxes) -> Tensor<'b> {
+        let Some(axes) = self.real_axes("mean", axes) else { return self.entry.poisoned() };
+        let sum = self.reduce(ReduceOp::Sum, axes.clone());
+        sum / self.count(&axes, sum, 0)
+    }
+
+    /// The mean along axes, which stay with length 1.
+    #[track_caller]
+    #[must_use]
+    pub fn mean_keepdim(self, axes: impl IntoAxes) -> Tensor<'b> {
+        let Some(axes) = self.real_axes("mean", axes) else { return self.entry.poisoned() };
+        self.mean(written(&axes)).keepdim(self, &axes)
+    }
+
+    /// The variance along axes, which disappear, of floats:
+    /// `Σ(x − mean)² / max(0, count − correction)`. PyTorch's correction is 1 if none is given.
+    #[track_caller]
+    #[must_use]
+    pub fn var(self, axes: impl IntoAxes, correction: i64) -> Tensor<'b> {
+        let Some(axes) = self.real_axes("var", axes) else { return self.entry.poisoned() };
+        let _scope = self.entry.enter("var");
+        let centred = self - self.mean_keepdim(written(&axes));
+        let sum = centred.square().reduce(ReduceOp::Sum, axes.clone());
+        sum / self.count(&axes, sum, correction)
+    }
+
+    /// The variance along axes, which stay with length 1: see [`var`](Self::var).
+    #[track_caller]
+    #[must_use]
+    pub fn var_keepdim(self, axes: impl IntoAxes, correction: i64) -> Tensor<'b> {
+        let Some(axes) = self.axes(axes) else { return self.entry.poisoned() };
+        self.var(written(&axes), correction).keepdim(self, &axes)
+    }
+
+    /// The standard deviation along axes, which disappear: the root of [`var`](Self::var). Its
+    /// derivative is 0 where it is 0, as PyTorch's.
+    #[track_caller]
+    #[must_use]
+    pub fn std(self, axes: impl IntoAxes, correction: i64) -> Tensor<'b> {
+        let _scope = self.entry.enter("std");
+        self.var(axes, correction).flat_sqrt()
+    }
+
+    /// The standard deviation along axes, which stay with length 1: see [`std`](Self::std).
+    #[track_caller]
+    #[must_use]
+    pub fn std_keepdim(self, axes: impl IntoAxes, correction: i64) -> Tensor<'b> {
+        let Some(axes) = self.axes(axes) else { return self.entry.poisoned() };
+        self.std(written(&axes), correction).keepdim(self, &axes)
+    }
+
+    /// `Σ|x|` along axes, which disappear.
+    #[track_caller]
+    #[must_use]
+    pub fn l1_norm(self, axes: impl IntoAxes) -> Tensor<'b> {
+        let _scope = self.entry.enter("l1_norm");
+        self.abs().sum(axes)
+    }
+
+    /// `Σ|x|` along axes, which stay with length 1.
+    #[track_caller]
+    #[must_use]
+    pub fn l1_norm_keepdim(self, axes: impl IntoAxes) -> Tensor<'b> {
+        let _scope = self.entry.enter("l1_norm");
+        self.abs().sum_keepdim(axes)
+    }
+
+    /// `√Σx²` along axes, which disappear, of floats. Its derivative is 0 where it is 0, as
+    /// PyTorch's. The squares may overflow where the norm does not.
+    #[track_caller]
+    #[must_use]
+    pub fn l2_norm(self, axes: impl IntoAxes) -> Tensor<'b> {
+        let _scope = self.entry.enter("l2_norm");
+        self.square().sum(axes).flat_sqrt()
+    }
+
+    /// `√Σx²` along axes, which stay with length 1: see [`l2_norm`](Self::l2_norm).
+    #[track_caller]
+    #[must_use]
+    pub fn l2_norm_keepdim(self, axes: impl IntoAxes) -> Tensor<'b> {
+        let _scope = self.entry.enter("l2_norm");
+        self.square().sum_keepdim(axes).flat_sqrt()
+    }
+
+    /// The square root with derivative 0 at 0: of 1 where the operand is 0, then 0 selected, so
+    /// that no derivative of any order meets an infinity.
+    #[track_caller]
+    pub(crate) fn flat_sqrt(self) -> Tensor<'b> {
+        let zero = self.like(0.0);
+        let flat = self.eq(zero);
+        flat.select(zero, flat.select(1.0, self).sqrt())
+    }
+
+    #[track_caller]
+    pub(crate) fn reduce(self, op: ReduceOp, axes: Axes) -> Tensor<'b> {
+        self.entry.emit(Op::Reduce { op, axes }, &[self], &[])
+    }
+
+    /// A reduction of `original` along `axes` with these axes back, at length 1.
+    #[track_caller]
+    pub(crate) fn keepdim(self, original: Tensor<'b>, axes: &[usize]) -> Tensor<'b> {
+        let Some((ty, own)) = original.ty().zip(self.ty()) else { return self };
+        let dims = ty.shape.dims().iter().enumerate();
+        let kept = dims.map(|(axis, dim)| match axes.contains(&axis) {
+            true => Dim::constant(1),
+            false => dim.clone(),
+        });
+        let shape: Shape = kept.collect();
+        if shape == own.shape {
+            return self;
+        }
+        self.entry.emit(Op::Reshape, &[self], &[Type::new(own.dtype, shape)])
+    }
+
+    /// How many elements lie along `axes`, less `correction` and not below 0, in the type of
+    /// `like`.
+    #[track_caller]
+    pub(crate) fn count(self, axes: &[usize], like: Tensor<'b>, correction: i64) -> Tensor<'b> {
+        let Some((ty, like)) = self.ty().zip(like.ty()) else { return self.entry.poisoned() };
+        let reduced: Shape = axes.iter().map(|axis| &ty.shape.dims()[*axis]).collect();
+        let entry = self.entry;
+        let Some(count) = reduced.elements() else {
+            let message = format!("expected a size that fits memory, found {ty}");
+            return entry.fail_on("size_b1", message, &[self]);
+        };
+        if let Some(count) = count.as_constant() {
+            let count = count.saturating_sub(correction).max(0);
+            return entry.splat(Literal::from_i64(like.dtype, count), like.shape);
+        }
+        let count = entry.emit(Op::Dimension(count), &[], &[Type::scalar(DType::I64)]);
+        let count = match correction {
+            0 => count,
+            _ => (count - correction).maximum(0),
+        };
+        count.cast_exactly(like.dtype).stretch(&like.shape)
+    }
+
+    #[track_caller]
+    fn real_axes(self, name: &str, axes: impl IntoAxes) -> Option<Axes> {
+        if self.is_real(name) { self.axes(axes) } else { None }
+    }
+}
+
+/// Axes that are known to exist, as an argument.
+pub(crate) fn written(axes: &[usize]) -> Written {
+    Written::Some(axes.iter().map(|axis| isize::try_from(*axis).unwrap_or(isize::MAX)).collect())
+}

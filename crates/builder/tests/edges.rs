@@ -1,0 +1,171 @@
+//! What functions give at the edges that their documentation names, and what training does.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod common;
+
+use common::interpreter;
+use kilngrad_builder::*;
+use kilngrad_interp::Array;
+
+/// The output of `build` on a vector, and its gradient by it, of the sum.
+#[track_caller]
+fn eval(x: &[f64], build: impl for<'b> Fn(Tensor<'b>) -> Tensor<'b>) -> (Vec<f64>, Vec<f64>) {
+    let b = Builder::new("t");
+    let e = b.entry("run", Mode::Train);
+    let input = e.input("x", F64, (b.dim("n"),));
+    let output = build(input);
+    e.output("y", output);
+    e.output("g", output.sum(..).gradient_or_zero([input])[0]);
+    let outputs = interpreter(&b.finish().unwrap()).call("run", [("x", x.to_vec().into())]);
+    let outputs = outputs.unwrap();
+    (outputs["y"].to_f64_vec(), outputs["g"].to_f64_vec())
+}
+
+const INF: f64 = f64::INFINITY;
+
+#[test]
+fn kinks_have_the_derivatives_that_are_documented() {
+    let (_, g) = eval(&[0.0], |x| x.bce_with_logits_with(0.0, Reduction::None));
+    assert_eq!(g, [0.5]);
+    assert_eq!(eval(&[0.0], |x| x.softplus()).1, [0.5]);
+    assert_eq!(eval(&[0.0], |x| x.leaky_relu(0.2)).1, [0.2]);
+    assert_eq!(eval(&[-1.0, 1.0], |x| x.clamp(-1.0, 1.0)).1, [1.0, 1.0]);
+    assert_eq!(eval(&[-1.0, 1.0], |x| x.hardtanh(-1.0, 1.0)).1, [0.0, 0.0]);
+    assert_eq!(eval(&[0.0, 0.0], |x| x.l2_norm(..)), (vec![0.0], vec![0.0, 0.0]));
+    assert_eq!(eval(&[2.0, 2.0], |x| x.std(.., 1)), (vec![0.0], vec![0.0, 0.0]));
+    // The second derivative of softplus at 0 is ¼.
+    let (_, second) = eval(&[0.0], |x| x.softplus().sum(..).gradient([x])[0]);
+    assert_eq!(second, [0.25]);
+}
+
+#[test]
+fn infinities_and_nan_stay_where_they_belong() {
+    let (y, g) = eval(&[-1e4, 1e4, INF], |x| x.softplus());
+    assert_eq!((y, g), (vec![0.0, 1e4, INF], vec![0.0, 1.0, 1.0]));
+    let (y, g) = eval(&[1e4, -1e4], |x| x.elu(1.0));
+    assert_eq!((y, g), (vec![1e4, -1.0], vec![1.0, 0.0]));
+    assert_eq!(eval(&[-INF, -INF], |x| x.logsumexp(..)).0, [-INF]);
+    assert_eq!(eval(&[0.0, INF], |x| x.logsumexp(..)).0, [INF]);
+    assert_eq!(eval(&[1000.0, 1000.0], |x| x.softmax(0)).0, [0.5, 0.5]);
+    assert!(eval(&[f64::NAN], |x| x.clamp(0.0, 1.0)).0[0].is_nan());
+    assert!(eval(&[f64::NAN], |x| x.hardtanh(0.0, 1.0)).0[0].is_nan());
+    assert!(eval(&[f64::NAN], |x| x.softplus()).0[0].is_nan());
+    // Logarithms of probabilities of 0 are cut at −100, and no gradient is NaN.
+    for target in [0.0, 1.0] {
+        let (y, g) = eval(&[0.0, 1.0], |x| x.bce_loss_with(target, Reduction::None));
+        assert_eq!(y, [100.0 * target, 100.0 * (1.0 - target)]);
+        assert!(g.iter().all(|g| g.is_finite()), "{g:?}");
+    }
+}
+
+#[test]
+fn statistics_along_a_symbolic_axis_divide_by_its_length() {
+    assert_eq!(eval(&[1.0, 2.0, 6.0], |x| x.mean(..)).0, [3.0]);
+    assert_eq!(eval(&[1.0, 2.0, 6.0], |x| x.var(.., 1)).0, [7.0]);
+    assert_eq!(eval(&[1.0, 3.0], |x| x.var(.., 0)).0, [1.0]);
+    assert!(eval(&[1.0], |x| x.var(.., 1)).0[0].is_nan());
+    assert!(eval(&[], |x| x.mean(..)).0[0].is_nan());
+}
+
+#[test]
+fn remainders_follow_pythons_signs() {
+    let (y, _) = eval(&[7.0, -7.0, 6.0, -6.0], |x| x.remainder(3.0));
+    assert_eq!(y, [1.0, 2.0, 0.0, 0.0]);
+    let (y, _) = eval(&[7.0, -7.0, 6.0, -6.0], |x| x.remainder(-3.0));
+    assert_eq!(y, [-2.0, -1.0, 0.0, 0.0]);
+    assert_eq!(eval(&[7.0, -7.0], |x| x % 3.0).0, [1.0, -1.0]);
+}
+
+#[test]
+fn a_class_out_of_range_gives_nan() {
+    for dtype in [I64, I32, U8] {
+        let b = Builder::new("t");
+        let e = b.entry("run", Mode::Eval);
+        // 300 classes: an index of `u8` must not meet class 256 + itself.
+        let logits = e.iota(F32, (3, 300), 1) * 0.01;
+        let target = e.input("t", I64, (3,)).cast(dtype);
+        let options = CrossEntropy::new().reduction(Reduction::None);
+        e.output("loss", logits.cross_entropy_with(target, options));
+        e.output("sum", logits.nll_loss_with(target, Reduction::None));
+        let program = b.finish().unwrap();
+        let feed = |t: Vec<i64>| interpreter(&program).call("run", [("t", t.into())]).unwrap();
+        let outputs = feed(vec![44, 0, 200]);
+        let picked = outputs["sum"].to_f64_vec();
+        assert!((picked[0] + 0.44).abs() < 1e-6 && (picked[2] + 2.0).abs() < 1e-6, "{picked:?}");
+        if dtype != U8 {
+            let outputs = feed(vec![-1, 300, 299]);
+            let loss = outputs["loss"].to_f64_vec();
+            assert!(loss[0].is_nan() && loss[1].is_nan() && loss[2].is_finite(), "{loss:?}");
+        }
+    }
+}
+
+#[test]
+fn dropout_keeps_the_mean_and_draws_anew_each_call() {
+    let b = Builder::new("t");
+    let (train, eval) = (b.entry("train", Mode::Train), b.entry("eval", Mode::Eval));
+    for e in [train, eval] {
+        let x = e.ones(F32, (10_000,));
+        e.output("y", x.dropout("drop", 0.25));
+        e.output("all", x.dropout("gone", 1.0));
+    }
+    let mut interpreter = interpreter(&b.finish().unwrap());
+    let mut call = |entry: &str| interpreter.call(entry, []).unwrap();
+    let (first, second) = (call("train"), call("train"));
+    let y = first["y"].to_f64_vec();
+    assert_ne!(y, second["y"].to_f64_vec());
+    assert!(y.iter().all(|y| *y == 0.0 || (y - 4.0 / 3.0).abs() < 1e-6));
+    let mean = y.iter().sum::<f64>() / 1e4;
+    // Four standard deviations of the mean.
+    assert!((mean - 1.0).abs() < 0.024, "{mean}");
+    assert!(first["all"].to_f64_vec().iter().all(|y| *y == 0.0));
+    assert!(call("eval")["y"].to_f64_vec().iter().all(|y| *y == 1.0));
+}
+
+#[test]
+fn a_fed_learning_rate_is_the_step() {
+    let b = Builder::new("t");
+    let w = b.param("w", (), Init::Constant(3.0));
+    let e = b.entry("train", Mode::Train);
+    e.minimize(e.read(w) * 2, w, Sgd::new(e.input("lr", F32, ())));
+    let mut interpreter = interpreter(&b.finish().unwrap());
+    interpreter.call("train", [("lr", Array::from(0.25f32))]).unwrap();
+    assert_eq!(interpreter.state("w").unwrap().to_f64_vec(), [2.5]);
+}
+
+/// PyTorch's first velocity is the gradient itself, whatever the dampening.
+#[test]
+fn dampening_begins_at_the_second_step() {
+    let b = Builder::new("t");
+    let w = b.param("w", (), Init::Constant(8.0));
+    let e = b.entry("train", Mode::Train);
+    e.minimize(e.read(w) * 1, w, Sgd::new(1.0).momentum(0.5).dampening(0.5));
+    let mut interpreter = interpreter(&b.finish().unwrap());
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        interpreter.call("train", []).unwrap();
+        seen.extend(interpreter.state("w").unwrap().to_f64_vec());
+    }
+    // Velocities 1, then 0.5 + 0.5 = 1, then 1 again.
+    assert_eq!(seen, [7.0, 6.0, 5.0]);
+}
+
+#[test]
+fn matrix_products_of_every_rank() {
+    let shape = |lhs: &[usize], rhs: &[usize]| -> String {
+        let b = Builder::new("t");
+        let e = b.entry("run", Mode::Eval);
+        let product = e.zeros(F32, lhs).matmul(e.zeros(F32, rhs));
+        product.ty().unwrap().shape.to_string()
+    };
+    assert_eq!(shape(&[3], &[3]), "[]");
+    assert_eq!(shape(&[2, 3], &[3]), "[2]");
+    assert_eq!(shape(&[3], &[3, 2]), "[2]");
+    assert_eq!(shape(&[5, 2, 3], &[3]), "[5,2]");
+    assert_eq!(shape(&[3], &[5, 3, 2]), "[5,2]");
+    assert_eq!(shape(&[5, 4, 3], &[3, 2]), "[5,4,2]");
+    assert_eq!(shape(&[4, 3], &[5, 3, 2]), "[5,4,2]");
+    assert_eq!(shape(&[7, 1, 4, 3], &[5, 3, 2]), "[7,5,4,2]");
+    assert_eq!(shape(&[4, 0], &[0, 2]), "[4,2]");
+}

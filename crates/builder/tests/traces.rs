@@ -1,0 +1,222 @@
+//! Training runs against PyTorch's, in `f64`: losses of every step and the final parameters.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod common;
+
+use common::{Reference, array, far, interpreter, row};
+use kilngrad_builder::*;
+use kilngrad_interp::Array;
+use serde_json::Value as Json;
+
+/// The parameters of a trace by name, declared in the order of the file.
+struct Weights(Vec<(String, Param)>);
+
+impl Weights {
+    fn get(&self, name: &str) -> Param {
+        self.0.iter().find(|(key, _)| key == name).unwrap().1
+    }
+
+    /// `x·weightᵀ + bias`, as PyTorch keeps dense layers.
+    fn linear<'b>(&self, x: Tensor<'b>, name: &str) -> Tensor<'b> {
+        let weight = x.entry().read(self.get(&format!("{name}_weight")));
+        x.matmul(weight.t()) + self.get(&format!("{name}_bias"))
+    }
+
+    fn norm<'b>(&self, x: Tensor<'b>, name: &str) -> Tensor<'b> {
+        let normal = x.layer_norm(-1, 1e-5) * self.get(&format!("{name}_weight"));
+        normal + self.get(&format!("{name}_bias"))
+    }
+}
+
+fn optimizer<'b>(json: &Json) -> Optimizer<'b> {
+    let number = |name: &str| json[name].as_f64().unwrap();
+    let lr = number("lr");
+    match json["kind"].as_str().unwrap() {
+        "sgd" => {
+            let sgd = Sgd::new(lr).momentum(json["momentum"].as_f64().unwrap_or(0.0));
+            match json["nesterov"].as_bool() {
+                Some(true) => sgd.nesterov().into(),
+                _ => sgd.into(),
+            }
+        }
+        "adagrad" => Adagrad::new(lr).eps(number("eps")).into(),
+        "rmsprop" => RmsProp::new(lr).alpha(number("alpha")).eps(number("eps")).into(),
+        "adadelta" => Adadelta::new(lr).rho(number("rho")).eps(number("eps")).into(),
+        kind @ ("adam" | "adamw") => {
+            let beta = |index: usize| json["betas"][index].as_f64().unwrap();
+            let (beta1, beta2, eps) = (beta(0), beta(1), number("eps"));
+            if kind == "adamw" {
+                let decay = number("weight_decay");
+                AdamW::new(lr).betas(beta1, beta2).eps(eps).weight_decay(decay).into()
+            } else {
+                Adam::new(lr).betas(beta1, beta2).eps(eps).into()
+            }
+        }
+        other => panic!("unexpected optimizer {other}"),
+    }
+}
+
+/// The loss of a model that the builder can express; `None` for the others.
+fn loss<'b>(model: &str, w: &Weights, data: &[(String, Tensor<'b>)]) -> Option<Tensor<'b>> {
+    let get = |name: &str| data.iter().find(|(key, _)| key == name).unwrap().1;
+    let x = get("x");
+    let affine = |x: Tensor<'b>, weight: &str, bias: &str| x.matmul(w.get(weight)) + w.get(bias);
+    let e = x.entry();
+    Some(match model {
+        "linear_regression" => {
+            (affine(x, "w", "b") - get("t")).square().sum(..) / e.length(x.length(0), F64) / 2
+        }
+        "logistic_regression" => affine(x, "w", "b").bce_with_logits(get("t")),
+        "logistic_regression_l2" => {
+            let penalty = e.read(w.get("w")).square().sum(..) * 0.01;
+            affine(x, "w", "b").bce_with_logits(get("t")) + penalty
+        }
+        "logistic_regression_l1" => {
+            let penalty = e.read(w.get("w")).l1_norm(..) * 0.01;
+            affine(x, "w", "b").bce_with_logits(get("t")) + penalty
+        }
+        "mlp_clipped" => {
+            let h = w.linear(w.linear(x, "0").tanh(), "2").sigmoid();
+            w.linear(h, "4").cross_entropy(get("t"))
+        }
+        mlp if mlp.starts_with("mlp_") => {
+            w.linear(w.linear(x, "0").relu(), "2").cross_entropy(get("t"))
+        }
+        "autoencoder_linear" => {
+            let y = affine(affine(x, "we", "be"), "wd", "bd");
+            (y - x).square().sum(..) / e.length(x.length(0), F64) / 2
+        }
+        "autoencoder" => affine(affine(x, "we", "be").relu(), "wd", "bd").sigmoid().mse_loss(x),
+        "vae" => {
+            let h = w.linear(x, "e").relu();
+            let (mu, lv) = (w.linear(h, "m"), w.linear(h, "v"));
+            let z = mu + get("eps") * (lv / 2).exp();
+            let r = w.linear(w.linear(z, "d1").relu(), "d2");
+            let fit = r.bce_with_logits_with(x, Reduction::Sum);
+            let divergence = (1 + lv - mu.square() - lv.exp()).sum(..) * 0.5;
+            (fit - divergence) / e.length(x.length(0), F64)
+        }
+        "transformer" => {
+            let x = x.reshape((x.length(0), 8, 8));
+            let mut h = w.linear(x, "i") + w.get("pos");
+            let heads =
+                |part: Tensor<'b>| part.reshape((part.length(0), 8, 2, 8)).transpose([0, 2, 1, 3]);
+            let qkv = w.linear(w.norm(h, "n1"), "qkv");
+            let [q, k, v] = qkv.split(-1, [16, 16, 16]).map(heads);
+            let scores = q.matmul(k.t()) / 8f64.sqrt();
+            let causal = e.ones(F64, (8, 8)).tril(0).gt(0.5);
+            let weights = causal.select(scores, f64::NEG_INFINITY).softmax(-1);
+            let mixed = weights.matmul(v).transpose([0, 2, 1, 3]);
+            h = h + w.linear(mixed.reshape((mixed.length(0), 8, 16)), "o");
+            let inner = w.linear(w.norm(h, "n2"), "f1").gelu();
+            h = h + w.linear(inner, "f2");
+            w.linear(w.norm(h, "nf").mean(1), "h").cross_entropy(get("t"))
+        }
+        _ => return None,
+    })
+}
+
+/// Builds the entry of a trace; whether the model is one that the builder can express.
+fn declare(trace: &Json, e: Entry<'_>, w: &Weights, data: &[(String, Array)], batch: bool) -> bool {
+    let model = trace["name"].as_str().unwrap();
+    let inputs: Vec<(String, Tensor<'_>)> = data
+        .iter()
+        .map(|(name, array)| {
+            let shape = &array.shape()[usize::from(batch)..];
+            (name.clone(), e.input(name, array.dtype(), shape))
+        })
+        .collect();
+    let params = || Params::from(w.0.iter().map(|(_, param)| *param).collect::<Vec<Param>>());
+    if model == "gan" {
+        gan(trace, e, w, &inputs);
+        return true;
+    }
+    let Some(loss) = loss(model, w, &inputs) else { return false };
+    e.output("loss", loss);
+    if model == "mlp_clipped" {
+        let gradients = e.gradients(loss, params());
+        let clipped = e.clip_grad_norm(&gradients, 0.1);
+        e.apply_gradients(params(), &clipped, optimizer(&trace["optimizer"]));
+    } else {
+        e.minimize(loss, params(), optimizer(&trace["optimizer"]));
+    }
+    true
+}
+
+/// Both players step in one entry, the generator against the discriminator's new parameters.
+fn gan(trace: &Json, e: Entry<'_>, w: &Weights, inputs: &[(String, Tensor<'_>)]) {
+    let get = |name: &str| inputs.iter().find(|(key, _)| key == name).unwrap().1;
+    let params = |prefix: &str| {
+        let of = w.0.iter().filter(|(name, _)| name.starts_with(prefix));
+        Params::from(of.map(|(_, param)| *param).collect::<Vec<Param>>())
+    };
+    let fake = w.linear(w.linear(get("z"), "g_0").relu(), "g_2").sigmoid();
+    fn judge<'b>(w: &Weights, x: Tensor<'b>) -> Tensor<'b> {
+        w.linear(w.linear(x, "d_0").leaky_relu(0.2), "d_2")
+    }
+    let against_fake = judge(w, fake.stop_gradient()).bce_with_logits(0.0);
+    let loss = judge(w, get("x")).bce_with_logits(1.0) + against_fake;
+    e.minimize(loss, params("d_"), optimizer(&trace["optimizer"]));
+    e.output("loss", loss);
+    let loss = judge(w, fake).bce_with_logits(1.0);
+    e.minimize(loss, params("g_"), optimizer(&trace["optimizer"]));
+    e.output("generator_loss", loss);
+}
+
+fn run(trace: &Json, tensors: &safetensors::SafeTensors<'_>, failures: &mut Vec<String>) -> bool {
+    let name = trace["name"].as_str().unwrap();
+    let steps = usize::try_from(trace["steps"].as_u64().unwrap()).unwrap();
+    let b = Builder::new(name).with_float(F64);
+    let mut weights = Weights(Vec::new());
+    for key in trace["params"].as_object().unwrap().keys() {
+        let init = array(tensors, &format!("{name}/init/{key}"));
+        let values = Init::Values(init.to_f64_vec());
+        weights.0.push((key.clone(), b.root().param(&format!("p_{key}"), init.shape(), values)));
+    }
+    let data: Vec<(String, Array)> = trace["data"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .map(|(key, value)| (key.clone(), array(tensors, value["tensor"].as_str().unwrap())))
+        .collect();
+    let batch = data.iter().all(|(_, array)| array.shape()[0] == 20);
+    let e = b.entry("step", Mode::Train);
+    if !declare(trace, e, &weights, &data, batch) {
+        return false;
+    }
+    let program = b.finish().unwrap_or_else(|errors| panic!("{name}\n{errors}"));
+    let mut interpreter = interpreter(&program);
+    for step in 0..steps {
+        let feeds = data.iter().map(|(key, array)| {
+            (key.as_str(), if batch { row(array, step) } else { array.clone() })
+        });
+        let outputs = interpreter.call("step", feeds).unwrap();
+        for (output, losses) in [("loss", "losses"), ("generator_loss", "generator_losses")] {
+            if let Some(found) = outputs.get(output) {
+                let expected = Array::from(trace[losses][step].as_f64().unwrap());
+                let far = far(found, &expected, 1e-9, 1e-10);
+                failures.extend(far.map(|far| format!("{name} {output} of step {step}: {far}")));
+            }
+        }
+    }
+    for (key, _) in &weights.0 {
+        let expected = array(tensors, &format!("{name}/final/{key}"));
+        let found = interpreter.state(&format!("p_{key}")).unwrap();
+        let far = far(found, &expected, 1e-8, 1e-9);
+        failures.extend(far.map(|far| format!("{name} {key}: {far}")));
+    }
+    true
+}
+
+#[test]
+fn training_agrees_with_the_reference() {
+    let reference = Reference::open("traces");
+    let tensors = reference.tensors();
+    let traces = reference.json["traces"].as_array().unwrap();
+    let mut failures = Vec::new();
+    let count = traces.iter().filter(|trace| run(trace, &tensors, &mut failures)).count();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    println!("{count} of {} traces", traces.len());
+    assert!(count >= 17 || std::env::var_os("KILNGRAD_REFERENCE").is_some());
+}

@@ -1,0 +1,158 @@
+//! The command as a person or a script meets it.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn kilngrad(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_kilngrad")).args(args).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// The JSON object that ends standard output, which holds nothing else.
+fn json(output: &Output) -> Value {
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let stdout = text(&output.stdout);
+    assert_eq!(stdout.lines().count(), 1, "{stdout}");
+    serde_json::from_str(&stdout).unwrap()
+}
+
+/// Training and test loss of each epoch, as printed.
+fn losses(output: &Output) -> Vec<[f64; 2]> {
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout)
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split_whitespace();
+            words.next()?.parse::<usize>().ok()?;
+            Some([words.next()?.parse().ok()?, words.next()?.parse().ok()?])
+        })
+        .collect()
+}
+
+#[test]
+fn train_reaches_its_accuracy_and_says_so() {
+    let output = kilngrad(&["train", "mlp"]);
+    assert_eq!(losses(&output).len(), 30);
+    let stdout = text(&output.stdout);
+    for words in ["4,810 in 4 tensors", "1,437 training rows, 360 test rows", "arena", "next:"] {
+        assert!(stdout.contains(words), "expected {words:?} in:\n{stdout}");
+    }
+    let row = json(&kilngrad(&["train", "mlp", "--json"]));
+    assert!(row["value"].as_f64().unwrap() >= 0.95, "{row}");
+    assert_eq!(
+        (&row["model"], &row["metric"], &row["epochs"]),
+        (&Value::from("mlp"), &Value::from("accuracy"), &Value::from(30))
+    );
+    for key in ["loss", "seconds", "compile_ms"] {
+        assert!(row[key].as_f64().unwrap() > 0.0, "{row}");
+    }
+}
+
+#[test]
+fn a_seed_gives_the_same_losses_at_every_run_and_number_of_threads() {
+    let run =
+        |more: &[&str]| losses(&kilngrad(&[&["train", "mlp", "--epochs", "4"], more].concat()));
+    let once = run(&["--seed", "5"]);
+    assert_eq!(once, run(&["--seed", "5"]));
+    assert_eq!(once, run(&["--seed", "5", "--threads", "2"]));
+    assert_ne!(once, run(&["--seed", "6"]));
+}
+
+#[test]
+fn native_code_follows_the_interpreter() {
+    for (float, bound) in [("f32", 1e-3), ("f64", 1e-6)] {
+        for processor in ["native", "baseline"] {
+            let args = ["train", "mlp", "--epochs", "5", "--float", float];
+            let native = losses(&kilngrad(&[&args[..], &["--processor", processor]].concat()));
+            let slow = losses(&kilngrad(&[&args[..], &["--interp"]].concat()));
+            assert_eq!(native.len(), 5);
+            for (one, other) in native.iter().flatten().zip(slow.iter().flatten()) {
+                assert!((one - other).abs() < bound, "{float} on {processor}: {one} {other}");
+            }
+        }
+    }
+    // The object has more digits than the lines.
+    let args = ["train", "mlp", "--epochs", "5", "--float", "f64", "--json"];
+    let native = json(&kilngrad(&args))["loss"].as_f64().unwrap();
+    let slow = json(&kilngrad(&[&args[..], &["--interp"]].concat()))["loss"].as_f64().unwrap();
+    assert!((native - slow).abs() < 1e-9, "{native} {slow}");
+}
+
+#[test]
+fn dumped_stages_parse_back() {
+    let folder = std::env::temp_dir().join(format!("kilngrad-dump-{}", std::process::id()));
+    let folder_name = folder.to_str().unwrap();
+    let output = kilngrad(&["train", "mlp", "--epochs", "1", "--dump", folder_name]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let train = folder.join("train.n32");
+    let mut stages = 0;
+    for file in std::fs::read_dir(&train).unwrap() {
+        let path = file.unwrap().path();
+        let content = std::fs::read_to_string(&path).unwrap();
+        assert!(!content.is_empty(), "{path:?}");
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("kg") => {
+                let limits = kilngrad::internals::ir::text::Limits::default();
+                let program = kilngrad::internals::ir::Program::parse(&content, &limits).unwrap();
+                assert_eq!(program.to_string(), content, "{path:?}");
+                stages += 1;
+            }
+            Some("loops") => {
+                let program = kilngrad::internals::loops::parse_program(&content).unwrap();
+                assert_eq!(program.to_string(), content, "{path:?}");
+            }
+            Some("clif" | "s" | "txt") => {}
+            other => panic!("unexpected file {path:?} of kind {other:?}"),
+        }
+    }
+    assert!(stages >= 10, "{stages}");
+    assert!(Path::new(&train).join("plan.txt").exists());
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn bench_prints_the_peers_keys() {
+    for workload in ["linreg", "logreg", "mlp_small"] {
+        let row = json(&kilngrad(&["bench", workload, "--seconds", "0.05", "--json"]));
+        assert_eq!(row["workload"], workload);
+        assert_eq!(row["system"], "kilngrad");
+        for key in [
+            "step_ms",
+            "min_ms",
+            "compile_s",
+            "arena_bytes",
+            "arena_lower_bound_bytes",
+            "flops",
+            "interpreter_ratio",
+            "threads",
+            "loss",
+        ] {
+            assert!(row[key].as_f64().unwrap() > 0.0, "{key} of {row}");
+        }
+    }
+    let row = json(&kilngrad(&["bench", "mlp_small", "--interp", "--seconds", "0", "--json"]));
+    assert_eq!(row["system"], "kilngrad-interp");
+}
+
+#[test]
+fn wrong_usage_exits_with_two() {
+    for args in [
+        &["train", "cnm"][..],
+        &["bench", "nothing"],
+        &["train", "mlp", "--threads", "0"],
+        &["train", "mlp", "--seconds", "1"],
+        &[],
+    ] {
+        let output = kilngrad(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(output.stdout.is_empty());
+        assert!(!output.stderr.is_empty());
+    }
+}

@@ -1,0 +1,67 @@
+//! Dumps: a text file for each stage, each of which parses and runs again.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use kilngrad_codegen::Module;
+use kilngrad_ir::{Bindings, Error, ErrorKind};
+use kilngrad_passes::Compiled;
+
+use crate::compiler::Report;
+
+/// Where the files of one compile go.
+pub(crate) struct Dump {
+    folder: PathBuf,
+    name: String,
+}
+
+impl Dump {
+    /// Files of entry `entry` under `bindings`, in a folder of their own below `folder`.
+    pub(crate) fn new(folder: &std::path::Path, entry: &str, bindings: &Bindings) -> Dump {
+        let mut name = entry.to_owned();
+        for (symbol, length) in bindings {
+            // Names of entries are words, and so are those of symbols.
+            let _ = write!(name, ".{symbol}{length}");
+        }
+        Dump { folder: folder.join(&name), name }
+    }
+
+    /// Writes `00-input.kg`, `01-bind.kg`, …, the loop program, the code, and the plan.
+    pub(crate) fn write(
+        &self,
+        report: &Report,
+        compiled: &Compiled,
+        module: &Module,
+    ) -> Result<(), Error> {
+        std::fs::create_dir_all(&self.folder).map_err(|error| self.failed(error))?;
+        for (index, stage) in report.stages.iter().enumerate() {
+            let extension = match stage.name {
+                "loops" => "loops",
+                "clif" => "clif",
+                _ => "kg",
+            };
+            self.file(&format!("{index:02}-{}.{extension}", stage.name), &stage.text)?;
+        }
+        let assembly: Vec<&str> =
+            module.texts().iter().map(|text| text.disassembly.as_str()).collect();
+        self.file("code.s", &assembly.join("\n"))?;
+        let mut fusion = String::new();
+        for entry in &compiled.fusion {
+            let _ = writeln!(fusion, "{entry}");
+        }
+        self.file("fusion.txt", &fusion)?;
+        let mut plan = String::new();
+        for entry in &compiled.plans {
+            let _ = writeln!(plan, "{entry}");
+        }
+        self.file("plan.txt", &plan)
+    }
+
+    fn file(&self, name: &str, text: &str) -> Result<(), Error> {
+        std::fs::write(self.folder.join(name), text).map_err(|error| self.failed(error))
+    }
+
+    fn failed(&self, error: std::io::Error) -> Error {
+        Error::caused(ErrorKind::Io, format!("could not write the dump of {}", self.name), error)
+    }
+}

@@ -1,0 +1,121 @@
+//! How a program is compiled and run.
+
+use std::path::{Path, PathBuf};
+
+use kilngrad_ir::{DType, Machine, TileSize};
+use kilngrad_loops::Scalar;
+use kilngrad_tiles::Features;
+
+/// How to compile and run a program.
+///
+/// ```
+/// use kilngrad::prelude::*;
+///
+/// let options = Options::new().seed(7).threads(2).specialise("n", &[1, 32]);
+/// # let _ = options;
+/// ```
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub(crate) seed: i64,
+    pub(crate) threads: usize,
+    pub(crate) features: Features,
+    pub(crate) entries: Option<Vec<String>>,
+    pub(crate) specialise: Vec<(String, Vec<usize>)>,
+    pub(crate) dump: Option<PathBuf>,
+    pub(crate) keep_stages: bool,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options::new()
+    }
+}
+
+impl Options {
+    /// Seed 0, one thread, all features of this processor, every entry, no dump.
+    pub fn new() -> Options {
+        Options {
+            seed: 0,
+            threads: 1,
+            features: Features::detect(),
+            entries: None,
+            specialise: Vec::new(),
+            dump: None,
+            keep_stages: false,
+        }
+    }
+
+    /// The seed of initial values and of random numbers.
+    #[must_use]
+    pub fn seed(mut self, seed: i64) -> Options {
+        self.seed = seed;
+        self
+    }
+
+    /// Number of threads that run a call, the calling one included. Results are the same bits with
+    /// any number; 0 counts as 1.
+    #[must_use]
+    pub fn threads(mut self, threads: usize) -> Options {
+        self.threads = threads.max(1);
+        self
+    }
+
+    /// The instructions that generated code may use; what this processor lacks is left out.
+    #[must_use]
+    pub fn features(mut self, features: Features) -> Options {
+        self.features = features.intersect(Features::detect());
+        self
+    }
+
+    /// Only these entries are compiled ahead; the others when they are first called.
+    #[must_use]
+    pub fn entries(mut self, names: &[&str]) -> Options {
+        self.entries = Some(names.iter().map(|name| (*name).to_owned()).collect());
+        self
+    }
+
+    /// Compiles ahead for each of these lengths of a symbol. Entries without symbols are compiled
+    /// ahead in any case, others when their lengths are first met.
+    #[must_use]
+    pub fn specialise(mut self, symbol: &str, lengths: &[usize]) -> Options {
+        self.specialise.push((symbol.to_owned(), lengths.to_vec()));
+        self
+    }
+
+    /// Writes a text file for each stage of each compile into `folder`, which is made if it does
+    /// not exist.
+    #[must_use]
+    pub fn dump(mut self, folder: impl AsRef<Path>) -> Options {
+        self.dump = Some(folder.as_ref().to_owned());
+        self
+    }
+
+    /// Keeps the text of each stage in memory: see [`crate::Report::stages`].
+    #[must_use]
+    pub fn keep_stages(mut self, keep: bool) -> Options {
+        self.keep_stages = keep;
+        self
+    }
+
+    /// The machine model that these options compile for.
+    pub fn machine(&self) -> Machine {
+        let tile = |scalar| {
+            let shape = kilngrad_tiles::best(self.features, scalar).shape;
+            TileSize { rows: usize::from(shape.rows), cols: usize::from(shape.cols) }
+        };
+        Machine {
+            fma: self.features.fma,
+            tile_f32: tile(Scalar::F32),
+            tile_f64: tile(Scalar::F64),
+            l1_bytes: 32 << 10,
+            l2_bytes: 1 << 20,
+            l3_bytes: 4 << 20,
+            ..Machine::BASELINE
+        }
+    }
+
+    /// Whether a dtype is one that compiled code computes with in vectors.
+    pub fn vectorises(&self, dtype: DType) -> bool {
+        self.machine().lanes(dtype) > 1
+    }
+}

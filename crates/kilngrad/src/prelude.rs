@@ -1,0 +1,7 @@
+//! What most programs need: `use kilngrad::prelude::*;`.
+
+pub use kilngrad_builder::*;
+pub use kilngrad_ir::{DType, Mode, Program, Role};
+pub use kilngrad_runtime::Outputs;
+
+pub use crate::{Error, ErrorKind, Executable, Interpreted, Options, ProgramExt, Result};

@@ -1,0 +1,176 @@
+//! Calls: what is fed and fetched, what is refused, and that a refused call changes nothing.
+
+#![allow(clippy::unwrap_used)]
+
+use kilngrad::prelude::*;
+use ndarray::{Array1, Array2, ShapeBuilder, array};
+
+/// y = x·w with a counter of calls: inputs of a symbolic and of a fixed length.
+fn program() -> Program {
+    let b = Builder::new("calls");
+    let n = b.dim("n");
+    let scope = b.scope("model");
+    let w = scope.param("w", (3, 2), Init::Values((0..6).map(f64::from).collect()));
+    let step = b.entry("step", Mode::Train);
+    let x = step.input("x", F32, (n, 3));
+    let shift = step.input("shift", I64, (n * 2,));
+    let y = x.matmul(step.read(w));
+    step.output("y", y);
+    step.output("total", shift.sum(..));
+    step.output("positive", y.gt(0.0));
+    step.minimize(y.sum(..), b.params("model"), Sgd::new(0.5));
+    b.finish().unwrap()
+}
+
+fn executable() -> Executable {
+    program().compile(&Options::new()).unwrap()
+}
+
+#[test]
+fn any_layout_and_any_batch_are_fed() {
+    let mut exe = executable();
+    let mut reference = program().interpret(&Options::new()).unwrap();
+    for rows in [0, 1, 2, 7, 2] {
+        let numbers: Vec<f32> = (0..rows * 3).map(|i| i as f32 - 4.0).collect();
+        let plain = Array2::from_shape_vec((rows, 3), numbers.clone()).unwrap();
+        let mut columns = Array2::zeros((rows, 3).f());
+        columns.assign(&plain);
+        let mut wide = Array2::zeros((rows, 6));
+        wide.slice_mut(ndarray::s![.., ..;2]).assign(&plain);
+        let strided = wide.slice(ndarray::s![.., ..;2]);
+        let shift = Array1::from_iter(0..2 * rows as i64);
+        let mut expected = None;
+        for x in [plain.view(), columns.view(), strided] {
+            let states: Vec<Vec<u8>> = exe.state_bytes().map(|(_, bytes)| bytes.to_vec()).collect();
+            let paths: Vec<String> = exe.state_bytes().map(|(path, _)| path.to_owned()).collect();
+            let outputs = exe.call("step").feed("x", &x).feed("shift", &shift).run().unwrap();
+            let y = outputs.view::<f32>("y").unwrap().to_owned();
+            assert_eq!(y.shape(), [rows, 2]);
+            assert_eq!(outputs.scalar::<i64>("total").unwrap(), shift.sum());
+            let positive = outputs.view::<bool>("positive").unwrap();
+            assert!(positive.iter().zip(&y).all(|(flag, y)| *flag == (*y > 0.0)));
+            assert_eq!(*expected.get_or_insert_with(|| y.clone()), y);
+            // Back to the state before, so that each layout meets the same weights.
+            for (path, bytes) in paths.iter().zip(&states) {
+                let weights: Vec<f32> = bytes
+                    .chunks_exact(4)
+                    .map(|word| f32::from_le_bytes(word.try_into().unwrap()))
+                    .collect();
+                if path == "model.w" {
+                    let w = Array2::from_shape_vec((3, 2), weights).unwrap();
+                    exe.set_state(path, &w).unwrap();
+                }
+            }
+        }
+        reference.copy_state(&exe).unwrap();
+        exe.call("step").feed("x", &plain).feed("shift", &shift).run().unwrap();
+        reference.call("step").feed("x", &plain).feed("shift", &shift).run().unwrap();
+        let native = exe.state::<f32>("model.w").unwrap();
+        let bytes: Vec<u8> = native.iter().flat_map(|w| w.to_le_bytes()).collect();
+        assert_eq!(reference.state("model.w").unwrap().to_bytes(), bytes);
+    }
+}
+
+#[test]
+fn a_refused_call_says_why_and_changes_nothing() {
+    let mut exe = executable();
+    let x = array![[1f32, 2.0, 3.0]];
+    let shift = array![1i64, 2];
+    let before: Vec<Vec<u8>> = exe.state_bytes().map(|(_, bytes)| bytes.to_vec()).collect();
+    let wide = Array2::<f64>::zeros((1, 3));
+    let long = Array2::<f32>::zeros((1, 4));
+    let flat = Array1::<f32>::zeros(3);
+    let odd = array![1i64, 2, 3];
+    let check = |result: Result<(), Error>, kind: ErrorKind, words: &[&str]| {
+        let error = result.unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+        for word in words {
+            assert!(error.to_string().contains(word), "expected {word:?} in: {error}");
+        }
+    };
+    let run = |call: kilngrad::Call<'_, kilngrad::Report>| call.run().map(|_| ());
+
+    check(run(exe.call("stop")), ErrorKind::Name, &["\"stop\"", "\"step\""]);
+    check(run(exe.call("step").feed("x", &x)), ErrorKind::Name, &["\"shift\"", "i64[2*n]"]);
+    let call = exe.call("step").feed("x", &x).feed("shift", &shift).feed("z", &x);
+    check(run(call), ErrorKind::Name, &["\"z\"", "\"x\""]);
+    let call = exe.call("step").feed("x", &x).feed("x", &x).feed("shift", &shift);
+    check(run(call), ErrorKind::Name, &["\"x\"", "two"]);
+    let call = exe.call("step").feed("x", &wide).feed("shift", &shift);
+    check(run(call), ErrorKind::DType, &["f32", "f64", "\"x\""]);
+    let call = exe.call("step").feed("x", &long).feed("shift", &shift);
+    check(run(call), ErrorKind::Shape, &["[n,3]", "[1, 4]"]);
+    let call = exe.call("step").feed("x", &flat).feed("shift", &shift);
+    check(run(call), ErrorKind::Shape, &["[n,3]", "[3]"]);
+    let call = exe.call("step").feed("x", &x).feed("shift", &odd);
+    check(run(call), ErrorKind::Shape, &["[2*n]", "[3]"]);
+    let call = exe.call("step").bind("n", 2).feed("x", &x).feed("shift", &shift);
+    check(run(call), ErrorKind::Shape, &["found 2 and 1"]);
+    let call = exe.call("step").bind("m", 2).feed("x", &x).feed("shift", &shift);
+    check(run(call), ErrorKind::Name, &["\"m\"", "\"n\""]);
+
+    let after: Vec<Vec<u8>> = exe.state_bytes().map(|(_, bytes)| bytes.to_vec()).collect();
+    assert_eq!(before, after);
+    let outputs = exe.call("step").feed("x", &x).feed("shift", &shift).run().unwrap();
+    check(outputs.view::<f64>("y").map(|_| ()), ErrorKind::DType, &["f32", "f64"]);
+    check(outputs.scalar::<f32>("y").map(|_| ()), ErrorKind::Shape, &["[1, 2]"]);
+    check(outputs.view::<f32>("x").map(|_| ()), ErrorKind::Name, &["\"x\"", "\"y\""]);
+}
+
+#[test]
+fn states_are_read_set_saved_and_loaded() {
+    let folder = std::env::temp_dir().join(format!("kilngrad-calls-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("weights.safetensors");
+    let mut exe = executable();
+    let weights = array![[1f32, 2.0], [3.0, 4.0], [5.0, 6.0]];
+    exe.set_state("model.w", &weights.t().to_owned().t()).unwrap();
+    assert_eq!(exe.state::<f32>("model.w").unwrap(), weights.view().into_dyn());
+    assert_eq!(exe.set_state("model.w", &array![1f32]).unwrap_err().kind(), ErrorKind::Shape);
+    assert_eq!(exe.set_state("model.v", &weights).unwrap_err().kind(), ErrorKind::Name);
+    assert_eq!(exe.state::<f64>("model.w").unwrap_err().kind(), ErrorKind::DType);
+    exe.save(&path).unwrap();
+
+    let mut other = executable();
+    other.load(&path).unwrap();
+    assert_eq!(other.state::<f32>("model.w").unwrap(), weights.view().into_dyn());
+
+    let bytes = std::fs::read(&path).unwrap();
+    for length in [0, 7, 8, bytes.len() / 2, bytes.len() - 1] {
+        std::fs::write(&path, &bytes[..length]).unwrap();
+        let mut torn = executable();
+        let before: Vec<Vec<u8>> = torn.state_bytes().map(|(_, b)| b.to_vec()).collect();
+        assert_eq!(torn.load(&path).unwrap_err().kind(), ErrorKind::Format, "{length} bytes");
+        let after: Vec<Vec<u8>> = torn.state_bytes().map(|(_, b)| b.to_vec()).collect();
+        assert_eq!(before, after);
+    }
+    assert_eq!(other.load(folder.join("absent")).unwrap_err().kind(), ErrorKind::Io);
+    assert!(exe.save(folder.join("absent").join("weights")).is_err());
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn more_bindings_than_are_kept() {
+    let mut exe = executable();
+    for rows in (1..40).chain(1..3) {
+        let x = Array2::<f32>::ones((rows, 3));
+        let shift = Array1::<i64>::ones(2 * rows);
+        let outputs = exe.call("step").feed("x", &x).feed("shift", &shift).run().unwrap();
+        assert_eq!(outputs.scalar::<i64>("total").unwrap(), 2 * rows as i64);
+    }
+}
+
+#[test]
+fn a_gradient_that_does_not_exist_is_an_error_at_the_users_line() {
+    let b = Builder::new("blocked");
+    let w = b.scope("model").param("w", (3,), Init::Ones);
+    let step = b.entry("step", Mode::Train);
+    let loss = step.read(w).stop_gradient().sum(..);
+    let line = line!() + 1;
+    step.minimize(loss, b.params("model"), Sgd::new(0.1));
+    let error = b.finish().unwrap().compile(&Options::new()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Gradient);
+    let text = error.to_string();
+    assert!(text.contains("model.w"), "{text}");
+    assert!(text.contains(&format!("calls.rs:{line}")), "{text}");
+}
