@@ -1,0 +1,70 @@
+//! A step in steady state allocates nothing.
+
+#![allow(missing_docs, clippy::unwrap_used, unsafe_code)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use kilngrad::prelude::*;
+use kilngrad_testing::features;
+use ndarray::{Array1, Array2};
+
+/// The system's allocator, counting.
+struct Counting;
+
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call is handed to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        COUNT.fetch_add(1, Ordering::SeqCst);
+        // SAFETY: the caller keeps the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps the contract of `dealloc`.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn program() -> Program {
+    let b = Builder::new("classifier");
+    let n = b.dim("n");
+    let scope = b.scope("net");
+    let hidden = Dense::new(&scope, "hidden", 16, 32);
+    let head = Dense::new(&scope, "head", 32, 4);
+    let step = b.entry("step", Mode::Train);
+    let x = step.input("x", F32, (n, 16));
+    let drop = hidden.forward(x).relu().dropout("drop", 0.25);
+    let loss = head.forward(drop).cross_entropy(step.input("y", I64, (n,)));
+    step.minimize(loss, b.params("net"), Adam::new(1e-3));
+    step.output("loss", loss);
+    b.finish().unwrap()
+}
+
+/// The only test of this program, so that nothing else allocates meanwhile.
+#[test]
+fn a_step_allocates_nothing() {
+    for threads in [1, 2] {
+        let options = Options::new().features(features()).threads(threads);
+        let mut exe = program().compile(&options).unwrap();
+        let batches = [64, 16].map(|rows| {
+            let x = Array2::from_shape_fn((rows, 16), |(i, j)| (i * 16 + j) as f32 * 0.01);
+            (x, Array1::from_shape_fn(rows, |row| row as i64 % 4))
+        });
+        let mut step = |index: usize| {
+            let (x, y) = &batches[index % 2];
+            let outputs = exe.call("step").feed("x", x).feed("y", y).run().unwrap();
+            outputs.scalar::<f32>("loss").unwrap()
+        };
+        let first: f32 = (0..4).map(&mut step).sum();
+        let before = COUNT.load(Ordering::SeqCst);
+        let later: f32 = (0..100).map(&mut step).sum();
+        assert_eq!(COUNT.load(Ordering::SeqCst) - before, 0, "{threads} threads");
+        assert!(first.is_finite() && later.is_finite());
+    }
+}
