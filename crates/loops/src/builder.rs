@@ -3,6 +3,7 @@
 //! Two things are shared so that lowering need not care. A constant is written once, at the
 //! kernel's top. A splat is written once, in the scope that defines its scalar, hence outside
 //! every loop that does not change it; the splat of a constant is a constant.
+//! [`KernelBuilder::hoist`] does the same for any instruction.
 //!
 //! The builder does not judge what it is given: [`verify_kernel`](crate::verify_kernel) does.
 

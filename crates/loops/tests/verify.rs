@@ -285,7 +285,7 @@ fn k9_addresses() {
     assert_eq!(load(1, 0, "f32", "99*i1 - 1"), "ok");
     let far = i64::MAX;
     assert_eq!(
-        load(far as usize, far as usize, "f32", &format!("{far}*i0 - {far}*i1")),
+        load(u32::MAX as usize, far as usize, "f32", &format!("{far}*i0 - {far}*i1")),
         "kernel_k9"
     );
     // Many large terms overflow even 128 bits.
@@ -501,7 +501,7 @@ fn check_program(cases: &[(&str, &str, &str, &str, &str)]) {
 
 #[test]
 fn p1_memory() {
-    let settings = "arena=128 externals=2";
+    let settings = "arena=128 externals=1";
     let idle = "chunks=1 {}";
     check_program(&[
         ("ok", settings, "buffer a: f32[16] arena 64", idle, ""),
@@ -510,17 +510,19 @@ fn p1_memory() {
         ("program_p1", settings, "buffer a: f32[1] arena 64 readonly", idle, ""),
         ("program_p1", settings, "buffer a: f32[1] arena 18446744073709551552", idle, ""),
         ("program_p1", settings, "buffer a: f32[4611686018427387904] external 0", idle, ""),
-        ("program_p1", settings, "buffer a: f32[1] external 2", idle, ""),
+        ("program_p1", settings, "buffer a: f32[1] external 1", idle, ""),
         ("program_p1", "arena=18446744073709551615 externals=0", "", idle, ""),
-        ("ok", settings, "buffer a: f32[1] external 1 buffer b: i32[1] external 1", idle, ""),
+        ("ok", settings, "buffer a: f32[1] external 0 buffer b: i32[1] external 0", idle, ""),
         (
             "program_p1",
             settings,
-            "buffer a: f32[1] external 1 buffer b: f32[1] external 1 readonly",
+            "buffer a: f32[1] external 0 buffer b: f32[1] external 0 readonly",
             idle,
             "",
         ),
-        ("kernel_k1", settings, "", "chunks=0 {}", ""),
+        ("program_p1", "arena=0 externals=2", "buffer a: f32[1] external 0", idle, ""),
+        ("kernel_k1", "arena=0 externals=0", "", "chunks=0 {}", ""),
+        ("kernel_k1", "arena=0 externals=0", "", "chunks=4294967296 {}", ""),
     ]);
 }
 
