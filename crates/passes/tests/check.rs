@@ -1,0 +1,547 @@
+//! The checker of memory plans: plans that hold, and each rule broken once.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fmt::Write;
+
+use kilngrad_ir::text::{Limits, ParseOptions, parse};
+use kilngrad_ir::{Place, Program, Value};
+use kilngrad_passes::check::{CheckError, check};
+
+const STATES: &str = r#"kilngrad 1
+program "p"
+
+state "w": f32[32] = 0.0 parameter
+state "v": f32[32] = 0.0 optimizer
+"#;
+
+/// A program with one entry behind the states `w` and `v`.
+fn program(entry: &str) -> Program {
+    let text = format!("{STATES}\n{entry}");
+    Program::parse(&text, &Limits::default()).unwrap_or_else(|errors| panic!("{errors}\n{text}"))
+}
+
+fn checked(entry: &str) -> Result<(), CheckError> {
+    let program = program(entry);
+    check(&program, &program.entries[0])
+}
+
+#[track_caller]
+fn holds(entry: &str) {
+    if let Err(error) = checked(entry) {
+        panic!("expected a plan that holds, found {error}");
+    }
+}
+
+/// The plan breaks `rule`, and the message holds `part`.
+#[track_caller]
+fn breaks(entry: &str, rule: &str, part: &str) {
+    let error = checked(entry).expect_err(&format!("expected {rule} to be broken"));
+    assert!(error.rule == rule && error.message.contains(part), "found {error}");
+}
+
+/// Text with one part of it replaced, which must be there once.
+#[track_caller]
+fn with(text: &str, part: &str, replacement: &str) -> String {
+    assert_eq!(text.matches(part).count(), 1, "{part} in\n{text}");
+    text.replace(part, replacement)
+}
+
+/// Everything that a plan may do at once: a constant, views, memory used again, a result in place of
+/// an operand, an update in place of the old value and one that is written after its last read.
+const STEP: &str = r#"entry @step(%x: f32[4,8] at argument 0) train arena=384 bound=384 {
+  %w: f32[32] at state "w" = state "w"
+  %v: f32[32] at state "v" = state "v"
+  %c: f32[3] at constants+64 = constant [1.0, 2.0, 3.0]
+  %d: i64[1] at constants+80 = constant [7]
+  %m: f32[4,8] at state "w" = reshape %w
+  %0: f32[4,8] at arena+0, %1: f32[4,8] at arena+128 = kernel @k0(%0 = %x, %1 = %m) map {
+    %2: f32[4,8] = add %0, %1
+    %3: f32[4,8] = mul %0, %1
+    yield %2, %3
+  }
+  %2: f32[4] at arena+256 = kernel @k1(%0 = %0) reduce {
+    %1: f32[4] = reduce_sum %0 axes=[1]
+    yield %1
+  }
+  %3: f32[4,8] at arena+128 = kernel @k2(%0 = %1, %1 = %2) map {
+    %2: f32[4,8] = broadcast %1 dims=[0]
+    %3: f32[4,8] = div %0, %2
+    yield %3
+  }
+  %4: f32[32] at arena+128 = reshape %3
+  %5: f32[32] at state "w", %6: f32[32] at arena+256 = kernel @k3(%0 = %w, %1 = %4, %2 = %v) map {
+    %3: f32[32] = sub %0, %1
+    %4: f32[32] = mul %1, %2
+    yield %3, %4
+  }
+  %7: f32[32] at state "v" = kernel @k4(%0 = %6) map {
+    yield %0
+  }
+  %8: f32[8,4] at output 0 = kernel @k5(%0 = %0) map {
+    %1: f32[8,4] = transpose %0 permutation=[1,0]
+    yield %1
+  }
+  %9: f32[32] at output 0 = reshape %8
+  %10: f32[1] at output 1 = kernel @k6(%0 = %c, %1 = %5) map {
+    %2: f32[1] = slice %0 ranges=[1:2]
+    %3: f32[1] = slice %1 ranges=[0:1]
+    %4: f32[1] = add %2, %3
+    yield %4
+  }
+  update "w" := %5
+  update "v" := %7
+  return y = %9, z = %10
+}
+"#;
+
+/// `STEP` with one part of it replaced breaks a rule.
+#[track_caller]
+fn step_breaks(part: &str, replacement: &str, rule: &str, message: &str) {
+    breaks(&with(STEP, part, replacement), rule, message);
+}
+
+#[test]
+fn a_plan_that_uses_every_liberty_holds() {
+    holds(STEP);
+}
+
+#[test]
+fn c1_planned() {
+    step_breaks(" arena=384 bound=384", "", "plan_c1", "expected a plan, found none");
+    let place = "%8: f32[8,4] at output 0";
+    step_breaks(place, "%8: f32[8,4]", "plan_c1", "expected a place, found none");
+    let symbolic = "entry @run(%x: f32[n] at argument 0) eval arena=0 bound=0 {\n}\n";
+    breaks(symbolic, "plan_c1", "expected a size without symbols, found f32[n]");
+}
+
+#[test]
+fn c2_kernels_and_views_only() {
+    let bare = "entry @run(%x: f32[4] at argument 0) eval arena=0 bound=0 {
+  %0: f32[4] at output 0 = relu %x
+  return y = %0
+}
+";
+    breaks(bare, "plan_c2", "found relu");
+    let elements = "constant [1.0, 2.0, 3.0]";
+    step_breaks(elements, "constant 1.0", "plan_c2", "found constant");
+}
+
+#[test]
+fn c3_arguments() {
+    let place = "%x: f32[4,8] at argument 0";
+    let message = "expected an argument at argument 0, found";
+    step_breaks(place, "%x: f32[4,8] at argument 1", "plan_c3", message);
+    step_breaks(place, "%x: f32[4,8] at arena+0", "plan_c3", message);
+}
+
+#[test]
+fn c4_states() {
+    let place = "%w: f32[32] at state \"w\"";
+    let message = "expected a read state at state \"w\", found";
+    step_breaks(place, "%w: f32[32] at state \"v\"", "plan_c4", message);
+    step_breaks(place, "%w: f32[32] at arena+0", "plan_c4", message);
+}
+
+#[test]
+fn c5_constants() {
+    let place = "constants+80";
+    step_breaks(place, "arena+0", "plan_c5", "expected a place among the constants");
+    step_breaks(place, "constants+84", "plan_c5", "expected an offset that 8 divides, found 84");
+    step_breaks(place, "constants+72", "plan_c5", "found two that overlap");
+    step_breaks(place, "constants+64", "plan_c5", "found two that overlap");
+    holds(&with(STEP, place, "constants+56"));
+    step_breaks(place, "constants+18446744073709551608", "plan_c5", "expected an offset");
+}
+
+#[test]
+fn c6_views() {
+    let message = "expected a view at arena+128, found";
+    let place = "%4: f32[32] at arena+128";
+    step_breaks(place, "%4: f32[32] at arena+192", "plan_c6", message);
+    step_breaks(place, "%4: f32[32] at output 0", "plan_c6", message);
+}
+
+#[test]
+fn c7_read_only_places() {
+    let place = "%0: f32[4,8] at arena+0";
+    let message = "expected a result where writing is allowed, found";
+    step_breaks(place, "%0: f32[4,8] at argument 0", "plan_c7", message);
+    step_breaks(place, "%0: f32[4,8] at constants+128", "plan_c7", message);
+}
+
+#[test]
+fn c8_the_arena() {
+    let place = "%6: f32[32] at arena+256";
+    let small = "%2: f32[4] at arena+256";
+    step_breaks(small, "%2: f32[4] at arena+260", "plan_c8", "found arena+260");
+    step_breaks(place, "%6: f32[32] at arena+320", "plan_c8", "128 bytes within the arena's 384");
+    step_breaks(place, "%6: f32[32] at arena+18446744073709551552", "plan_c8", "within the arena");
+    step_breaks("arena=384 bound=384", "arena=383 bound=383", "plan_c8", "the arena's 383");
+    holds(&with(STEP, "arena=384 bound=384", "arena=384 bound=0"));
+}
+
+#[test]
+fn c9_operands_are_in_memory() {
+    // `%0` is read again by @k5.
+    let place = "%6: f32[32] at arena+256";
+    let message = "found %0 under %6 when %8 is computed from it";
+    step_breaks(place, "%6: f32[32] at arena+0", "plan_c9", message);
+    // Over a part of `%1`, which the next kernel reads.
+    let place = "%2: f32[4] at arena+256";
+    step_breaks(place, "%2: f32[4] at arena+192", "plan_c9", "found %1 under %2");
+}
+
+#[test]
+fn c9_an_operand_that_is_written_over_in_place_is_gone() {
+    let text = with(STEP, "@k4(%0 = %6)", "@k4(%0 = %4)");
+    holds(&text);
+    let gone = with(&text, "%6: f32[32] at arena+256", "%6: f32[32] at arena+128");
+    breaks(&gone, "plan_c9", "found %4 under %6 when %7 is computed from it");
+    // Through the view's operand it is the same bytes.
+    let viewed = with(
+        &gone,
+        "@k4(%0 = %4) map {\n    yield %0",
+        "@k4(%0 = %3, %1 = %9) map {\n    yield %1",
+    );
+    let viewed = with(
+        &viewed,
+        "  %7: f32[32] at",
+        "  %9: f32[32] at arena+128 = reshape %3\n  %7: f32[32] at",
+    );
+    let viewed = with(
+        &viewed,
+        "%9: f32[32] at output 0 = reshape %8",
+        "%11: f32[32] at output 0 = reshape %8",
+    );
+    let viewed = with(&viewed, "y = %9", "y = %11");
+    breaks(&viewed, "plan_c9", "found %3 under %6 when %7 is computed from it");
+}
+
+#[test]
+fn c10_results_of_one_kernel() {
+    let message = "expected results in bytes of their own, found two that overlap";
+    let place = "%1: f32[4,8] at arena+128";
+    step_breaks(place, "%1: f32[4,8] at arena+0", "plan_c10", message);
+    step_breaks(place, "%1: f32[4,8] at arena+64", "plan_c10", message);
+}
+
+/// A kernel of one result over operands that lie in the arena one after the other, 256 bytes each.
+fn over(types: &[&str], kernel: &str, result: &str) -> String {
+    let mut text = format!("entry @run() eval arena={} bound=0 {{\n", 256 * types.len());
+    for (number, ty) in types.iter().enumerate() {
+        let body = if ty.starts_with("bool") { "true" } else { "1.0" };
+        let body = if ty.starts_with('i') { "1" } else { body };
+        let offset = 256 * number;
+        writeln!(text, "  %{number}: {ty} at arena+{offset} = kernel @fill{number}() map {{")
+            .unwrap();
+        writeln!(text, "    %0: {ty} = constant {body}\n    yield %0\n  }}").unwrap();
+    }
+    writeln!(text, "  %r: {result} = kernel {kernel}\n}}").unwrap();
+    text
+}
+
+#[test]
+fn c10_in_place_by_elementwise_operations() {
+    let add = "@k(%0 = %0, %1 = %1) map {
+    %2: f32[4,8] = add %0, %1
+    %3: f32[4,8] = tanh %2
+    yield %3
+  }";
+    let types = ["f32[4,8]", "f32[4,8]"];
+    holds(&over(&types, add, "f32[4,8] at arena+0"));
+    holds(&over(&types, add, "f32[4,8] at arena+256"));
+    breaks(
+        &over(&types, add, "f32[4,8] at arena+64"),
+        "plan_c10",
+        "overlaps %0, which begins elsewhere",
+    );
+    // A part of each operand.
+    let moved = over(&types, add, "f32[4,8] at arena+192");
+    breaks(&moved, "plan_c10", "overlaps %1, which begins elsewhere");
+    // Dtypes may differ, sizes may not.
+    let cast = "@k(%0 = %0) map {
+    %1: i32[4,8] = cast %0
+    yield %1
+  }";
+    holds(&over(&["f32[4,8]"], cast, "i32[4,8] at arena+0"));
+    let widened = over(&["f32[4,8]"], &cast.replace("i32", "f64"), "f64[4,8] at arena+0");
+    breaks(&widened, "plan_c10", "whose elements have another size");
+    let select = "@k(%0 = %0, %1 = %1) map {
+    %2: f32[4,8] = select %0, %1, %1
+    yield %2
+  }";
+    holds(&over(&["bool[4,8]", "f32[4,8]"], select, "f32[4,8] at arena+256"));
+    let narrow = over(&["bool[4,8]", "f32[4,8]"], select, "f32[4,8] at arena+0");
+    breaks(&narrow, "plan_c10", "whose elements have another size");
+}
+
+#[test]
+fn c10_in_place_of_what_is_read_at_other_indices() {
+    let other = "which is read by an operation that is not elementwise";
+    let types = ["f32[4,4]"];
+    // Elementwise first, and at its own index besides.
+    let moved = "@k(%0 = %0) map {
+    %1: f32[4,4] = exp %0
+    %2: f32[4,4] = transpose %1 permutation=[1,0]
+    %3: f32[4,4] = add %0, %2
+    yield %3
+  }";
+    breaks(&over(&types, moved, "f32[4,4] at arena+0"), "plan_c10", other);
+    let padded = "@k(%0 = %0) map {
+    %1: f32[] = constant 0.0
+    %2: f32[4,4] = pad %0, %1 amounts=[0:0, 0:0]
+    yield %2
+  }";
+    breaks(&over(&types, padded, "f32[4,4] at arena+0"), "plan_c10", other);
+    let joined = "@k(%0 = %0) map {
+    %1: f32[8,4] = concat %0, %0 axis=0
+    yield %1
+  }";
+    let joined = over(&types, joined, "f32[8,4] at arena+0");
+    breaks(&joined, "plan_c10", "which has another shape");
+    // One element for all.
+    let spread = "@k(%0 = %0, %1 = %1) map {
+    %2: f32[4,4] = broadcast %0 dims=[1]
+    %3: f32[4,4] = mul %1, %2
+    yield %3
+  }";
+    let spread = over(&["f32[4]", "f32[4,4]"], spread, "f32[4,4] at arena+0");
+    breaks(&spread, "plan_c10", "overlaps %0, which has another shape");
+    // The same bytes, read at two indices under two names.
+    let twice = "@k(%0 = %0, %1 = %0) map {
+    %2: f32[4,4] = transpose %1 permutation=[1,0]
+    %3: f32[4,4] = add %0, %2
+    yield %3
+  }";
+    breaks(&over(&types, twice, "f32[4,4] at arena+0"), "plan_c10", other);
+}
+
+#[test]
+fn c10_in_place_of_a_view() {
+    let text = |shape: &str| {
+        format!(
+            "entry @run() eval arena=128 bound=0 {{
+  %0: f32[4,8] at arena+0 = kernel @k0() map {{
+    %0: f32[4,8] = constant 1.0
+    yield %0
+  }}
+  %1: f32[32] at arena+0 = reshape %0
+  %r: {shape} at arena+0 = kernel @k1(%0 = %1) map {{
+    %1: f32[32] = neg %0
+    yield %1
+  }}
+}}
+"
+        )
+    };
+    holds(&text("f32[32]"));
+    let both = with(
+        &text("f32[32]"),
+        "@k1(%0 = %1) map {\n    %1:",
+        "@k1(%0 = %1, %2 = %0) map {\n    %1:",
+    );
+    breaks(&both, "plan_c10", "overlaps %0, which has another shape");
+}
+
+#[test]
+fn c10_in_place_of_a_contraction_or_reduction() {
+    let dot = "@k(%0 = %0, %1 = %1, %2 = %2) contraction {
+    %3: f32[4,4] = dot %0, %1 contract=[1]x[0]
+    %4: f32[4,4] = add %3, %2
+    yield %4
+  }";
+    let types = ["f32[4,4]", "f32[4,4]", "f32[4,4]"];
+    let other = "which is read by an operation that is not elementwise";
+    holds(&over(&types, dot, "f32[4,4] at arena+512"));
+    breaks(&over(&types, dot, "f32[4,4] at arena+0"), "plan_c10", other);
+    breaks(&over(&types, dot, "f32[4,4] at arena+256"), "plan_c10", other);
+    let softmax = "@k(%0 = %0, %1 = %1) reduce {
+    %2: f32[4] = reduce_sum %0 axes=[1]
+    %3: f32[4,4] = broadcast %2 dims=[0]
+    %4: f32[4,4] = sub %1, %3
+    yield %4
+  }";
+    let types = ["f32[4,4]", "f32[4,4]"];
+    let reduction = "which a reduction reads more than once";
+    breaks(&over(&types, softmax, "f32[4,4] at arena+0"), "plan_c10", reduction);
+    breaks(&over(&types, softmax, "f32[4,4] at arena+256"), "plan_c10", reduction);
+}
+
+#[test]
+fn c11_outputs() {
+    let message = "expected %10 to be written to output 1, found %6";
+    step_breaks("%6: f32[32] at arena+256", "%6: f32[32] at output 1", "plan_c11", message);
+    let message = "expected no value to be written to output 2, found %6";
+    step_breaks("%6: f32[32] at arena+256", "%6: f32[32] at output 2", "plan_c11", message);
+    let place = "%10: f32[1] at output 1";
+    let message = "expected an output at output 1, found arena+0";
+    step_breaks(place, "%10: f32[1] at arena+0", "plan_c11", message);
+    step_breaks("z = %10", "z = %9", "plan_c11", "expected %9 to be written to output 1");
+    step_breaks("z = %10", "z = %c", "plan_c11", "expected %c to be written to output 1");
+    step_breaks("y = %9", "y = %x", "plan_c11", "expected %x to be written to output 0");
+}
+
+#[test]
+fn c11_what_no_kernel_writes_is_no_output() {
+    let text = "entry @run(%x: f32[4] at argument 0) eval arena=0 bound=0 {
+  return y = %x
+}
+";
+    breaks(text, "plan_c11", "expected an output at output 0, found argument 0");
+}
+
+#[test]
+fn c12_updates() {
+    let place = "%7: f32[32] at state \"v\"";
+    let message = "expected an update at state \"v\", found arena+128";
+    step_breaks(place, "%7: f32[32] at arena+128", "plan_c12", message);
+    let message = "expected %5 to be written to state \"w\", found %7";
+    step_breaks(place, "%7: f32[32] at state \"w\"", "plan_c12", message);
+    let message = "expected %7 to be written to state \"v\", found %6";
+    step_breaks("%6: f32[32] at arena+256", "%6: f32[32] at state \"v\"", "plan_c12", message);
+}
+
+#[test]
+fn c12_reads_of_the_old_value_come_first() {
+    let read = "@k6(%0 = %c, %1 = %5)";
+    let message = "found %w under %5 when %10 is computed from it";
+    step_breaks(read, "@k6(%0 = %c, %1 = %w)", "plan_c12", message);
+    // A read that stands behind the write is of the old value as well.
+    let late = "  %late: f32[32] at state \"w\" = state \"w\"\n  %10: f32[1] at";
+    let text = with(STEP, "  %10: f32[1] at", late);
+    holds(&text);
+    let text = with(&text, read, "@k6(%0 = %c, %1 = %late)");
+    breaks(&text, "plan_c12", "found %late under %5 when %10 is computed from it");
+}
+
+#[test]
+fn c12_old_values_in_place() {
+    let text = |body: &str| {
+        format!(
+            "entry @run() train arena=0 bound=0 {{
+  %w: f32[32] at state \"w\" = state \"w\"
+  %v: f32[32] at state \"v\" = state \"v\"
+  %0: f32[32] at state \"w\", %1: f32[32] at state \"v\" = kernel @k(%0 = %w, %1 = %v) map {{
+{body}  }}
+  update \"w\" := %0
+  update \"v\" := %1
+}}
+"
+        )
+    };
+    holds(&text("    yield %1, %0\n"));
+    let reversed = "    %2: f32[] = constant 0.0
+    %3: f32[31] = slice %0 ranges=[1:32]
+    %4: f32[32] = pad %3, %2 amounts=[0:1]
+    yield %1, %4
+";
+    breaks(&text(reversed), "plan_c10", "overlaps %w, which is read by an operation");
+}
+
+#[test]
+fn c12_a_state_that_is_updated_by_itself_or_another() {
+    let text = |update: &str| {
+        format!(
+            "entry @run() train arena=0 bound=0 {{
+  %w: f32[32] at state \"w\" = state \"w\"
+  update {update} := %w
+}}
+"
+        )
+    };
+    holds(&text("\"w\""));
+    let message = "expected an update at state \"v\", found state \"w\"";
+    breaks(&text("\"v\""), "plan_c12", message);
+}
+
+#[test]
+fn c13_states_without_updates() {
+    let update = "  update \"v\" := %7\n";
+    step_breaks(update, "", "plan_c13", "expected no writing to state \"v\", which has no update");
+}
+
+#[test]
+fn c14_the_lower_bound() {
+    let message = "expected a lower bound of at most the arena's 384 bytes, found 385";
+    step_breaks("bound=384", "bound=385", "plan_c14", message);
+}
+
+#[test]
+fn values_of_no_bytes_overlap_nothing() {
+    let text = "entry @run(%x: f32[0,4] at argument 0) eval arena=64 bound=0 {
+  %0: f32[2] at arena+0 = kernel @k0() map {
+    %0: f32[2] = constant 1.0
+    yield %0
+  }
+  %1: f32[0,4] at arena+64, %2: f32[0,4] at arena+0 = kernel @k1(%0 = %x, %1 = %0) map {
+    yield %0, %0
+  }
+  %c: f32[0] at constants+0 = constant []
+  %d: f32[1] at constants+0 = constant [1.0]
+  %3: f32[2] at output 0 = kernel @k2(%0 = %0) map {
+    yield %0
+  }
+  %4: f32[0,4] at output 1 = kernel @k3(%0 = %2, %1 = %1) map {
+    yield %1
+  }
+  return y = %3, z = %4
+}
+";
+    holds(text);
+}
+
+#[test]
+fn errors_name_rule_values_entry_and_line() {
+    let text = with(STEP, "%6: f32[32] at arena+256", "%6: f32[32] at arena+0");
+    let text = with(
+        &text,
+        "permutation=[1,0]\n    yield %1\n  }",
+        "permutation=[1,0]\n    yield %1\n  }  @src/mlp.rs:14:20",
+    );
+    assert_eq!(
+        checked(&text).unwrap_err().to_string(),
+        "expected an operand that is still in memory, found %0 under %6 when %8 is computed from it \
+         (plan_c9) at %8, %0, %6 in entry step, built at src/mlp.rs:14:20"
+    );
+    let options = ParseOptions { sites: true, ..ParseOptions::new("model.kg") };
+    let text = format!("{STATES}{}", with(STEP, "at constants+80", "at constants+84"));
+    let program = parse(&text, &options, &mut |_| None).unwrap();
+    let error = check(&program, &program.entries[0]).unwrap_err();
+    assert!(error.to_string().ends_with("at %d in entry step, built at model.kg:10:3"), "{error}");
+}
+
+/// Kernels in a row, each of two operands of which one is old, in memory that goes round.
+fn chain(count: usize) -> Program {
+    let mut text =
+        format!("{STATES}entry @run(%x: f32[16] at argument 0) eval arena=4096 bound=0 {{\n");
+    for number in 0..count {
+        let (last, old) = (number.saturating_sub(1), number.saturating_sub(60));
+        let place = format!("arena+{}", number % 64 * 64);
+        writeln!(
+            text,
+            "  %{number}: f32[16] at {place} = kernel @k{number}(%0 = {}, %1 = {}) map {{
+    %2: f32[16] = sub %0, %1
+    yield %2
+  }}",
+            if number == 0 { "%x".to_owned() } else { format!("%{last}") },
+            if number == 0 { "%x".to_owned() } else { format!("%{old}") },
+        )
+        .unwrap();
+    }
+    text.push_str("}\n");
+    Program::parse(&text, &Limits::default()).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+#[test]
+fn a_hundred_thousand_kernels_are_checked() {
+    let mut program = chain(100_000);
+    let start = std::time::Instant::now();
+    assert_eq!(check(&program, &program.entries[0]), Ok(()));
+    println!("100,000 kernels: {:?}", start.elapsed());
+    // The last but one, over the operand of the last.
+    let graph = &mut program.entries[0].graph;
+    let writer = Value::from_index(99_999);
+    graph.set_place(writer, Some(Place::Arena(99_939 % 64 * 64)));
+    assert_eq!(check(&program, &program.entries[0]).unwrap_err().rule, "plan_c9");
+}
