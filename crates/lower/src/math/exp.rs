@@ -1,0 +1,143 @@
+//! `exp`, `expm1` and the logistic function.
+//!
+//! The operand is `n·ln 2 + r` with `|r| ≤ ½ ln 2`, and `eˣ = 2ⁿ·eʳ`. For `f32` the constants and
+//! the polynomial are those of Cephes (Moshier, `expf.c`); for `f64` those of SLEEF (Shibata and
+//! Petrogalli, "SLEEF: A Portable Vectorized Library of C Standard Mathematical Functions", IEEE
+//! TPDS 2020; `xexp`). Multiplying by 2ⁿ in two steps rounds once, and so underflow is gradual.
+
+use kilngrad_loops::{BinaryInst, CompareInst, Reg};
+
+use crate::code::Code;
+
+/// What the reduction leaves.
+struct Reduced {
+    /// `n` as an integer.
+    exponent: Reg,
+    /// `eʳ − 1 − r`, rounded.
+    tail: Reg,
+    /// `r`.
+    rest: Reg,
+}
+
+/// `eˣ`.
+pub(crate) fn exp(code: &mut Code<'_>, x: Reg) -> Reg {
+    // Beyond these the result is 0 or infinite, and n stays small enough to halve.
+    let (low, high) = if code.is_f32(x) { (-104.0, 89.0) } else { (-746.0, 710.0) };
+    let clamped = code.clamp(x, low, high);
+    let Reduced { exponent, tail, rest } = reduce(code, clamped);
+    let sum = code.add(tail, rest);
+    let sum = code.offset(sum, 1.0);
+    scale_by_power(code, sum, exponent)
+}
+
+/// `eˣ − 1`: `2·(2ⁿ⁻¹(eʳ − 1) + (2ⁿ⁻¹ − ½))`, where the second term is exact unless it is far
+/// larger than the rounding.
+pub(crate) fn expm1(code: &mut Code<'_>, x: Reg) -> Reg {
+    let (low, high, tiny) =
+        if code.is_f32(x) { (-20.0, 89.0, 2f64.powi(-26)) } else { (-42.0, 710.0, 2f64.powi(-55)) };
+    let clamped = code.clamp(x, low, high);
+    let Reduced { exponent, tail, rest } = reduce(code, clamped);
+    let sum = code.add(tail, rest);
+    let format = code.format(x);
+    let half_exponent = code.int_like(exponent, format.bias - 1);
+    let half_exponent = code.add(exponent, half_exponent);
+    let scalar = code.scalar(x);
+    let power = code.power_of_two(scalar, half_exponent);
+    let rest = code.offset(power, -0.5);
+    let half = code.mul_add(sum, power, rest);
+    let result = code.add(half, half);
+    // Near zero eˣ − 1 = x, whose sign and smallest bits the above loses.
+    let magnitude = code.abs(x);
+    let is_tiny = code.test(CompareInst::Lt, magnitude, tiny);
+    code.select(is_tiny, x, result)
+}
+
+/// `1/(1 + e⁻ˣ)`, of the negative magnitude so that nothing overflows and small results keep their
+/// bits.
+pub(crate) fn sigmoid(code: &mut Code<'_>, x: Reg) -> Reg {
+    let magnitude = code.abs(x);
+    let below = code.neg(magnitude);
+    let power = exp(code, below);
+    let negative = code.test(CompareInst::Lt, x, 0.0);
+    let numerator = {
+        let one = code.float_like(x, 1.0);
+        code.select(negative, power, one)
+    };
+    let sum = code.offset(power, 1.0);
+    let quotient = code.div(numerator, sum);
+    // What the sum rounded away, `lost`, changes the quotient by the factor 1 − lost/sum; 1/sum is
+    // known well enough as 1 − power/2.
+    let kept = code.offset(sum, -1.0);
+    let lost = code.sub(power, kept);
+    let minus_half = code.float_like(x, -0.5);
+    let one = code.float_like(x, 1.0);
+    let reciprocal = code.mul_add(power, minus_half, one);
+    let minus = code.neg(lost);
+    let share = code.mul(minus, reciprocal);
+    code.mul_add(share, quotient, quotient)
+}
+
+fn reduce(code: &mut Code<'_>, x: Reg) -> Reduced {
+    let format = code.format(x);
+    let magic = code.float_like(x, format.magic);
+    let log2_e = code.float_like(x, std::f64::consts::LOG2_E);
+    let rounded = code.mul_add(x, log2_e, magic);
+    let count = code.sub(rounded, magic);
+    let bits = code.bits(rounded);
+    let offset = code.int_like(bits, format.magic_bits);
+    let exponent = code.sub(bits, offset);
+    // The high part of ln 2 has so few bits that its product with n is exact.
+    let (high, low) = if code.is_f32(x) {
+        (0.693_359_375, -2.121_944_4e-4)
+    } else {
+        (0.693_147_180_559_662_956_511_601_805_686_950_683_593_75, 2.823_529_056_303_157_7e-13)
+    };
+    let high = code.float_like(x, -high);
+    let rest = code.mul_add(count, high, x);
+    let low = code.float_like(x, -low);
+    let rest = code.mul_add(count, low, rest);
+    let coefficients: &[f64] = if code.is_f32(x) {
+        &[
+            1.987_569_15e-4,
+            1.398_199_950_7e-3,
+            8.333_451_907_3e-3,
+            4.166_579_589_4e-2,
+            1.666_666_545_9e-1,
+            5.000_000_120_1e-1,
+        ]
+    } else {
+        &[
+            2.081_276_378_237_164_457e-9,
+            2.511_210_703_042_288_022e-8,
+            2.755_762_628_169_491_192e-7,
+            2.755_723_402_025_388_239e-6,
+            2.480_158_687_479_686_264e-5,
+            1.984_126_989_855_865_850e-4,
+            1.388_888_888_914_497_797e-3,
+            8.333_333_333_314_938_210e-3,
+            4.166_666_666_666_602_598e-2,
+            1.666_666_666_666_669_072e-1,
+            0.5,
+        ]
+    };
+    let polynomial = code.polynomial(rest, coefficients);
+    let square = code.mul(rest, rest);
+    let tail = code.mul(polynomial, square);
+    Reduced { exponent, tail, rest }
+}
+
+/// `x·2ⁿ` for `n` of twice the range of exponents, rounded once.
+pub(super) fn scale_by_power(code: &mut Code<'_>, x: Reg, exponent: Reg) -> Reg {
+    let scalar = code.scalar(x);
+    let bias = code.format(x).bias;
+    // With twice the bias added, the sum is not negative, so the shift need not keep a sign; and
+    // half of it is the biased exponent of the first factor.
+    let twice = code.int_like(exponent, 2 * bias);
+    let both = code.add(exponent, twice);
+    let first = code.shift(BinaryInst::ShrU, both, 1);
+    let second = code.sub(both, first);
+    let first = code.power_of_two(scalar, first);
+    let second = code.power_of_two(scalar, second);
+    let x = code.mul(x, first);
+    code.mul(x, second)
+}

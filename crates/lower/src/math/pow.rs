@@ -1,0 +1,308 @@
+//! Powers: `x^y = e^(y·ln |x|)`, with the sign and the special cases of IEEE 754.
+//!
+//! The logarithm must be exact to as many bits more as the exponent of the result has. For `f32`
+//! it is taken in `f64`. For `f64` it is the sum of two numbers, after SLEEF (Shibata and
+//! Petrogalli, `xpow`, whose `logk` and `expk` these are), on the error-free sum of Knuth and the
+//! error-free product of Dekker or of one fused multiply-add.
+
+use kilngrad_loops::{BinaryInst, CompareInst, MaskInst, Reg, RegType, Scalar, UnaryInst};
+use smallvec::SmallVec;
+
+use super::exp::scale_by_power;
+use super::log::{Parts, split_subnormal};
+use super::{both, exp, log, replace};
+use crate::code::Code;
+
+/// `xʸ`.
+pub(crate) fn pow(code: &mut Code<'_>, x: Reg, y: Reg) -> Reg {
+    let magnitude = code.abs(x);
+    let power =
+        if code.is_f32(x) { power_f32(code, magnitude, y) } else { power_f64(code, magnitude, y) };
+    signed(code, x, y, power)
+}
+
+/// The power of `x` from that of its magnitude.
+fn signed(code: &mut Code<'_>, x: Reg, y: Reg, power: Reg) -> Reg {
+    let is_whole = {
+        let whole = code.unary(UnaryInst::Trunc, y);
+        code.compare(CompareInst::Eq, y, whole)
+    };
+    let is_odd = {
+        let half = code.scale(y, 0.5);
+        let whole = code.unary(UnaryInst::Trunc, half);
+        let uneven = code.compare(CompareInst::Ne, half, whole);
+        both(code, is_whole, uneven)
+    };
+    let with_sign = code.with_sign(power, x);
+    let result = code.select(is_odd, with_sign, power);
+    // A root of a negative number; minus infinity has powers.
+    let negative = code.test(CompareInst::Lt, x, 0.0);
+    let finite = code.test(CompareInst::Gt, x, f64::NEG_INFINITY);
+    let undefined = both(code, negative, finite);
+    let not_whole = code.mask_not(is_whole);
+    let undefined = both(code, undefined, not_whole);
+    let result = replace(code, undefined, f64::NAN, result);
+    // 1^y and x^0 are 1 whatever the other is, and so is (−1)^±∞.
+    let one = code.test(CompareInst::Eq, x, 1.0);
+    let zeroth = code.test(CompareInst::Eq, y, 0.0);
+    let is_one = code.mask(MaskInst::Or, one, zeroth);
+    let minus_one = code.test(CompareInst::Eq, x, -1.0);
+    let size = code.abs(y);
+    let infinite = code.test(CompareInst::Eq, size, f64::INFINITY);
+    let turning = both(code, minus_one, infinite);
+    let is_one = code.mask(MaskInst::Or, is_one, turning);
+    replace(code, is_one, 1.0, result)
+}
+
+/// In `f64`, where every product of `y` and a logarithm keeps 20 bits more than needed.
+fn power_f32(code: &mut Code<'_>, magnitude: Reg, y: Reg) -> Reg {
+    let (x, y) = (widened(code, magnitude), widened(code, y));
+    let powers = x.iter().zip(&y).map(|(&x, &y)| {
+        let log = log(code, x);
+        let exponent = code.mul(y, log);
+        exp(code, exponent)
+    });
+    let powers: SmallVec<[Reg; 2]> = powers.collect();
+    narrowed(code, &powers)
+}
+
+/// The lanes as `f64`: one scalar, or two vectors of two.
+fn widened(code: &mut Code<'_>, x: Reg) -> SmallVec<[Reg; 2]> {
+    let lanes = usize::from(code.ty(x).lanes());
+    let wide: SmallVec<[Reg; 4]> = (0..lanes)
+        .map(|lane| {
+            let lane = code.lane(x, lane);
+            code.convert(Scalar::F64, lane)
+        })
+        .collect();
+    match lanes {
+        1 => wide.into_iter().collect(),
+        _ => wide.chunks(2).map(|pair| code.assemble(RegType::vector(Scalar::F64), pair)).collect(),
+    }
+}
+
+fn narrowed(code: &mut Code<'_>, parts: &[Reg]) -> Reg {
+    let mut lanes: SmallVec<[Reg; 4]> = SmallVec::new();
+    for &part in parts {
+        for lane in 0..usize::from(code.ty(part).lanes()) {
+            let lane = code.lane(part, lane);
+            lanes.push(code.convert(Scalar::F32, lane));
+        }
+    }
+    match lanes.len() {
+        1 => lanes[0],
+        _ => code.assemble(RegType::vector(Scalar::F32), &lanes),
+    }
+}
+
+/// An unevaluated sum: the first is the sum rounded.
+#[derive(Clone, Copy)]
+struct Double(Reg, Reg);
+
+fn power_f64(code: &mut Code<'_>, magnitude: Reg, y: Reg) -> Reg {
+    let log = log_double(code, magnitude);
+    let product = code.double_scaled(log, y);
+    let power = exp_double(code, product);
+    let size = code.mul(log.0, y);
+    let power = bounded(code, magnitude, y, size, power);
+    let (base_nan, exponent_nan) = (code.is_nan(magnitude), code.is_nan(y));
+    let nan = code.mask(MaskInst::Or, base_nan, exponent_nan);
+    replace(code, nan, f64::NAN, power)
+}
+
+/// The power where operands are finite and the result is in the range of exponents. Elsewhere the
+/// arithmetic may have met an infinity, and the signs of `ln x` and `y` decide.
+fn bounded(code: &mut Code<'_>, magnitude: Reg, y: Reg, exponent: Reg, power: Reg) -> Reg {
+    let zero = code.test(CompareInst::Eq, magnitude, 0.0);
+    let above = code.test(CompareInst::Gt, magnitude, 1.0);
+    let one = code.float_like(magnitude, 1.0);
+    let below = code.float_like(magnitude, -1.0);
+    let direction = code.select(above, one, below);
+    let exact = code.test(CompareInst::Eq, magnitude, 1.0);
+    let direction = replace(code, exact, 0.0, direction);
+    let upward = code.mul(direction, y);
+    let grows = code.test(CompareInst::Gt, upward, 0.0);
+    let infinity = code.float_like(magnitude, f64::INFINITY);
+    let nothing = code.float_like(magnitude, 0.0);
+    let rough = code.select(grows, infinity, nothing);
+    let size = code.abs(y);
+    let huge = code.test(CompareInst::Eq, size, f64::INFINITY);
+    let endless = code.test(CompareInst::Eq, magnitude, f64::INFINITY);
+    let special = code.mask(MaskInst::Or, zero, huge);
+    let special = code.mask(MaskInst::Or, special, endless);
+    // Far beyond the range of exponents correction terms are infinite minus infinite.
+    let far = code.abs(exponent);
+    let far = code.test(CompareInst::Gt, far, 1000.0);
+    let special = code.mask(MaskInst::Or, special, far);
+    code.select(special, rough, power)
+}
+
+/// `ln x` of a positive finite number.
+fn log_double(code: &mut Code<'_>, x: Reg) -> Double {
+    let Parts { exponent, mantissa } = split_subnormal(code, x);
+    let one = code.float_like(x, 1.0);
+    // s = (m − 1)/(m + 1); the numerator is exact.
+    let numerator = code.sub(mantissa, one);
+    let denominator = code.two_sum(mantissa, one);
+    let s = code.double_quotient(numerator, denominator);
+    let square = code.double_square(s);
+    let t = code.polynomial(
+        square.0,
+        &[
+            0.116_255_524_079_935_043_668_677,
+            0.103_239_680_901_072_952_701_192,
+            0.117_754_809_412_463_995_466_069,
+            0.133_329_810_868_462_739_215_09,
+            0.153_846_227_114_512_262_845_736,
+            0.181_818_180_850_050_775_676_507,
+            0.222_222_222_230_083_560_345_903,
+            0.285_714_285_714_249_172_087_875,
+            0.400_000_000_000_000_077_715_612,
+        ],
+    );
+    let two_thirds = Double(
+        code.float_like(x, 0.666_666_666_666_666_629_659_233),
+        code.float_like(x, 3.805_549_625_424_120_563_366_16e-17),
+    );
+    let ln_2 = Double(
+        code.float_like(x, std::f64::consts::LN_2),
+        code.float_like(x, 2.319_046_813_846_299_558_417_771e-17),
+    );
+    let whole = code.double_scaled(ln_2, exponent);
+    let twice = Double(code.add(s.0, s.0), code.add(s.1, s.1));
+    let sum = code.double_sum(whole, twice);
+    let cube = code.double_product(square, s);
+    let term = code.double_product(cube, two_thirds);
+    let sum = code.double_sum(sum, term);
+    let fifth = code.double_product(square, cube);
+    let term = code.double_scaled(fifth, t);
+    code.double_sum(sum, term)
+}
+
+/// `e^d`.
+fn exp_double(code: &mut Code<'_>, d: Double) -> Reg {
+    let format = code.format(d.0);
+    let bounded = code.clamp(d.0, -800.0, 800.0);
+    let d = Double(bounded, d.1);
+    let magic = code.float_like(d.0, format.magic);
+    let log2_e = code.float_like(d.0, std::f64::consts::LOG2_E);
+    let rounded = code.mul_add(d.0, log2_e, magic);
+    let count = code.sub(rounded, magic);
+    let bits = code.bits(rounded);
+    let offset = code.int_like(bits, format.magic_bits);
+    let exponent = code.sub(bits, offset);
+    let minus = code.neg(count);
+    let high = code.scale(minus, 0.693_147_180_559_662_956_511_601_805_686_950_683_593_75);
+    let low = code.scale(minus, 2.823_529_056_303_157_712_258_844_817_5e-13);
+    let rest = code.double_plus(d, high);
+    let rest = code.double_plus(rest, low);
+    let u = code.polynomial(
+        rest.0,
+        &[
+            2.510_696_834_209_504_195_271_39e-8,
+            2.762_861_667_702_706_491_168_55e-7,
+            2.755_724_967_250_235_741_438_64e-6,
+            2.480_149_739_898_197_941_141_53e-5,
+            1.984_126_988_090_697_976_761_11e-4,
+            1.388_888_893_997_712_896_052_9e-3,
+            8.333_333_333_323_714_176_010_81e-3,
+            4.166_666_666_654_095_241_284_49e-2,
+            1.666_666_666_666_667_406_815_35e-1,
+            0.500_000_000_000_000_999_200_722,
+        ],
+    );
+    let square = code.double_square(rest);
+    let tail = code.double_scaled(square, u);
+    let sum = code.double_sum(rest, tail);
+    let one = code.float_like(d.0, 1.0);
+    let head = code.fast_two_sum(one, sum.0);
+    let low = code.add(head.1, sum.1);
+    let total = code.add(head.0, low);
+    scale_by_power(code, total, exponent)
+}
+
+/// Arithmetic of unevaluated sums.
+impl Code<'_> {
+    /// Exact sum (Knuth).
+    fn two_sum(&mut self, x: Reg, y: Reg) -> Double {
+        let sum = self.add(x, y);
+        let part = self.sub(sum, x);
+        let rest = self.sub(sum, part);
+        let lost_x = self.sub(x, rest);
+        let lost_y = self.sub(y, part);
+        Double(sum, self.add(lost_x, lost_y))
+    }
+
+    /// Exact sum where `|x| ≥ |y|` (Dekker).
+    fn fast_two_sum(&mut self, x: Reg, y: Reg) -> Double {
+        let sum = self.add(x, y);
+        let part = self.sub(sum, x);
+        Double(sum, self.sub(y, part))
+    }
+
+    /// Exact product; without a fused multiply-add, up to the rounding of its last term.
+    fn two_product(&mut self, x: Reg, y: Reg) -> Double {
+        let product = self.mul(x, y);
+        if self.target.fma {
+            let minus = self.neg(product);
+            return Double(product, self.mul_add(x, y, minus));
+        }
+        let ((xh, xl), (yh, yl)) = (self.halves(x), self.halves(y));
+        let minus = self.neg(product);
+        let mut error = self.mul_add(xh, yh, minus);
+        error = self.mul_add(xh, yl, error);
+        error = self.mul_add(xl, yh, error);
+        Double(product, self.mul_add(xl, yl, error))
+    }
+
+    /// A number as the sum of two of half as many bits: by clearing the low ones.
+    fn halves(&mut self, x: Reg) -> (Reg, Reg) {
+        let bits = self.bits(x);
+        let mask = self.bits_like(bits, 0xffff_ffff_f800_0000);
+        let bits = self.binary(BinaryInst::And, bits, mask);
+        let high = self.bitcast(Scalar::F64, bits);
+        (high, self.sub(x, high))
+    }
+
+    fn double_sum(&mut self, x: Double, y: Double) -> Double {
+        let sum = self.two_sum(x.0, y.0);
+        let low = self.add(x.1, y.1);
+        let low = self.add(sum.1, low);
+        self.fast_two_sum(sum.0, low)
+    }
+
+    fn double_plus(&mut self, x: Double, y: Reg) -> Double {
+        let sum = self.two_sum(x.0, y);
+        let low = self.add(sum.1, x.1);
+        self.fast_two_sum(sum.0, low)
+    }
+
+    fn double_product(&mut self, x: Double, y: Double) -> Double {
+        let product = self.two_product(x.0, y.0);
+        let low = self.mul_add(x.0, y.1, product.1);
+        let low = self.mul_add(x.1, y.0, low);
+        self.fast_two_sum(product.0, low)
+    }
+
+    fn double_square(&mut self, x: Double) -> Double {
+        self.double_product(x, x)
+    }
+
+    fn double_scaled(&mut self, x: Double, y: Reg) -> Double {
+        let product = self.two_product(x.0, y);
+        let low = self.mul_add(x.1, y, product.1);
+        self.fast_two_sum(product.0, low)
+    }
+
+    /// `x / y`: the quotient, and its remainder divided again.
+    fn double_quotient(&mut self, x: Reg, y: Double) -> Double {
+        let quotient = self.div(x, y.0);
+        let product = self.two_product(quotient, y.0);
+        let rest = self.sub(x, product.0);
+        let rest = self.sub(rest, product.1);
+        let minus = self.neg(quotient);
+        let rest = self.mul_add(minus, y.1, rest);
+        let low = self.div(rest, y.0);
+        self.fast_two_sum(quotient, low)
+    }
+}

@@ -1,0 +1,343 @@
+//! Errors of the functions in units in the last place, by the evaluator, against `f64` functions
+//! of the standard library and `libm` (whose own error is well below one unit) over random bit
+//! patterns, ranges where each function varies, and special values. For `f32` the reference is
+//! exact in comparison.
+
+use kilngrad_loops::{
+    Access, Affine, ChunkOrder, Element, KernelBuilder, Reg, Scalar, bytes_of, run_kernel,
+    values_of,
+};
+
+use crate::code::{Code, Target};
+
+type Function = fn(&mut Code<'_>, Reg) -> Reg;
+type Function2 = fn(&mut Code<'_>, Reg, Reg) -> Reg;
+
+/// SplitMix64 (Steele, Lea, Flood 2014).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn between(&mut self, low: f64, high: f64) -> f64 {
+        low + (high - low) * ((self.next() >> 11) as f64 * 2f64.powi(-53))
+    }
+}
+
+/// Runs `f` over operands, `lanes` at a time; both operands of a unary function are the same.
+fn run<T: Element>(scalar: Scalar, lanes: u8, fma: bool, f: Function2, x: &[T], y: &[T]) -> Vec<T> {
+    let count = x.len();
+    let mut b = KernelBuilder::new("f", 1);
+    let bx = b.buffer("x", scalar, count, Access::Read);
+    let by = b.buffer("y", scalar, count, Access::Read);
+    let out = b.buffer("z", scalar, count, Access::Write);
+    assert!(count.is_multiple_of(usize::from(lanes)));
+    b.for_(count / usize::from(lanes), |b, i| {
+        let at = Affine::constant(0).plus(i, i64::from(lanes));
+        let (x, y) = (b.load(bx, at.clone(), lanes), b.load(by, at.clone(), lanes));
+        let target = Target { lanes: usize::from(lanes), fma };
+        let z = f(&mut Code::new(b, target), x, y);
+        b.store(out, at, z);
+    });
+    let mut params = [bytes_of(x), bytes_of(y), vec![0; size_of_val(x)]];
+    run_kernel(&b.finish(), &mut params, ChunkOrder::Ascending).expect("the kernel is valid");
+    values_of(&params[2])
+}
+
+/// Distance of `found` from `exact` in units in the last place of an `f32` near `exact`.
+fn ulp_f32(found: f32, exact: f64) -> f64 {
+    if exact.is_nan() || found.is_nan() {
+        return if exact.is_nan() && found.is_nan() { 0.0 } else { f64::INFINITY };
+    }
+    let nearest = exact as f32;
+    if found == nearest {
+        let zero_signs = found == 0.0 && found.is_sign_negative() != exact.is_sign_negative();
+        return if zero_signs {
+            f64::INFINITY
+        } else if found.is_infinite() {
+            0.0
+        } else {
+            (f64::from(found) - exact).abs() / unit_f32(exact)
+        };
+    }
+    if nearest.is_infinite() || found.is_infinite() {
+        // One step from the largest number is one unit.
+        let step = found.to_bits().abs_diff(nearest.to_bits());
+        return f64::from(step);
+    }
+    (f64::from(found) - exact).abs() / unit_f32(exact)
+}
+
+fn unit_f32(exact: f64) -> f64 {
+    let exponent = exact.abs().max(f64::from(f32::MIN_POSITIVE)).log2().floor();
+    2f64.powi(exponent as i32 - 23)
+}
+
+/// Distance in numbers of `f64`.
+fn ulp_f64(found: f64, expected: f64) -> f64 {
+    if expected.is_nan() || found.is_nan() {
+        return if expected.is_nan() && found.is_nan() { 0.0 } else { f64::INFINITY };
+    }
+    if found == 0.0 && expected == 0.0 {
+        let same = found.is_sign_negative() == expected.is_sign_negative();
+        return if same { 0.0 } else { f64::INFINITY };
+    }
+    let ordered = |x: f64| {
+        let bits = x.to_bits() as i64;
+        i128::from(if bits < 0 { i64::MIN.wrapping_sub(bits) } else { bits })
+    };
+    (ordered(found) - ordered(expected)).abs() as f64
+}
+
+const SPECIALS: [f64; 24] = [
+    0.0,
+    -0.0,
+    1.0,
+    -1.0,
+    0.5,
+    -0.5,
+    2.0,
+    -2.0,
+    3.0,
+    -3.0,
+    f64::INFINITY,
+    f64::NEG_INFINITY,
+    f64::NAN,
+    1e-45,
+    -1e-45,
+    1.1e-38,
+    f64::MIN_POSITIVE,
+    5e-324,
+    -5e-324,
+    f64::MAX,
+    3.4e38,
+    -3.4e38,
+    88.72,
+    -103.9,
+];
+
+fn samples(range: (f64, f64), count: usize) -> (Vec<f32>, Vec<f64>) {
+    let mut random = Random(0x5eed);
+    let mut singles: Vec<f32> = SPECIALS.iter().map(|x| *x as f32).collect();
+    let mut doubles: Vec<f64> = SPECIALS.to_vec();
+    while singles.len() < count {
+        let bits = random.next();
+        singles.push(f32::from_bits(bits as u32));
+        doubles.push(f64::from_bits(bits));
+        let x = random.between(range.0, range.1);
+        singles.push(x as f32);
+        doubles.push(x);
+        // Where functions change their form: small magnitudes of every size.
+        let small = random.between(-1.0, 1.0) * 2f64.powi(-((bits % 40) as i32));
+        singles.push(small as f32);
+        doubles.push(small);
+    }
+    singles.resize(singles.len().next_multiple_of(4), 1.0);
+    doubles.resize(doubles.len().next_multiple_of(4), 1.0);
+    (singles, doubles)
+}
+
+const COUNT: usize = 40_000;
+
+fn check_unary(name: &str, function: Function, range: (f64, f64), reference: fn(f64) -> f64) {
+    // A function pointer carries no closure, so the unary one is passed on by its own kernel.
+    let (singles, doubles) = samples(range, COUNT);
+    for fma in [false, true] {
+        for lanes in [1, 4] {
+            let found = run_unary(Scalar::F32, lanes, fma, function, &singles);
+            let worst = worst_of(&singles, &found, |x, y| ulp_f32(y, reference(f64::from(x))));
+            println!("{name} f32x{lanes} fma={fma}: {:.3} ULP at {:e}", worst.0, worst.1);
+            assert!(worst.0 <= 2.0, "{name} f32x{lanes} fma={fma}: {worst:?}");
+        }
+        for lanes in [1, 2] {
+            let found = run_unary(Scalar::F64, lanes, fma, function, &doubles);
+            let worst = worst_of(&doubles, &found, |x, y| ulp_f64(y, reference(x)));
+            println!("{name} f64x{lanes} fma={fma}: {:.3} ULP at {:e}", worst.0, worst.1);
+            assert!(worst.0 <= 4.0, "{name} f64x{lanes} fma={fma}: {worst:?}");
+        }
+    }
+}
+
+fn run_unary<T: Element>(
+    scalar: Scalar,
+    lanes: u8,
+    fma: bool,
+    function: Function,
+    x: &[T],
+) -> Vec<T> {
+    let mut b = KernelBuilder::new("f", 1);
+    let bx = b.buffer("x", scalar, x.len(), Access::Read);
+    let out = b.buffer("y", scalar, x.len(), Access::Write);
+    b.for_(x.len() / usize::from(lanes), |b, i| {
+        let at = Affine::constant(0).plus(i, i64::from(lanes));
+        let x = b.load(bx, at.clone(), lanes);
+        let target = Target { lanes: usize::from(lanes), fma };
+        let y = function(&mut Code::new(b, target), x);
+        b.store(out, at, y);
+    });
+    let mut params = [bytes_of(x), vec![0; size_of_val(x)]];
+    run_kernel(&b.finish(), &mut params, ChunkOrder::Ascending).expect("the kernel is valid");
+    values_of(&params[1])
+}
+
+fn worst_of<T: Element + Into<f64>>(x: &[T], y: &[T], error: impl Fn(T, T) -> f64) -> (f64, f64) {
+    let mut worst = (0.0, 0.0);
+    for (x, y) in x.iter().zip(y) {
+        let error = error(*x, *y);
+        if error > worst.0 {
+            worst = (error, (*x).into());
+        }
+    }
+    worst
+}
+
+#[test]
+fn exp_is_close() {
+    check_unary("exp", super::exp, (-110.0, 90.0), f64::exp);
+    check_unary("exp", super::exp, (-760.0, 715.0), f64::exp);
+}
+
+#[test]
+fn expm1_is_close() {
+    check_unary("expm1", super::expm1, (-50.0, 90.0), f64::exp_m1);
+    check_unary("expm1", super::expm1, (-1.5, 1.5), f64::exp_m1);
+}
+
+#[test]
+fn log_is_close() {
+    check_unary("log", super::log, (0.0, 3.0), f64::ln);
+}
+
+#[test]
+fn log1p_is_close() {
+    check_unary("log1p", super::log1p, (-1.0, 3.0), f64::ln_1p);
+    check_unary("log1p", super::log1p, (-1e10, 1e20), f64::ln_1p);
+}
+
+#[test]
+fn tanh_is_close() {
+    check_unary("tanh", super::tanh, (-12.0, 12.0), f64::tanh);
+    check_unary("tanh", super::tanh, (-1.0, 1.0), f64::tanh);
+}
+
+#[test]
+fn sigmoid_is_close() {
+    check_unary("sigmoid", super::sigmoid, (-110.0, 40.0), |x| {
+        (kilngrad_ir::op::UnaryOp::Sigmoid.row().f64)(x)
+    });
+    check_unary("sigmoid", super::sigmoid, (-5.0, 5.0), |x| {
+        (kilngrad_ir::op::UnaryOp::Sigmoid.row().f64)(x)
+    });
+}
+
+#[test]
+fn erf_is_close() {
+    let erf = kilngrad_ir::op::UnaryOp::Erf.row().f64;
+    check_unary("erf", super::erf, (-7.0, 7.0), erf);
+    check_unary("erf", super::erf, (-1.5, 1.5), erf);
+}
+
+#[test]
+fn rsqrt_is_close() {
+    check_unary("rsqrt", super::rsqrt, (0.0, 10.0), |x| 1.0 / x.sqrt());
+}
+
+#[test]
+fn sign_and_relu_are_exact() {
+    use kilngrad_ir::op::UnaryOp::{Relu, Sign};
+    let (singles, _) = samples((-2.0, 2.0), 4000);
+    for (function, op) in [(super::sign as Function, Sign), (super::relu as Function, Relu)] {
+        for lanes in [1, 4] {
+            let found = run_unary(Scalar::F32, lanes, false, function, &singles);
+            for (x, found) in singles.iter().zip(found) {
+                let expected = (op.row().f32)(*x);
+                assert!(
+                    expected.to_bits() == found.to_bits() || expected.is_nan() && found.is_nan(),
+                    "{op:?}({x:e}): expected {expected:e}, found {found:e}"
+                );
+            }
+        }
+    }
+}
+
+/// Pairs of special values, random bits, and pairs that are likely to be in range.
+fn pairs(count: usize) -> Vec<(f64, f64)> {
+    let mut random = Random(0xfeed);
+    let mut pairs: Vec<(f64, f64)> = Vec::new();
+    for x in SPECIALS {
+        pairs.extend(SPECIALS.iter().map(|y| (x, *y)));
+    }
+    while pairs.len() < count {
+        let (a, b) = (random.next(), random.next());
+        pairs.push((f64::from_bits(a), f64::from_bits(b)));
+        pairs.push((f64::from(f32::from_bits(a as u32)), f64::from(f32::from_bits(b as u32))));
+        let x = random.between(-4.0, 4.0);
+        pairs.push((x, random.between(-30.0, 30.0).trunc()));
+        pairs.push((x.abs(), random.between(-60.0, 60.0)));
+        // Results over the whole range of exponents.
+        let base = 2f64.powf(random.between(-60.0, 60.0));
+        pairs.push((base, random.between(-1080.0, 1030.0) / base.log2()));
+        pairs.push((base, random.between(-152.0, 129.0) / base.log2()));
+        pairs.push((1.0 + x * 1e-5, random.between(-1e7, 1e7)));
+    }
+    pairs.resize(pairs.len().next_multiple_of(4), (1.0, 1.0));
+    pairs
+}
+
+#[test]
+fn pow_is_close() {
+    let pairs = pairs(COUNT);
+    let split = |index: usize| -> Vec<f64> {
+        pairs.iter().map(|pair| if index == 0 { pair.0 } else { pair.1 }).collect()
+    };
+    let (x, y) = (split(0), split(1));
+    let single = |values: &[f64]| -> Vec<f32> { values.iter().map(|v| *v as f32).collect() };
+    let (sx, sy) = (single(&x), single(&y));
+    for fma in [false, true] {
+        for (lanes_f32, lanes_f64) in [(1, 1), (4, 2)] {
+            let found = run(Scalar::F32, lanes_f32, fma, super::pow, &sx, &sy);
+            let mut worst = (0.0, (0.0, 0.0));
+            for ((x, y), found) in sx.iter().zip(&sy).zip(found) {
+                let error = ulp_f32(found, f64::from(*x).powf(f64::from(*y)));
+                if error > worst.0 {
+                    worst = (error, (*x, *y));
+                }
+            }
+            println!("pow f32x{lanes_f32} fma={fma}: {:.3} ULP at {:?}", worst.0, worst.1);
+            assert!(worst.0 <= 2.0, "{worst:?}");
+            let found = run(Scalar::F64, lanes_f64, fma, super::pow, &x, &y);
+            let mut worst = (0.0, (0.0, 0.0));
+            for ((x, y), found) in x.iter().zip(&y).zip(found) {
+                let error = ulp_f64(found, x.powf(*y));
+                if error > worst.0 {
+                    worst = (error, (*x, *y));
+                }
+            }
+            println!("pow f64x{lanes_f64} fma={fma}: {:.3} ULP at {:?}", worst.0, worst.1);
+            assert!(worst.0 <= 4.0, "{worst:?}");
+        }
+    }
+}
+
+#[test]
+fn rem_is_exact() {
+    let pairs = pairs(COUNT);
+    let x: Vec<f64> = pairs.iter().map(|pair| pair.0).collect();
+    let y: Vec<f64> = pairs.iter().map(|pair| pair.1).collect();
+    let found = run(Scalar::F64, 1, false, super::rem, &x, &y);
+    for ((x, y), found) in x.iter().zip(&y).zip(found) {
+        assert!(ulp_f64(found, x % y) == 0.0, "{x:e} % {y:e}: {:e}, found {found:e}", x % y);
+    }
+    let x: Vec<f32> = x.iter().map(|x| *x as f32).collect();
+    let y: Vec<f32> = y.iter().map(|y| *y as f32).collect();
+    let found = run(Scalar::F32, 1, false, super::rem, &x, &y);
+    for ((x, y), found) in x.iter().zip(&y).zip(found) {
+        assert!(ulp_f32(found, f64::from(x % y)) == 0.0, "{x:e} % {y:e}: found {found:e}");
+    }
+}

@@ -1,0 +1,405 @@
+//! Iteration spaces: which axes become one loop, which is vectorised, how chunks split them.
+//!
+//! Neighbouring axes are one [`Group`] where every access steps through them as through one axis,
+//! so a tensor whose uses are all dense is one long loop. One group is the vector group, chosen by
+//! what its accesses cost. Its loop is innermost. One group is split over the kernel's chunks, by
+//! shape alone: a chunk is an equal part of the group, so the number of chunks divides its length.
+
+use kilngrad_loops::{Affine, Kernel, KernelBuilder, Reg};
+use smallvec::SmallVec;
+
+use crate::LowerError;
+use crate::code::Target;
+use crate::expr::{AccessKind, Coords};
+use crate::lanes::{LANE, packs};
+
+/// Work of a chunk, in additions of a lane, below which waking a worker costs more than it helps:
+/// some ten microseconds.
+const CHUNK_WORK: usize = 128 << 10;
+
+/// Most chunks of a kernel.
+const MAX_CHUNKS: usize = 64;
+
+/// Indices of each group in a tile: a cache line of `f32`.
+const TILE: usize = 16;
+
+/// What an access costs that is not one vector instruction, relative to one.
+const LANE_BY_LANE: usize = 9;
+
+/// Axes that are walked by one loop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Group {
+    /// The axis whose index the loop counts; those merged into it have index 0.
+    pub(crate) axis: usize,
+    /// Product of the lengths.
+    pub(crate) extent: usize,
+    /// What the axes are labelled, such as kept or reduced.
+    pub(crate) label: bool,
+}
+
+/// An access as a space sees it: its stride along each axis.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Strided {
+    pub(crate) kind: AccessKind,
+    pub(crate) strides: SmallVec<[i64; 4]>,
+}
+
+/// The loops over an index space.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Space {
+    rank: usize,
+    /// Outermost first.
+    pub(crate) groups: Vec<Group>,
+}
+
+impl Space {
+    /// The space of this shape, walked by accesses with these strides. Axes of different labels
+    /// stay apart. No length is zero.
+    pub(crate) fn new(shape: &[usize], labels: &[bool], accesses: &[Strided]) -> Space {
+        let mut groups: Vec<Group> = Vec::new();
+        // The stride that continues the innermost group outward, for each access.
+        let mut expected: Vec<i64> = Vec::new();
+        for axis in (0..shape.len()).rev().filter(|axis| shape[*axis] != 1) {
+            let label = labels[axis];
+            let strides = || accesses.iter().map(|access| access.strides[axis]);
+            let extends = groups.last().is_some_and(|group| group.label == label)
+                && strides().eq(expected.iter().copied());
+            if extends {
+                groups.last_mut().expect("there is a group to extend").extent *= shape[axis];
+            } else {
+                groups.push(Group { axis, extent: shape[axis], label });
+            }
+            expected = strides().map(|stride| stride * shape[axis] as i64).collect();
+        }
+        groups.reverse();
+        Space { rank: shape.len(), groups }
+    }
+
+    /// The coordinates of the axes, given the index of each group.
+    pub(crate) fn coords(&self, indices: &[Affine]) -> Coords {
+        let mut coords = Coords::from_elem(Affine::default(), self.rank);
+        for (group, index) in self.groups.iter().zip(indices) {
+            coords[group.axis] = index.clone();
+        }
+        coords
+    }
+
+    /// Loops over groups in order; `body` gets the indices of all, of which these are set.
+    /// Recursion is as deep as there are groups.
+    ///
+    /// # Errors
+    ///
+    /// Those of the body.
+    pub(crate) fn walk(
+        &self,
+        b: &mut KernelBuilder,
+        split: Split,
+        order: &[usize],
+        mut indices: Vec<Affine>,
+        body: IndexBody<'_>,
+    ) -> Result<(), LowerError> {
+        let Some((&group, rest)) = order.split_first() else { return body(b, indices) };
+        let (start, extent) = split.part(group, self.groups[group].extent);
+        repeat(b, extent, |b, var| {
+            indices[group] = start.add(&var);
+            self.walk(b, split, rest, indices, body)
+        })?;
+        Ok(())
+    }
+
+    /// The group that accesses are cheapest to vectorise along, the innermost of equals; `None`
+    /// where none is as long as a vector or nothing fills vectors.
+    pub(crate) fn vector_group(&self, lanes: usize, accesses: &[Strided]) -> Option<usize> {
+        if lanes == 1 {
+            return None;
+        }
+        let candidates = (0..self.groups.len()).rev();
+        let long = candidates.filter(|group| self.groups[*group].extent >= lanes);
+        long.min_by_key(|group| {
+            let axis = self.groups[*group].axis;
+            accesses.iter().map(|access| access_cost(access, axis)).sum::<usize>()
+        })
+    }
+
+    /// The split into the most equal parts, up to a number that the work justifies; of equals that
+    /// of the outermost group. `least` is the shortest part that a group may have. Parts that are
+    /// multiples of it are preferred to up to twice as many that are not.
+    pub(crate) fn split(
+        &self,
+        work: usize,
+        may_split: impl Fn(usize) -> bool,
+        least: impl Fn(usize) -> usize,
+    ) -> Split {
+        let wanted = Split::wanted(work);
+        let mut best = Split::WHOLE;
+        for group in (0..self.groups.len()).filter(|group| may_split(*group)) {
+            let (extent, least) = (self.groups[group].extent, least(group));
+            let most = wanted.min(extent / least).max(1);
+            let parts = |is: &dyn Fn(usize) -> bool| {
+                let divides = |chunks: &usize| extent.is_multiple_of(*chunks);
+                (1..=most).rev().filter(divides).find(|chunks| is(extent / chunks)).unwrap_or(1)
+            };
+            let even = parts(&|part| part.is_multiple_of(least));
+            let any = parts(&|_| true);
+            let chunks = if even * 2 >= any { even } else { any };
+            if chunks > best.chunks {
+                best = Split { group, chunks };
+            }
+        }
+        best
+    }
+
+    /// The group to walk in small tiles with the vector group: that in which a tensor is dense
+    /// whose elements along the vector axis are far apart, as in a transposition. In tiles each
+    /// cache line that is fetched is used whole while it is there.
+    pub(crate) fn tile_group(&self, vector: usize, accesses: &[Strided]) -> Option<usize> {
+        let axis = self.groups[vector].axis;
+        let far = accesses.iter().find(|access| match access.kind {
+            AccessKind::Index => false,
+            AccessKind::Load(_) | AccessKind::Store(_) => access.strides[axis].abs() > TILE as i64,
+        })?;
+        let nearer = |group: &usize| {
+            let stride = far.strides[self.groups[*group].axis].abs();
+            *group != vector && stride != 0 && stride < far.strides[axis].abs()
+        };
+        let stride = |group: &usize| far.strides[self.groups[*group].axis].abs();
+        (0..self.groups.len()).filter(nearer).min_by_key(stride)
+    }
+}
+
+/// A group divided evenly over chunks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Split {
+    pub(crate) group: usize,
+    pub(crate) chunks: usize,
+}
+
+impl Split {
+    /// Nothing is split.
+    pub(crate) const WHOLE: Split = Split { group: 0, chunks: 1 };
+
+    /// The number of chunks that an amount of work justifies.
+    pub(crate) fn wanted(work: usize) -> usize {
+        (work / CHUNK_WORK).clamp(1, MAX_CHUNKS)
+    }
+
+    /// The part of a group that a chunk walks: its first index and its length.
+    pub(crate) fn part(self, group: usize, extent: usize) -> (Affine, usize) {
+        if self.chunks > 1 && group == self.group {
+            let length = extent / self.chunks;
+            (Affine::constant(0).plus(Kernel::CHUNK, length as i64), length)
+        } else {
+            (Affine::constant(0), extent)
+        }
+    }
+}
+
+/// Cost of an access in a body that is vectorised along an axis.
+fn access_cost(access: &Strided, axis: usize) -> usize {
+    let stride = access.strides[axis];
+    match access.kind {
+        AccessKind::Index => 1,
+        AccessKind::Load(_) if stride == 0 => 0,
+        AccessKind::Load(dtype) | AccessKind::Store(dtype) => {
+            if stride == 1 && packs(dtype) {
+                1
+            } else {
+                LANE_BY_LANE
+            }
+        }
+    }
+}
+
+/// How often a body of this cost (in additions) is repeated in a loop's body: small bodies are,
+/// so that counting and addressing do not outweigh them.
+pub(crate) fn unroll(cost: usize) -> usize {
+    match cost {
+        0..=8 => 4,
+        9..=32 => 2,
+        _ => 1,
+    }
+}
+
+/// Runs `body` for each index; without a loop where there is only one.
+pub(crate) fn repeat<T>(
+    b: &mut KernelBuilder,
+    extent: usize,
+    body: impl FnOnce(&mut KernelBuilder, Affine) -> Result<T, LowerError>,
+) -> Result<Option<T>, LowerError> {
+    match extent {
+        0 => Ok(None),
+        1 => body(b, Affine::constant(0)).map(Some),
+        _ => b.for_(extent, |b, var| body(b, Affine::var(var))).map(Some),
+    }
+}
+
+/// Runs `body` for each index with the registers that the last one returned; without a loop where
+/// there is only one index.
+///
+/// # Errors
+///
+/// Those of the body.
+pub(crate) fn carry(
+    b: &mut KernelBuilder,
+    extent: usize,
+    init: Vec<Reg>,
+    body: impl FnOnce(&mut KernelBuilder, Affine, Vec<Reg>) -> Result<Vec<Reg>, LowerError>,
+) -> Result<Vec<Reg>, LowerError> {
+    match extent {
+        0 => Ok(init),
+        1 => body(b, Affine::constant(0), init),
+        _ => {
+            let mut failure = None;
+            let results = b.for_carry(extent, &init, |b, var, params| {
+                body(b, Affine::var(var), params.to_vec()).unwrap_or_else(|error| {
+                    failure = Some(error);
+                    params.to_vec()
+                })
+            });
+            failure.map_or(Ok(results), Err)
+        }
+    }
+}
+
+/// A body that is written at given indices of the groups.
+pub(crate) type Body<'f> =
+    &'f mut dyn FnMut(&mut KernelBuilder, Target, &Coords) -> Result<(), LowerError>;
+
+/// A body that is written at given indices of some groups.
+pub(crate) type IndexBody<'f> =
+    &'f mut dyn FnMut(&mut KernelBuilder, Vec<Affine>) -> Result<(), LowerError>;
+
+/// Loops over a whole space with an elementwise body.
+#[derive(Debug, Clone)]
+pub(crate) struct Nest<'s> {
+    pub(crate) space: &'s Space,
+    pub(crate) vector: Option<usize>,
+    /// A group that is walked in tiles with the vector group.
+    pub(crate) tiled: Option<usize>,
+    pub(crate) split: Split,
+    pub(crate) unroll: usize,
+    pub(crate) target: Target,
+}
+
+impl Nest<'_> {
+    /// Writes the loops, the vector group's innermost and the others in order. Along the vector
+    /// group come an unrolled loop of vectors, the vectors that are left, and single elements.
+    ///
+    /// # Errors
+    ///
+    /// Those of the body.
+    pub(crate) fn write(&self, b: &mut KernelBuilder, body: Body<'_>) -> Result<(), LowerError> {
+        let Some(inner) = self.vector.or_else(|| self.space.groups.len().checked_sub(1)) else {
+            return body(b, self.target.scalar(), &self.space.coords(&[]));
+        };
+        let outer: Vec<usize> = (0..self.space.groups.len())
+            .filter(|group| *group != inner && Some(*group) != self.tiled)
+            .collect();
+        let indices = vec![Affine::constant(0); self.space.groups.len()];
+        self.space.walk(b, self.split, &outer, indices, &mut |b, indices| match self.tiled {
+            Some(tiled) => self.tiles(b, tiled, inner, indices, body),
+            None => {
+                let (start, extent) = self.split.part(inner, self.space.groups[inner].extent);
+                self.line(b, inner, start, extent, indices, body)
+            }
+        })
+    }
+
+    /// Tiles of two groups, whose sizes divide the lengths.
+    fn tiles(
+        &self,
+        b: &mut KernelBuilder,
+        outer: usize,
+        inner: usize,
+        mut indices: Vec<Affine>,
+        body: Body<'_>,
+    ) -> Result<(), LowerError> {
+        let (outer_start, height) = self.split.part(outer, self.space.groups[outer].extent);
+        let (inner_start, width) = self.split.part(inner, self.space.groups[inner].extent);
+        let (rows, columns) = (tile_length(height), tile_length(width));
+        repeat(b, height / rows, |b, block| {
+            let first = outer_start.add(&block.scaled(rows as i64));
+            repeat(b, width / columns, |b, block| {
+                let start = inner_start.add(&block.scaled(columns as i64));
+                repeat(b, rows, |b, row| {
+                    indices[outer] = first.add(&row);
+                    self.line(b, inner, start, columns, indices, body)
+                })
+            })
+        })?;
+        Ok(())
+    }
+
+    fn line(
+        &self,
+        b: &mut KernelBuilder,
+        inner: usize,
+        start: Affine,
+        extent: usize,
+        mut indices: Vec<Affine>,
+        body: Body<'_>,
+    ) -> Result<(), LowerError> {
+        let lanes = if self.vector.is_some() { self.target.lanes } else { 1 };
+        let line = Line { start, extent, lanes, unroll: self.unroll };
+        line.write(b, &mut |b, lanes, at| {
+            indices[inner] = at;
+            body(b, Target { lanes, ..self.target }, &self.space.coords(&indices))
+        })
+    }
+}
+
+/// A length near a tile's that divides `length`; all of it if there is none.
+fn tile_length(length: usize) -> usize {
+    let divides = |tile: &usize| length.is_multiple_of(*tile);
+    let shorter = (TILE / 2..=TILE).rev().find(divides);
+    shorter.or_else(|| (TILE..=2 * TILE).find(divides)).unwrap_or(length)
+}
+
+/// Consecutive indices, walked by vectors.
+#[derive(Debug, Clone)]
+pub(crate) struct Line {
+    pub(crate) start: Affine,
+    pub(crate) extent: usize,
+    pub(crate) lanes: usize,
+    pub(crate) unroll: usize,
+}
+
+impl Line {
+    /// Calls `body` with a number of lanes and the index, which contains [`LANE`] if there are
+    /// several.
+    ///
+    /// # Errors
+    ///
+    /// Those of the body.
+    pub(crate) fn write(
+        &self,
+        b: &mut KernelBuilder,
+        body: &mut dyn FnMut(&mut KernelBuilder, usize, Affine) -> Result<(), LowerError>,
+    ) -> Result<(), LowerError> {
+        let mut done = 0;
+        for (lanes, copies) in self.passes() {
+            let step = lanes * copies;
+            let count = (self.extent - done) / step;
+            let start = self.start.clone().offset(done as i64);
+            repeat(b, count, |b, var| {
+                let first = start.add(&var.scaled(step as i64));
+                for copy in 0..copies {
+                    body(b, lanes, lane_index(first.clone().offset((copy * lanes) as i64), lanes))?;
+                }
+                Ok(())
+            })?;
+            done += count * step;
+        }
+        Ok(())
+    }
+
+    /// Lanes and copies of the loops in order; each takes what the one before leaves.
+    fn passes(&self) -> [(usize, usize); 3] {
+        [(self.lanes, self.unroll), (self.lanes, 1), (1, 1)]
+    }
+}
+
+/// The index of each lane from the first one's.
+pub(crate) fn lane_index(first: Affine, lanes: usize) -> Affine {
+    if lanes == 1 { first } else { first.plus(LANE, 1) }
+}
