@@ -161,9 +161,9 @@ impl Engine {
                 let call = executable.call("step");
                 let call = feeds.iter().fold(call, |call, (key, value)| call.feed(key, &**value));
                 let results = call.run().unwrap();
-                let scalar = |name: &&str| match results.dtype(name).unwrap() {
-                    DType::F32 => f64::from(results.scalar::<f32>(name).unwrap()),
-                    _ => results.scalar::<f64>(name).unwrap(),
+                let scalar = |name: &&str| match results.scalar::<f32>(name) {
+                    Ok(number) => f64::from(number),
+                    Err(_) => results.scalar::<f64>(name).unwrap(),
                 };
                 outputs.iter().map(scalar).collect()
             }

@@ -167,4 +167,3 @@ fn gan(trace: &Json, e: Entry<'_>, w: &Weights, inputs: &[(String, Tensor<'_>)])
     e.minimize(loss, params("g_"), optimizer(&trace["optimizer"]));
     e.output("generator_loss", loss);
 }
-

@@ -177,13 +177,10 @@ fn external(external: kilngrad_lower::External, entry: &Entry) -> Result<Externa
         Lowered::Output(index) => External::Output(index),
         Lowered::State(id) => External::State(id),
         Lowered::Constant { offset } => {
-            let dense = entry.graph.nodes().find_map(|(_, node)| match &node.op {
-                Op::Constant(Constant::Dense(dense))
-                    if entry.graph.value(node.result()).place == Some(Place::Constant(offset)) =>
-                {
-                    Some(dense.clone())
-                }
-                _ => None,
+            let here = Some(Place::Constant(offset));
+            let dense = entry.graph.nodes().find_map(|(_, node)| {
+                let Op::Constant(Constant::Dense(dense)) = &node.op else { return None };
+                (entry.graph.value(node.result()).place == here).then(|| dense.clone())
             });
             External::Constant(dense.ok_or_else(|| {
                 Error::new(ErrorKind::Internal, format!("expected a constant at {offset}"))
@@ -201,18 +198,19 @@ fn caused(
 }
 
 fn pass_error(error: PassError) -> Error {
-    match &error {
+    let kind = match &error {
         PassError::UnboundSymbol { .. } | PassError::Length { .. } | PassError::Rule(_) => {
-            Error::new(ErrorKind::Shape, error.to_string())
+            ErrorKind::Shape
         }
-        PassError::Size { .. } => Error::new(ErrorKind::Memory, error.to_string()),
-        PassError::Diagnostics(_) => Error::new(ErrorKind::Gradient, error.to_string()),
+        PassError::Size { .. } => ErrorKind::Memory,
+        PassError::Diagnostics(_) => ErrorKind::Gradient,
         PassError::Unexpanded { .. }
         | PassError::Invalid { .. }
         | PassError::Kernel { .. }
-        | PassError::Plan(_) => Error::new(ErrorKind::Internal, error.to_string()),
-        other => Error::new(ErrorKind::Internal, other.to_string()),
-    }
+        | PassError::Plan(_)
+        | _ => ErrorKind::Internal,
+    };
+    Error::new(kind, error.to_string())
 }
 
 fn codegen_error(error: kilngrad_codegen::CodegenError) -> Error {
@@ -220,8 +218,7 @@ fn codegen_error(error: kilngrad_codegen::CodegenError) -> Error {
     let kind = match &error {
         E::Memory(_) => ErrorKind::Memory,
         E::Unsupported { .. } | E::Tile { .. } => ErrorKind::Unsupported,
-        E::Verify(_) | E::Backend { .. } => ErrorKind::Internal,
-        _ => ErrorKind::Internal,
+        E::Verify(_) | E::Backend { .. } | _ => ErrorKind::Internal,
     };
     caused(kind, "code generation failed", error)
 }

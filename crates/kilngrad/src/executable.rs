@@ -8,7 +8,7 @@ use kilngrad_runtime::{Call, Element, Input};
 use ndarray::ArrayViewD;
 
 use crate::compiler::{Compiler, Report};
-use crate::interpreted::{Interpreted, interp_error};
+use crate::interpreted::Interpreted;
 use crate::options::Options;
 use crate::weights;
 
@@ -173,9 +173,8 @@ impl ProgramExt for Program {
     }
 
     fn interpret(self, options: &Options) -> Result<Interpreted, Error> {
-        kilngrad_ir::verify(&self).map_err(|error| {
-            interp_error(kilngrad_interp::InterpError::Invalid(Box::new(error)))
-        })?;
+        kilngrad_ir::verify(&self)
+            .map_err(|error| Error::caused(ErrorKind::Build, "invalid program", error))?;
         let expanded = kilngrad_autodiff::differentiate(&self).map_err(|diagnostics| {
             let lines: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
             Error::new(ErrorKind::Gradient, lines.join("\n"))

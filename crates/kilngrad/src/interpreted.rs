@@ -18,8 +18,7 @@ pub struct Interpreted {
 
 impl Interpreted {
     pub(crate) fn new(program: Program, seed: i64) -> Result<Interpreted, Error> {
-        let interpreter = Interpreter::new(program, seed).map_err(interp_error)?;
-        Ok(Interpreted { interpreter })
+        Ok(Interpreted { interpreter: Interpreter::new(program, seed)? })
     }
 
     /// Begins a call of an entry.
@@ -51,7 +50,7 @@ impl Interpreted {
             let ty = self.interpreter.program().state(id).ty.clone();
             let shape = ty.shape.as_constant().unwrap_or_default();
             let array = array(ty.dtype, &shape, bytes)?;
-            self.interpreter.set_state(path, array).map_err(interp_error)?;
+            self.interpreter.set_state(path, array)?;
         }
         Ok(())
     }
@@ -91,7 +90,7 @@ impl<'a> InterpretedCall<'a> {
             Ok((name, array(value.dtype(), value.shape(), &bytes)?))
         });
         let feeds = feeds.collect::<Result<Vec<_>, Error>>()?;
-        let values = self.program.interpreter.call(self.entry, feeds).map_err(interp_error)?;
+        let values = self.program.interpreter.call(self.entry, feeds)?;
         Ok(InterpretedOutputs { values })
     }
 }
@@ -133,15 +132,4 @@ fn array(dtype: DType, shape: &[usize], bytes: &[u8]) -> Result<Array, Error> {
     Array::from_bytes(dtype, shape, bytes).ok_or_else(|| {
         Error::new(ErrorKind::Internal, format!("expected the bytes of {dtype} {shape:?}"))
     })
-}
-
-pub(crate) fn interp_error(error: kilngrad_interp::InterpError) -> Error {
-    use kilngrad_interp::InterpError as E;
-    let kind = match &error {
-        E::UnknownEntry(_) | E::UnknownInput { .. } | E::UnknownState(_) | E::Fed { .. } => {
-            ErrorKind::Name
-        }
-        _ => ErrorKind::Shape,
-    };
-    Error::new(kind, error.to_string())
 }

@@ -1,0 +1,333 @@
+//! The compiler's stages one by one, and the ways to run what they make.
+//!
+//! The face of the compiler hides its stages; the properties are about what lies between them. So
+//! this module composes the stages again, and nothing in it is clever: [`Compiled::new`] is passes,
+//! differentiation and lowering; [`Compiled::evaluate`] runs the loop program in the loop
+//! evaluator; [`Compiled::native`] compiles it and runs the machine code through the runtime;
+//! [`Compiled::kernels`] gives each kernel as a program of its own.
+
+use std::sync::Arc;
+
+use kilngrad_codegen::CodegenOptions;
+use kilngrad_interp::{Array, States};
+use kilngrad_ir::{
+    Bindings, Constant, DType, Entry, Error, ErrorKind, Graph, Machine, Mode, Node, NodeId, Op,
+    Origin, Place, Plan, Program, StateId, TileSize, Value, ValueName,
+};
+use kilngrad_loops::{ChunkOrder, Memory, Scalar};
+use kilngrad_lower::{External, Lowered};
+use kilngrad_passes::{Context, Exactness, Pass, PassError, Stage};
+use kilngrad_runtime::{Code, Compile, Executable, Input, Slot};
+use kilngrad_tiles::Features;
+
+/// The expansion of gradient requests, as a pass.
+#[derive(Debug, Clone, Copy)]
+pub struct Differentiate;
+
+impl Pass for Differentiate {
+    fn name(&self) -> &'static str {
+        "differentiate"
+    }
+
+    fn exactness(&self) -> Exactness {
+        Exactness::Exact
+    }
+
+    fn run(&self, _: &mut Context<'_>, program: &Program) -> Result<Program, PassError> {
+        kilngrad_autodiff::differentiate(program).map_err(PassError::Diagnostics)
+    }
+}
+
+/// What a call gave: the outputs in order, and every state after it, in the program's order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ran {
+    /// The outputs.
+    pub outputs: Vec<Array>,
+    /// The states.
+    pub states: Vec<Array>,
+}
+
+/// An entry through every stage up to loop IR.
+#[derive(Debug)]
+pub struct Compiled {
+    /// The program as it was declared, with this entry alone.
+    pub declared: Program,
+    /// The program after the last pass: kernels in order, with places.
+    pub planned: Program,
+    /// Its loops.
+    pub lowered: Lowered,
+    /// What it was compiled for.
+    pub features: Features,
+}
+
+/// The machine model for these features. Caches are small, so that small programs are blocked.
+pub fn machine(features: Features) -> Machine {
+    let tile = |scalar| {
+        let shape = kilngrad_tiles::best(features, scalar).shape;
+        TileSize { rows: usize::from(shape.rows), cols: usize::from(shape.cols) }
+    };
+    Machine {
+        fma: features.fma,
+        tile_f32: tile(Scalar::F32),
+        tile_f64: tile(Scalar::F64),
+        ..Machine::BASELINE
+    }
+}
+
+impl Compiled {
+    /// Compiles one entry; `observer` sees the program after every pass.
+    ///
+    /// # Errors
+    ///
+    /// What the first stage that fails says.
+    pub fn new(
+        program: &Program,
+        entry: usize,
+        bindings: &Bindings,
+        features: Features,
+        observer: &mut dyn FnMut(&Stage<'_>),
+    ) -> Result<Compiled, String> {
+        let declared = Program {
+            name: program.name.clone(),
+            states: program.states.clone(),
+            entries: vec![program.entries[entry].clone()],
+        };
+        let machine = machine(features);
+        let options =
+            kilngrad_passes::Options { machine: machine.clone(), bindings: bindings.clone() };
+        let planned = kilngrad_passes::run(&declared, &options, &[&Differentiate], observer)
+            .map_err(|error| error.to_string())?
+            .program;
+        let lowered = kilngrad_lower::lower_entry(&planned, &planned.entries[0], &machine)
+            .map_err(|error| format!("lowering: {error}"))?;
+        Ok(Compiled { declared, planned, lowered, features })
+    }
+
+    /// The entry after the last pass.
+    pub fn entry(&self) -> &Entry {
+        &self.planned.entries[0]
+    }
+
+    /// Runs the loop program in the loop evaluator.
+    ///
+    /// # Errors
+    ///
+    /// What the evaluator says.
+    pub fn evaluate(
+        &self,
+        inputs: &[Array],
+        states: &States,
+        order: ChunkOrder,
+    ) -> Result<Ran, String> {
+        let Lowered { program, externals } = &self.lowered;
+        let mut memory = Memory::zeroed(program);
+        // What nothing initialises must not matter.
+        memory.arena.fill(kilngrad_loops::SCRATCH_FILL);
+        for (bytes, external) in memory.externals.iter_mut().zip(externals) {
+            match external {
+                External::Argument(at) => *bytes = inputs[*at].to_bytes(),
+                External::State(id) => *bytes = states.get(*id).to_bytes(),
+                External::Constant { offset } => *bytes = self.constant(*offset)?,
+                External::Output(_) => bytes.fill(kilngrad_loops::SCRATCH_FILL),
+            }
+        }
+        kilngrad_loops::run_program_in_order(program, &mut memory, order)
+            .map_err(|error| format!("evaluating: {error}"))?;
+        let written = |wanted: External| {
+            let at = externals.iter().position(|external| *external == wanted)?;
+            Some(&memory.externals[at])
+        };
+        let graph = &self.entry().graph;
+        let outputs = graph.results().iter().enumerate().map(|(at, value)| {
+            let ty = graph.ty(*value);
+            let shape = ty.shape.as_constant().ok_or("a symbol after the last pass")?;
+            // An output without elements has no memory.
+            let bytes = written(External::Output(at)).map_or(&[][..], |bytes| bytes);
+            Array::from_bytes(ty.dtype, &shape, bytes)
+                .ok_or_else(|| format!("output {at}: not the bytes of a {ty}"))
+        });
+        let outputs = outputs.collect::<Result<_, String>>()?;
+        let after = self.planned.states.iter().enumerate().map(|(at, state)| {
+            let id = StateId::from_index(at);
+            let Some(bytes) = written(External::State(id)) else {
+                return Ok(states.get(id).clone());
+            };
+            let shape = state.ty.shape.as_constant().ok_or("a state with a symbol")?;
+            Array::from_bytes(state.ty.dtype, &shape, bytes)
+                .ok_or_else(|| format!("state {:?}: not the bytes of a {}", state.path, state.ty))
+        });
+        Ok(Ran { outputs, states: after.collect::<Result<_, String>>()? })
+    }
+
+    /// Compiles the loop program to machine code and runs it, on so many threads.
+    ///
+    /// # Errors
+    ///
+    /// What code generation or the runtime says.
+    pub fn native(&self, inputs: &[Array], states: &States, threads: usize) -> Result<Ran, String> {
+        self.run_native(inputs, states, threads).map_err(|error| error.to_string())
+    }
+
+    fn run_native(&self, inputs: &[Array], states: &States, threads: usize) -> Result<Ran, Error> {
+        let module = Generate {
+            planned: self.planned.clone(),
+            lowered: self.lowered.clone(),
+            features: self.features,
+            constants: self.constants()?,
+        };
+        let declared = Arc::new(self.declared.clone());
+        let mut executable = Executable::new(declared, Box::new(module), 0, threads)?;
+        for (state, value) in self.declared.states.iter().zip(states.values()) {
+            executable.set_state_bytes(&state.path, &value.to_bytes())?;
+        }
+        let entry = &self.declared.entries[0];
+        let names: Vec<String> =
+            entry.graph.arguments().iter().map(|value| word(entry.graph.name(*value))).collect();
+        let mut call = executable.call(&entry.name);
+        for (name, array) in names.iter().zip(inputs) {
+            call = call.feed(name, input(array));
+        }
+        let found = call.run()?;
+        let outputs = entry.outputs.iter().map(|name| {
+            Ok(match found.dtype(name)? {
+                DType::F32 => Array::F32(found.view(name)?.to_owned()),
+                DType::F64 => Array::F64(found.view(name)?.to_owned()),
+                DType::I32 => Array::I32(found.view(name)?.to_owned()),
+                DType::I64 => Array::I64(found.view(name)?.to_owned()),
+                DType::U8 => Array::U8(found.view(name)?.to_owned()),
+                DType::Bool => Array::Bool(found.view(name)?.to_owned()),
+            })
+        });
+        let outputs = outputs.collect::<Result<_, Error>>()?;
+        let mut after = Vec::new();
+        for (state, (_, bytes)) in self.declared.states.iter().zip(executable.state_bytes()) {
+            let shape = state.ty.shape.as_constant().unwrap_or_default();
+            let array = Array::from_bytes(state.ty.dtype, &shape, bytes);
+            after.push(array.ok_or_else(|| {
+                let message = format!("expected the bytes of a {}", state.ty);
+                Error::new(ErrorKind::Internal, message)
+            })?);
+        }
+        Ok(Ran { outputs, states: after })
+    }
+
+    /// Each kernel of the planned entry, alone in a program whose inputs are its operands and whose
+    /// outputs are its results, lowered like the whole.
+    ///
+    /// # Errors
+    ///
+    /// What lowering says.
+    pub fn kernel(&self, id: NodeId) -> Result<Compiled, String> {
+        let graph = &self.entry().graph;
+        let planned = isolated(graph, graph.node(id));
+        let machine = machine(self.features);
+        let lowered = kilngrad_lower::lower_entry(&planned, &planned.entries[0], &machine)
+            .map_err(|error| format!("lowering a kernel alone: {error}"))?;
+        Ok(Compiled { declared: planned.clone(), planned, lowered, features: self.features })
+    }
+
+    fn constant(&self, offset: usize) -> Result<Vec<u8>, String> {
+        let constants = self.constants().map_err(|error| error.to_string())?;
+        let found = constants.iter().find(|(at, _)| *at == offset);
+        found
+            .map(|(_, dense)| dense.bytes().to_vec())
+            .ok_or_else(|| format!("expected a constant at {offset}, found none"))
+    }
+
+    /// The stated arrays by their places.
+    fn constants(&self) -> Result<Vec<(usize, kilngrad_ir::Dense)>, Error> {
+        let graph = &self.entry().graph;
+        let dense = graph.nodes().filter_map(|(_, node)| {
+            let Op::Constant(Constant::Dense(dense)) = &node.op else { return None };
+            Some((node.result(), dense))
+        });
+        dense
+            .map(|(value, dense)| match graph.value(value).place {
+                Some(Place::Constant(offset)) => Ok((offset, dense.clone())),
+                place => {
+                    let message = format!("expected a place among the constants, found {place:?}");
+                    Err(Error::new(ErrorKind::Internal, message))
+                }
+            })
+            .collect()
+    }
+}
+
+/// A program of one kernel, its operands in the caller's memory and its results too.
+fn isolated(graph: &Graph, node: &Node) -> Program {
+    let mut alone = Graph::new();
+    let mut operands = Vec::new();
+    for (at, operand) in node.operands.iter().enumerate() {
+        let name = ValueName::word(&format!("a{at}")).expect("a letter with a number is a word");
+        let value = alone.add_argument(name, graph.ty(*operand).clone());
+        alone.set_place(value, Some(Place::Argument(at)));
+        operands.push(value);
+    }
+    let types: Vec<_> = node.results.iter().map(|value| graph.ty(*value).clone()).collect();
+    let id = alone.append_unchecked(node.op.clone(), &operands, &types, Origin::unknown());
+    let results: Vec<Value> = alone.node(id).results.to_vec();
+    for (at, result) in results.iter().enumerate() {
+        alone.set_place(*result, Some(Place::Output(at)));
+    }
+    let outputs = (0..results.len()).map(|at| format!("r{at}").into()).collect();
+    alone.set_results(results);
+    let mut entry = Entry::new("kernel", Mode::Eval, alone);
+    entry.outputs = outputs;
+    entry.plan = Some(Plan { arena_bytes: 0, lower_bound_bytes: 0 });
+    let mut program = Program::new("kernel");
+    program.entries.push(entry);
+    program
+}
+
+/// Generates code for a loop program that is there already.
+struct Generate {
+    planned: Program,
+    lowered: Lowered,
+    features: Features,
+    constants: Vec<(usize, kilngrad_ir::Dense)>,
+}
+
+impl Compile<()> for Generate {
+    fn compile(&self, _: usize, _: &Bindings) -> Result<Code<()>, Error> {
+        let failed = |error| Error::caused(ErrorKind::Internal, "code generation failed", error);
+        let options = CodegenOptions::new(self.features);
+        let module = kilngrad_codegen::compile(&self.lowered.program, &options).map_err(failed)?;
+        let entry = &self.planned.entries[0];
+        let slot = |name: &str, value: Value| {
+            let ty = entry.graph.ty(value);
+            let shape = ty.shape.as_constant().expect("no symbols after the last pass");
+            Slot { name: name.into(), dtype: ty.dtype, shape }
+        };
+        let arguments = entry.graph.arguments().iter();
+        let inputs = arguments.map(|value| slot(&word(entry.graph.name(*value)), *value)).collect();
+        let results = entry.outputs.iter().zip(entry.graph.results());
+        let outputs = results.map(|(name, value)| slot(name, *value)).collect();
+        let externals = self.lowered.externals.iter().map(|external| match external {
+            External::Argument(at) => kilngrad_runtime::External::Argument(*at),
+            External::Output(at) => kilngrad_runtime::External::Output(*at),
+            External::State(id) => kilngrad_runtime::External::State(*id),
+            External::Constant { offset } => {
+                let found = self.constants.iter().find(|(at, _)| at == offset);
+                let (_, dense) = found.expect("a constant at each place that is read");
+                kilngrad_runtime::External::Constant(dense.clone())
+            }
+        });
+        Code::new(module, inputs, outputs, externals.collect(), ())
+    }
+}
+
+fn word(name: &ValueName) -> String {
+    name.to_string().trim_start_matches('%').to_owned()
+}
+
+/// The array as the runtime takes it.
+fn input(array: &Array) -> &dyn Input {
+    match array {
+        Array::F32(array) => array,
+        Array::F64(array) => array,
+        Array::I32(array) => array,
+        Array::I64(array) => array,
+        Array::U8(array) => array,
+        Array::Bool(array) => array,
+    }
+}
