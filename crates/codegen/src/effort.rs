@@ -5,7 +5,7 @@
 //! they go. So there is little left to optimise, and what Cranelift does at `opt_level = speed`
 //! costs: it moves pure instructions down to their uses, away from the loads whose latency they
 //! hid, and rewrites the comparison that ends a loop into one that keeps the old counter alive.
-//! Over the kernels of `examples/kernel_rates.rs`, ordered code is as fast or up to a third faster,
+//! Over the kernels of `examples/effort_rates.rs`, ordered code is as fast or up to a third faster,
 //! and takes a fifth less time to compile.
 //!
 //! The exception is integer division by a constant, where the optimiser replaces twenty or more
