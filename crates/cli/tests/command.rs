@@ -108,7 +108,7 @@ fn dumped_stages_parse_back() {
                 let program = kilngrad::internals::loops::parse_program(&content).unwrap();
                 assert_eq!(program.to_string(), content, "{path:?}");
             }
-            Some("clif" | "s" | "txt") => {}
+            Some("clif" | "s" | "txt" | "dot") => {}
             other => panic!("unexpected file {path:?} of kind {other:?}"),
         }
     }

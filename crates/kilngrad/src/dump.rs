@@ -26,7 +26,8 @@ impl Dump {
         Dump { folder: folder.join(&name), name }
     }
 
-    /// Writes `00-input.kg`, `01-bind.kg`, …, the loop program, the code, and the plan.
+    /// Writes `00-input.kg`, `01-bind.kg`, …, the loop program, the code, a drawing of
+    /// the kernels, and what fusion and the memory plan decided.
     pub(crate) fn write(
         &self,
         report: &Report,
@@ -45,6 +46,9 @@ impl Dump {
         let assembly: Vec<&str> =
             module.texts().iter().map(|text| text.disassembly.as_str()).collect();
         self.file("code.s", &assembly.join("\n"))?;
+        let entry = &compiled.program.entries[0];
+        let drawing = kilngrad_passes::draw::dot(&compiled.program, entry);
+        self.file("kernels.dot", &drawing)?;
         let mut fusion = String::new();
         for entry in &compiled.fusion {
             let _ = writeln!(fusion, "{entry}");

@@ -39,6 +39,7 @@ pub mod check;
 pub mod copies;
 pub mod cse;
 pub mod dce;
+pub mod draw;
 mod element;
 pub mod fold;
 pub mod fuse;

@@ -401,6 +401,31 @@ fn strength_is_reduced_within_rounding() {
     );
 }
 
+#[test]
+fn disjoint_pads_become_one_concatenation() {
+    let pads = |second: &str| {
+        format!(
+            "%z: f32[] = constant 0.0
+             %0: f32[2,6] = pad %x, %z amounts=[0:0, 1:3]
+             %1: f32[2,6] = pad %y, %z amounts=[0:0, {second}]
+             %2: f32[2,6] = add %0, %1
+             return a = %2"
+        )
+    };
+    let arguments = "%x: f32[2,2], %y: f32[2,2]";
+    check(
+        &Strength,
+        arguments,
+        &pads("3:1"),
+        "%6 = constant 0.0
+         %7 = constant 0.0
+         %2 = concat %6, %x, %y, %7 axis=1
+         return a = %2",
+    );
+    // The second column of %x and the first of %y are added.
+    check(&Strength, arguments, &pads("2:2"), &pads("2:2"));
+}
+
 /// Each formula at arguments where it overflows, cancels or loses digits as it is written.
 #[test]
 fn stable_formulas_have_the_right_values() {

@@ -103,6 +103,7 @@ impl Generator<'_> {
         Value::from_index(self.graph.value_count() - 1)
     }
 
+    /// A constant at which identities hold or fail.
     fn constant(&mut self, ty: &Type) {
         const TELLING: [f64; 9] = [0.0, -0.0, 1.0, -1.0, 2.0, 0.5, 3.0, -1.5, 0.1];
         let mut draw = || {
@@ -365,7 +366,7 @@ impl Generator<'_> {
 
     /// Roots: some of the last values, and what fits the states.
     fn finish(mut self, program: &Program) -> Entry {
-        let count = 1 + self.draw.below(3);
+        let count = 2 + self.draw.below(5);
         let outputs: Vec<Value> = (0..count).map(|_| self.value()).collect();
         let mut updates = Vec::new();
         for (index, state) in program.states.iter().enumerate() {

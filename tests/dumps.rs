@@ -1,0 +1,51 @@
+//! The stages of a small program, pinned: what a reader of a dump meets, and what a change to a pass
+//! changes. `INSTA_UPDATE=always cargo test --test dumps` writes them anew.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use kilngrad::prelude::*;
+use kilngrad::{Features, Report};
+
+/// Softmax regression with momentum: a contraction, a row reduction and a column reduction,
+/// forward and backward, and updates.
+fn declare() -> Program {
+    let b = Builder::new("pinned");
+    let n = b.dim("n");
+    let model = Dense::new(&b.scope("model"), "linear", 6, 4);
+    let train = b.entry("train", Mode::Train);
+    let (x, y) = (train.input("x", F32, (n, 6)), train.input("y", I64, (n,)));
+    let loss = model.forward(x).cross_entropy(y);
+    train.minimize(loss, b.params("model"), Sgd::new(0.1).momentum(0.9));
+    train.output("loss", loss);
+    b.finish().unwrap()
+}
+
+fn report() -> Report {
+    // The baseline is the same machine model everywhere.
+    let options = Options::new().features(Features::baseline()).keep_stages(true);
+    let mut exe = declare().compile(&options).unwrap();
+    exe.specialise("train", &[("n", 8)]).unwrap().clone()
+}
+
+#[test]
+fn stages_of_a_step() {
+    let report = report();
+    let text = |name: &str| {
+        let mut stages = report.stages.iter().filter(|stage| stage.name == name);
+        stages.next_back().unwrap_or_else(|| panic!("no stage {name}")).text.clone()
+    };
+    let names: Vec<&str> = report.stages.iter().map(|stage| stage.name).collect();
+    insta::assert_snapshot!("names", names.join(" "));
+    insta::assert_snapshot!("input", text("input"));
+    insta::assert_snapshot!("differentiate", text("differentiate"));
+    insta::assert_snapshot!("plan", text("plan"));
+    insta::assert_snapshot!("loops", text("loops"));
+}
+
+#[test]
+fn the_same_program_gives_the_same_dumps() {
+    let texts = |report: Report| -> Vec<String> {
+        report.stages.into_iter().map(|stage| stage.text).collect()
+    };
+    assert_eq!(texts(report()), texts(report()));
+}
