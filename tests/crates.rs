@@ -12,7 +12,7 @@ const MAY_USE: [(&str, &[&str]); 12] = [
     ("kilngrad-autodiff", &["ir"]),
     ("kilngrad-passes", &["ir"]),
     ("kilngrad-interp", &["ir"]),
-    ("kilngrad-loops", &["ir"]),
+    ("kilngrad-loops", &[]),
     ("kilngrad-lower", &["ir", "loops"]),
     ("kilngrad-tiles", &["loops"]),
     ("kilngrad-codegen", &["loops", "tiles"]),
