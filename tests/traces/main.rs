@@ -33,7 +33,7 @@ const NATIVE_F32: Mode = Mode { float: F32, interpret: false, loss: 1e-3, parame
 const INTERPRETED: Mode = Mode { float: F64, interpret: true, loss: 1e-9, parameter: 1e-8 };
 
 /// What dense networks and their losses must be able to run.
-const EXPECTED: [&str; 8] = [
+const EXPECTED: [&str; 9] = [
     "linear_regression",
     "logistic_regression",
     "logistic_regression_l1",
@@ -42,6 +42,7 @@ const EXPECTED: [&str; 8] = [
     "mlp_momentum",
     "mlp_adam",
     "autoencoder",
+    "autoencoder_linear",
 ];
 
 #[test]
