@@ -6,7 +6,7 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use kilngrad_ir::{
-    DType, Diagnostic, Graph, Mode, Op, Origin, Site, StateId, Type, Value, ValueName,
+    Check, DType, Diagnostic, Graph, Mode, Op, Origin, Site, StateId, Type, Value, ValueName,
 };
 use kilngrad_ir::{Entry as ProgramEntry, Shape};
 use smallvec::SmallVec;
@@ -42,6 +42,7 @@ pub(crate) struct EntryRecord {
     current: HashMap<StateId, Value>,
     /// The nodes that read states, in order.
     reads: Vec<(StateId, Value)>,
+    checks: Vec<Check>,
     updates: BTreeMap<StateId, Update>,
     /// Names that the user asked for, in order.
     names: Vec<(Value, Arc<str>)>,
@@ -81,6 +82,7 @@ impl EntryRecord {
             output_indices: HashMap::new(),
             current: HashMap::new(),
             reads: Vec::new(),
+            checks: Vec::new(),
             updates: BTreeMap::new(),
             names: Vec::new(),
             random: None,
@@ -117,6 +119,7 @@ impl EntryRecord {
         self.graph.set_results(results);
         let mut entry = ProgramEntry::new(&self.name, self.mode, self.graph);
         entry.outputs = self.outputs.into_iter().map(|output| output.name).collect();
+        entry.checks = self.checks;
         entry.updates = self.updates.iter().map(|(id, update)| (*id, update.value)).collect();
         entry
     }
@@ -220,6 +223,31 @@ impl<'b> Entry<'b> {
         self.with_mut(|record| {
             record.output_indices.insert(name.into(), record.outputs.len());
             record.outputs.push(Output { name: name.into(), value, site });
+        });
+    }
+
+    /// Lets a call fail unless every element of `condition`, a `bool` tensor, is true. No state has
+    /// changed then, and the error says "expected", `expected`, and this line.
+    ///
+    /// ```
+    /// use kilngrad_builder::*;
+    ///
+    /// let b = Builder::new("safe");
+    /// let e = b.entry("mean", Mode::Eval);
+    /// let x = e.input("x", F32, (b.dim("n"),));
+    /// e.check(x.ge(0.0), "counts that are not negative");
+    /// e.output("mean", x.mean(..));
+    /// assert_eq!(b.finish()?.entries[0].checks.len(), 1);
+    /// # Ok::<(), BuildErrors>(())
+    /// ```
+    #[track_caller]
+    pub fn check(self, condition: impl IntoTensor<'b>, expected: &str) {
+        let site = Location::caller();
+        let condition = self.adopt(condition).all(..);
+        let Some(values) = self.admit(&[condition]) else { return };
+        self.with_mut(|record| {
+            let origin = record.origin(site);
+            record.checks.push(Check { condition: values[0], expected: expected.into(), origin });
         });
     }
 

@@ -78,7 +78,7 @@ fn remainders_follow_pythons_signs() {
 }
 
 #[test]
-fn a_class_out_of_range_gives_nan() {
+fn a_class_out_of_range_fails_the_call() {
     for dtype in [I64, I32, U8] {
         let b = Builder::new("t");
         let e = b.entry("run", Mode::Eval);
@@ -89,14 +89,16 @@ fn a_class_out_of_range_gives_nan() {
         e.output("loss", logits.cross_entropy_with(target, options));
         e.output("sum", logits.nll_loss_with(target, Reduction::None));
         let program = b.finish().unwrap();
-        let feed = |t: Vec<i64>| interpreter(&program).call("run", [("t", t.into())]).unwrap();
-        let outputs = feed(vec![44, 0, 200]);
+        let feed = |t: Vec<i64>| interpreter(&program).call("run", [("t", t.into())]);
+        let outputs = feed(vec![44, 0, 200]).unwrap();
         let picked = outputs["sum"].to_f64_vec();
         assert!((picked[0] + 0.44).abs() < 1e-6 && (picked[2] + 2.0).abs() < 1e-6, "{picked:?}");
         if dtype != U8 {
-            let outputs = feed(vec![-1, 300, 299]);
-            let loss = outputs["loss"].to_f64_vec();
-            assert!(loss[0].is_nan() && loss[1].is_nan() && loss[2].is_finite(), "{loss:?}");
+            for outside in [vec![-1, 0, 299], vec![0, 300, 1]] {
+                let error = feed(outside).unwrap_err().to_string();
+                assert!(error.starts_with("expected class indices from 0 to below 300"), "{error}");
+            }
+            feed(vec![0, 299, 1]).unwrap();
         }
     }
 }

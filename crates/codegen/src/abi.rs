@@ -39,13 +39,17 @@ pub type RunChunks = unsafe extern "C" fn(
     chunks: usize,
 );
 
-/// A program's entry; see [`Entry::call`](crate::Entry::call) for the contract.
+/// A program's entry; see [`Entry::call`](crate::Entry::call) for the contract. It returns
+/// [`RAN`], or one more than the position of the first condition of its gate that does not hold.
 pub(crate) type EntryFn = unsafe extern "C" fn(
     arena: *mut u8,
     externals: *const *mut u8,
     scratch: *mut u8,
     host: *const Host,
-);
+) -> usize;
+
+/// What an entry returns that ran to its end.
+pub(crate) const RAN: usize = 0;
 
 /// What the entry needs from its surroundings.
 ///

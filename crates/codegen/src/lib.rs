@@ -51,7 +51,9 @@
 //! let nowhere = std::ptr::without_provenance_mut(64);
 //! let _mode = FloatMode::enter();
 //! // SAFETY: the externals have four numbers each, and there is neither arena nor scratch.
-//! unsafe { module.entry().call(nowhere, externals.as_ptr(), nowhere, &Host::sequential()) };
+//! let ran =
+//!     unsafe { module.entry().call(nowhere, externals.as_ptr(), nowhere, &Host::sequential()) };
+//! assert_eq!(ran, Ok(()));
 //! assert_eq!(y, [2.0, 4.0, 6.0, 8.0]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

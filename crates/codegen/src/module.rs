@@ -7,9 +7,9 @@ use cranelift_module::{FuncId, Module as _, ModuleError};
 use kilngrad_loops::{Access, Place, Program, Slot};
 use kilngrad_tiles::Features;
 
-use crate::abi::{EntryFn, Host};
+use crate::abi::{EntryFn, Host, RAN};
 use crate::backend::{Compiled, Compiler, compile_all};
-use crate::entry::{SEGMENT, entry_signature, segment, sequence};
+use crate::entry::{Part, entry_signature, gate, parts, segment, sequence};
 use crate::isa::{Effort, Targets};
 use crate::kernel::translate;
 use crate::memory::{CodeMemory, CodeProvider, Finished};
@@ -106,6 +106,11 @@ pub struct Entry<'a> {
 impl Entry<'_> {
     /// Runs the program once.
     ///
+    /// # Errors
+    ///
+    /// The position of the first condition of the program's gate that does not hold; what comes
+    /// after the gate has not run.
+    ///
     /// # Safety
     ///
     /// During the call:
@@ -131,11 +136,14 @@ impl Entry<'_> {
         externals: *const *mut u8,
         scratch: *mut u8,
         host: *const Host,
-    ) {
+    ) -> Result<(), usize> {
         // SAFETY: the module that the lifetime refers to keeps the code mapped. The program was
         // verified, so by the caller's promises every address that the code computes is memory it
         // may touch, and no two threads touch what one of them writes.
-        unsafe { (self.function)(arena, externals, scratch, host) }
+        match unsafe { (self.function)(arena, externals, scratch, host) } {
+            RAN => Ok(()),
+            failed => Err(failed - 1),
+        }
     }
 }
 
@@ -193,23 +201,27 @@ fn with_entry(
     kernels: Vec<Compiled>,
 ) -> Result<Vec<Compiled>, CodegenError> {
     let kernel_ids: Vec<FuncId> = (0..kernels.len()).map(id).collect();
-    let segments = program.body.chunks(SEGMENT).len();
-    let segment_id = |idx: usize| id(kernel_ids.len() + idx);
-    let compiled = compile_all(segments, targets, keep_text, |compiler, idx| {
-        let calls = program.body.chunks(SEGMENT).nth(idx).expect("the index is below the length");
+    let parts = parts(program);
+    let part_id = |idx: usize| id(kernel_ids.len() + idx);
+    let compiled = compile_all(parts.len(), targets, keep_text, |compiler, idx| {
         let name = format!("entry.{idx}");
-        compiler.compile(segment_id(idx), &name, Effort::Ordered, |isa, function| {
-            segment(program, calls, &kernel_ids, isa, function);
+        compiler.compile(part_id(idx), &name, Effort::Ordered, |isa, function| {
+            match parts[idx] {
+                Part::Calls(calls) => segment(program, calls, &kernel_ids, isa, function),
+                Part::Gate(part) => gate(program, part, isa, function),
+            }
             Ok(())
         })
     })?;
     let mut functions = kernels;
     functions.extend(compiled);
-    if segments != 1 {
-        let parts: Vec<FuncId> = (0..segments).map(segment_id).collect();
+    // One part is the entry itself.
+    if parts.len() != 1 {
+        let parts: Vec<(FuncId, Part<'_>)> =
+            parts.iter().enumerate().map(|(idx, part)| (part_id(idx), *part)).collect();
         let mut compiler = Compiler::new(targets, keep_text);
         functions.push(compiler.compile(
-            segment_id(segments),
+            part_id(parts.len()),
             "entry",
             Effort::Ordered,
             |isa, function| {

@@ -7,11 +7,13 @@ mod common;
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::{Random, bytes_of_bits, check, check_with, feature_sets, program_of, run_native};
+use common::{
+    Random, bytes_of_bits, check, check_with, feature_sets, program_of, run_native, try_native,
+};
 use kilngrad_codegen::{CodegenError, CodegenOptions, Host, KernelFn, MAX_BUFFERS, compile};
 use kilngrad_loops::{
-    BufferPlace, Call, KernelId, Memory, Place, Program, Scalar, Slot, TileShape, bytes_of,
-    parse_kernel, parse_program, run_program, values_of,
+    BufferPlace, Call, EvalError, Gate, KernelId, Memory, Place, Program, Scalar, Slot, TileShape,
+    bytes_of, parse_kernel, parse_program, run_program, values_of,
 };
 use kilngrad_tiles::{Features, FloatMode};
 
@@ -383,6 +385,7 @@ fn many_calls(calls: usize) -> Program {
         body: (0..calls)
             .map(|idx| Call { kernel: KernelId(0), args: vec![Slot(idx as u32 % 3)] })
             .collect(),
+        gate: None,
     }
 }
 
@@ -391,6 +394,45 @@ fn entries_of_any_length() {
     for calls in [0, 1, 256, 257, 1000] {
         let program = many_calls(calls);
         check(&program, &numbers(&program));
+    }
+}
+
+/// What comes after a gate runs only if its conditions hold, and the first that does not is told.
+#[test]
+fn gates_end_programs() {
+    for (calls, after) in [(0, 0), (3, 0), (3, 2), (3, 3), (600, 300)] {
+        for conditions in [[1, 1], [0, 1], [1, 0], [0, 0], [255, 2]] {
+            let mut program = many_calls(calls);
+            let flags = program.buffers.len() as u32;
+            let flag = |index| BufferPlace {
+                name: format!("flag{index}"),
+                scalar: Scalar::U8,
+                len: 1,
+                place: Place::External { index },
+                writable: false,
+            };
+            program.buffers.extend([flag(1), flag(2)]);
+            program.externals = 3;
+            let slots = vec![Slot(flags), Slot(flags + 1)];
+            program.gate = Some(Gate { after, conditions: slots });
+            let mut memory = Memory::zeroed(&program);
+            for (external, condition) in memory.externals[1..].iter_mut().zip(conditions) {
+                *external = vec![condition];
+            }
+            let module = compile(&program, &CodegenOptions::new(Features::detect())).unwrap();
+            let mut evaluated = memory.clone();
+            let meant = kilngrad_loops::run_program(&program, &mut evaluated);
+            let (found, ran) = try_native(&module, &program, &memory, &Host::sequential());
+            assert_eq!(found, evaluated, "{calls} calls, a gate after {after}, {conditions:?}");
+            match conditions.iter().position(|byte| *byte == 0) {
+                None => assert_eq!((ran, meant), (Ok(()), Ok(()))),
+                Some(condition) => {
+                    let meant = meant.unwrap_err();
+                    assert!(matches!(meant, EvalError::Gate { condition: at } if at == condition));
+                    assert_eq!(ran, Err(condition));
+                }
+            }
+        }
     }
 }
 

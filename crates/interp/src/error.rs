@@ -59,6 +59,9 @@ pub enum InterpError {
         /// The fed array's length.
         found: usize,
     },
+    /// A condition of the entry is false.
+    #[error("{0}")]
+    Check(String),
     /// A rule is broken once symbols are bound.
     #[error("{error} at {value}{}", at(.site))]
     Rule {
@@ -119,6 +122,7 @@ impl From<InterpError> for Error {
                 | InterpError::StateType { expected, found, .. } => {
                     if expected.dtype == found.dtype { ErrorKind::Shape } else { ErrorKind::DType }
                 }
+                InterpError::Check(_) => ErrorKind::Check,
                 InterpError::InputLength { .. } | InterpError::Rule { .. } => ErrorKind::Shape,
                 InterpError::Gradient { .. } => ErrorKind::Gradient,
             };

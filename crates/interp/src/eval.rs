@@ -45,7 +45,7 @@ pub struct Trace<'t> {
 /// # Errors
 ///
 /// An input that does not fit ([`bind_inputs`]), a rule that is broken once symbols are bound, or
-/// a gradient request that is not expanded.
+/// a gradient request that is not expanded; [`InterpError::Check`] if a condition is false.
 ///
 /// # Panics
 ///
@@ -82,7 +82,13 @@ pub fn eval_entry_traced(
     let arguments = inputs.iter().map(row_major).collect();
     let roots: Vec<Value> = entry.roots().collect();
     let mut outputs = eval_graph(env, &entry.graph, arguments, &roots, observe)?;
-    let updated = outputs.split_off(entry.graph.results().len());
+    let mut conditions = outputs.split_off(entry.graph.results().len());
+    let updated = conditions.split_off(entry.checks.len());
+    for (check, condition) in entry.checks.iter().zip(conditions) {
+        if condition.scalar().is_none_or(|literal| literal.to_f64() == 0.0) {
+            return Err(InterpError::Check(check.failure(&entry.name)));
+        }
+    }
     let updates = entry.updates.iter().map(|(id, _)| *id).zip(updated).collect();
     Ok(Outcome { outputs, updates })
 }

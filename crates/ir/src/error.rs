@@ -19,6 +19,8 @@ pub enum ErrorKind {
     DType,
     /// A value has another shape, or lengths do not fit together.
     Shape,
+    /// A condition that the program states does not hold: an index is out of range, say.
+    Check,
     /// Memory was refused or would not fit the address space.
     Memory,
     /// The processor or the compiler lacks something.

@@ -34,6 +34,6 @@ pub use literal::{Constant, Dense, Literal};
 pub use machine::{Machine, TileSize};
 pub use op::Op;
 pub use origin::{Origin, OriginData, Site};
-pub use program::{Entry, Init, Mode, Place, Plan, Program, Role, State, StateId};
+pub use program::{Check, Entry, Init, Mode, Place, Plan, Program, Role, State, StateId};
 pub use types::{Shape, Type};
 pub use verify::{MAX_NESTING, VerifyError, verify, verify_entry};

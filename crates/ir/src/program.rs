@@ -5,8 +5,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::dim::Symbol;
-use crate::graph::{Graph, Value};
+use crate::graph::{Def, Graph, NodeId, Value};
 use crate::literal::{Dense, Literal};
+use crate::origin::Origin;
+use crate::text::shown;
 use crate::types::Type;
 
 /// A state of a program: an index into its table.
@@ -140,6 +142,29 @@ pub struct Plan {
     pub lower_bound_bytes: usize,
 }
 
+/// A condition on which a call fails: indices that come from data are in range, a user's own
+/// assertion holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Check {
+    /// Of type `bool[]`; the call fails if it is false.
+    pub condition: Value,
+    /// What was expected, for the error: "class indices from 0 to 9".
+    pub expected: Arc<str>,
+    /// Whose line it is.
+    pub origin: Origin,
+}
+
+impl Check {
+    /// The message of the error of a call in which the condition is false.
+    pub fn failure(&self, entry: &str) -> String {
+        let built =
+            self.origin.site().map_or_else(String::new, |site| format!(", built at {site}"));
+        let scope = self.origin.scope();
+        let scope = if scope.is_empty() { String::new() } else { format!(" in {}", shown(scope)) };
+        format!("expected {} in entry {entry}{scope}{built}", shown(&self.expected))
+    }
+}
+
 /// One function of a program: what a call computes, returns and updates.
 ///
 /// Inputs are the graph's arguments, called by words. All reads of states precede all writes.
@@ -153,6 +178,8 @@ pub struct Entry {
     pub graph: Graph,
     /// Names of the results, unique and in order.
     pub outputs: Vec<Arc<str>>,
+    /// Decided before the first write to a state; of several that fail the first is reported.
+    pub checks: Vec<Check>,
     /// At most one update a state, in the order of the table of states.
     pub updates: Vec<(StateId, Value)>,
     /// What the memory plan decided.
@@ -160,22 +187,35 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// An entry without outputs or updates.
+    /// An entry without outputs, checks or updates.
     pub fn new(name: &str, mode: Mode, graph: Graph) -> Entry {
         Entry {
             name: name.into(),
             mode,
             graph,
             outputs: Vec::new(),
+            checks: Vec::new(),
             updates: Vec::new(),
             plan: None,
         }
     }
 
-    /// The values that the call is for: outputs, then updates.
+    /// The values that the call is for: outputs, then conditions of checks, then updates.
     pub fn roots(&self) -> impl Iterator<Item = Value> + '_ {
+        let conditions = self.checks.iter().map(|check| check.condition);
         let updated = self.updates.iter().map(|(_, value)| *value);
-        self.graph.results().iter().copied().chain(updated)
+        self.graph.results().iter().copied().chain(conditions).chain(updated)
+    }
+
+    /// The last node that defines a condition: when it has run, every check is decided. `None`
+    /// where no node has to run for that.
+    pub fn decided_after(&self) -> Option<NodeId> {
+        let defined =
+            self.checks.iter().filter_map(|check| match self.graph.value(check.condition).def {
+                Def::Argument(_) => None,
+                Def::Result { node, .. } => Some(node),
+            });
+        defined.max()
     }
 
     /// Every symbol that occurs in a type, in order of name.
@@ -187,12 +227,18 @@ impl Entry {
 /// As graphs are compared: values by where they are defined, not by number.
 impl PartialEq for Entry {
     fn eq(&self, other: &Entry) -> bool {
-        let Entry { name, mode, graph, outputs, updates, plan } = self;
+        let Entry { name, mode, graph, outputs, checks, updates, plan } = self;
         let def = |entry: &Entry, value| entry.graph.try_value(value).map(|data| data.def);
         *name == other.name
             && *mode == other.mode
             && *outputs == other.outputs
             && *plan == other.plan
+            && checks.len() == other.checks.len()
+            && checks.iter().zip(&other.checks).all(|(lhs, rhs)| {
+                def(self, lhs.condition) == def(other, rhs.condition)
+                    && lhs.expected == rhs.expected
+                    && lhs.origin == rhs.origin
+            })
             && updates.len() == other.updates.len()
             && updates
                 .iter()

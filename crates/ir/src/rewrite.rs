@@ -6,7 +6,7 @@ use crate::graph::{Graph, Node, NodeId, Value, ValueName};
 use crate::infer::RuleError;
 use crate::op::{BinaryOp, CompareOp, Emit, Op, UnaryOp};
 use crate::origin::Origin;
-use crate::program::Entry;
+use crate::program::{Check, Entry};
 use crate::types::Type;
 
 /// Copies a graph while a pass rewrites it.
@@ -133,6 +133,11 @@ impl<'g> Rewriter<'g> {
 
     /// Ends the copy of an entry's graph.
     pub fn finish_entry(self, entry: &Entry) -> Entry {
+        let checks = entry
+            .checks
+            .iter()
+            .map(|check| Check { condition: self.get(check.condition), ..check.clone() });
+        let checks = checks.collect();
         let updates = entry.updates.iter().map(|(state, value)| (*state, self.get(*value)));
         let updates = updates.collect();
         let (graph, _) = self.finish();
@@ -141,6 +146,7 @@ impl<'g> Rewriter<'g> {
             mode: entry.mode,
             graph,
             outputs: entry.outputs.clone(),
+            checks,
             updates,
             plan: entry.plan,
         }

@@ -11,6 +11,7 @@
 //! - `entry_v2`: outputs have unique names, one for each result.
 //! - `entry_v3`: updates are in the order of the states, at most one a state.
 //! - `entry_v4`: an update has the state's type.
+//! - `entry_v5`: a check's condition is `bool[]`.
 //! - `graph_v1`: names of values are unique, and those that are words are words.
 //! - `graph_v2`: operands are defined before they are used.
 //! - `graph_v3`: a node's results have the types that its operation gives.
@@ -117,6 +118,12 @@ pub fn verify_entry(program: &Program, entry: &Entry) -> Result<(), VerifyError>
         None,
         || format!("expected a unique name for each output, found {:?}", entry.outputs),
     )?;
+    for check in &entry.checks {
+        let known = check.condition.index() < entry.graph.value_count();
+        let name = known.then(|| entry.graph.name(check.condition));
+        let fits = known && *entry.graph.ty(check.condition) == Type::scalar(DType::Bool);
+        checker.check(fits, "entry_v5", name, || "expected a condition of type bool[]".into())?;
+    }
     let sorted = entry.updates.windows(2).all(|pair| pair[0].0 < pair[1].0);
     checker.check(sorted, "entry_v3", None, || {
         "expected at most one update a state, in the order of the states".into()

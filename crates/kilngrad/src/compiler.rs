@@ -139,7 +139,8 @@ impl Compile<Report> for Compiler {
         let (inputs, outputs) = slots(planned)?;
         let externals = externals.into_iter().map(|external| self::external(external, planned));
         let externals = externals.collect::<Result<_, _>>()?;
-        Code::new(module, inputs, outputs, externals, report)
+        let checks = planned.checks.iter().map(|check| check.failure(&planned.name)).collect();
+        Code::new(module, inputs, outputs, externals, checks, report)
     }
 }
 

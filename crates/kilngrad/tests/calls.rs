@@ -174,3 +174,56 @@ fn a_gradient_that_does_not_exist_is_an_error_at_the_users_line() {
     assert!(text.contains("model.w"), "{text}");
     assert!(text.contains(&format!("calls.rs:{line}")), "{text}");
 }
+
+/// Class indices come from data: one out of range fails the call, natively and interpreted alike,
+/// and no state has changed.
+#[test]
+fn a_class_index_out_of_range_is_an_error_of_the_users_line() {
+    let b = Builder::new("classes");
+    let n = b.dim("n");
+    let head = Dense::new(&b.scope("head"), "fc", 2, 3);
+    let train = b.entry("train", Mode::Train);
+    let logits = head.forward(train.input("x", F32, (n, 2)));
+    let (line, loss) = (line!(), logits.cross_entropy(train.input("y", I64, (n,))));
+    train.check(loss.lt(100.0), "a loss below 100");
+    train.minimize(loss, b.params("head"), Adam::new(0.1));
+    train.output("loss", loss);
+    let program = b.finish().unwrap();
+
+    for features in [kilngrad::Features::detect(), kilngrad::Features::baseline()] {
+        let mut exe = program.clone().compile(&Options::new().features(features)).unwrap();
+        let mut reference = program.clone().interpret(&Options::new()).unwrap();
+        let x = array![[1f32, 2.0], [3.0, -4.0], [0.5, 0.25]];
+        let states = |exe: &Executable| -> Vec<Vec<u8>> {
+            exe.state_bytes().map(|(_, bytes)| bytes.to_vec()).collect()
+        };
+        for (y, x, expected) in [
+            (array![0i64, 3, 1], &x, "expected class indices from 0 to below 3"),
+            (array![0, 1, -1], &x, "expected class indices from 0 to below 3"),
+            (array![i64::MIN, i64::MAX, 0], &x, "expected class indices from 0 to below 3"),
+            (array![0, 1, 2], &(&x * 1e6), "expected a loss below 100"),
+        ] {
+            reference.copy_state(&exe).unwrap();
+            let before = states(&exe);
+            let error = exe.call("train").feed("x", x).feed("y", &y).run().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Check);
+            let text = error.to_string();
+            assert!(text.starts_with(&format!("{expected} in entry train")), "{text}");
+            assert!(
+                !text.contains("class") || text.contains(&format!("calls.rs:{line}:")),
+                "{text}"
+            );
+            assert_eq!(states(&exe), before);
+            let meant = reference.call("train").feed("x", x).feed("y", &y).run().unwrap_err();
+            assert_eq!(meant.to_string(), text);
+        }
+        let y = array![0i64, 2, 1];
+        let before = states(&exe);
+        exe.call("train").feed("x", &x).feed("y", &y).run().unwrap();
+        assert_ne!(states(&exe), before, "a call whose checks hold updates");
+        // The mean loss of no sample is NaN, which is not below anything.
+        let (x, y) = (Array2::<f32>::zeros((0, 2)), Array1::<i64>::zeros(0));
+        let error = exe.call("train").feed("x", &x).feed("y", &y).run().unwrap_err();
+        assert!(error.to_string().starts_with("expected a loss below 100"), "{error}");
+    }
+}

@@ -16,7 +16,7 @@ mod memory;
 mod tile;
 
 use crate::kernel::{Access, Kernel};
-use crate::program::{Call, Place, Program};
+use crate::program::{Call, Gate, Place, Program, Slot};
 use crate::verify::{VerifyError, verify_kernel, verify_program};
 
 pub use element::Element;
@@ -62,6 +62,12 @@ pub enum EvalError {
         /// As the caller passed.
         found: usize,
     },
+    /// A condition of the program's gate does not hold; what comes after it has not run.
+    #[error("condition {condition} does not hold")]
+    Gate {
+        /// The first that does not hold, by position.
+        condition: usize,
+    },
     /// A statement left its buffer: a mistake of the verifier.
     #[error("@{kernel}: element {element} is outside buffer {buffer}")]
     Address {
@@ -78,7 +84,8 @@ pub enum EvalError {
 ///
 /// # Errors
 ///
-/// If the program is refused by [`verify_program`] or the memory is smaller than it says.
+/// If the program is refused by [`verify_program`], the memory is smaller than it says, or a
+/// condition of its gate does not hold.
 pub fn run_program(program: &Program, memory: &mut Memory) -> Result<(), EvalError> {
     run_program_in_order(program, memory, ChunkOrder::Ascending)
 }
@@ -96,7 +103,11 @@ pub fn run_program_in_order(
     verify_program(program)?;
     memory.check(program)?;
     let mut scratch = vec![0; program.scratch_bytes()];
-    for Call { kernel, args } in &program.body {
+    for at in 0..=program.body.len() {
+        if let Some(gate) = program.gate.as_ref().filter(|gate| gate.after == at) {
+            pass(program, gate, memory)?;
+        }
+        let Some(Call { kernel, args }) = program.body.get(at) else { break };
         let kernel = &program.kernels[kernel.0 as usize];
         let params = args.iter().map(|slot| match program.buffers[slot.0 as usize].place {
             Place::Arena { offset } => (Region::Arena, offset),
@@ -108,6 +119,18 @@ pub fn run_program_in_order(
         run_chunks(kernel, machine, order)?;
     }
     Ok(())
+}
+
+/// Whether every condition of a gate holds.
+fn pass(program: &Program, gate: &Gate, memory: &Memory) -> Result<(), EvalError> {
+    let byte = |slot: &Slot| match program.buffers[slot.0 as usize].place {
+        Place::Arena { offset } => memory.arena[offset],
+        Place::External { index } => memory.externals[index][0],
+    };
+    match gate.conditions.iter().position(|slot| byte(slot) == 0) {
+        None => Ok(()),
+        Some(condition) => Err(EvalError::Gate { condition }),
+    }
 }
 
 /// Runs a kernel on one byte vector for each of its parameters, in order.

@@ -56,6 +56,6 @@ pub use kernel::{
     Access, Affine, BinaryInst, Buffer, BufferDecl, Carry, CompareInst, Half, Inst, Kernel, Loop,
     LoopVar, MaskInst, Panel, Reg, RegType, Scalar, Stmt, TileCall, TileShape, UnaryInst,
 };
-pub use program::{BufferPlace, Call, KernelId, Place, Program, Slot};
+pub use program::{BufferPlace, Call, Gate, KernelId, Place, Program, Slot};
 pub use text::{ParseError, parse_kernel, parse_program};
 pub use verify::{MAX_LOOP_VARS, MAX_NESTING, Rule, VerifyError, verify_kernel, verify_program};

@@ -51,6 +51,15 @@ pub struct Call {
     pub args: Vec<Slot>,
 }
 
+/// Ends a program early: what comes after it runs only if every condition holds.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Gate {
+    /// How many calls run before it.
+    pub after: usize,
+    /// Buffers of one `u8` each, which is 0 where the condition does not hold.
+    pub conditions: Vec<Slot>,
+}
+
 /// One entry of a graph program, bound to memory.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Program {
@@ -66,6 +75,8 @@ pub struct Program {
     pub kernels: Vec<Kernel>,
     /// The calls, in order.
     pub body: Vec<Call>,
+    /// Where the program may end early.
+    pub gate: Option<Gate>,
 }
 
 impl Program {

@@ -22,9 +22,10 @@
 //! repeats with commas between, `x?` may be absent.
 //!
 //! ```text
-//! program   = "program" symbol "arena" "=" int "externals" "=" int "{" place* kernel* call* "}"
+//! program   = "program" symbol "arena" "=" int "externals" "=" int "{" place* kernel* call* gate? call* "}"
 //! place     = "buffer" name ":" scalar "[" int "]" ("arena" | "external") int "readonly"?
 //! call      = "call" ref ("(" ref,* ")")                       kernel, then its arguments
+//! gate      = "gate" "(" ref,* ")"                             conditions
 //! kernel    = "kernel" symbol "chunks" "=" int "{" decl* stmt* "}"
 //! decl      = "buffer" name ":" scalar "[" int "]" ("read" | "write" | "readwrite" | "scratch")
 //!           | "unused" reg ":" type                            a register that nothing defines

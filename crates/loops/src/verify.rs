@@ -45,6 +45,8 @@
 //!   may read the former, and rule kernel_k13 is applied to both as if they were one buffer. That
 //!   each element is read before it is written is the lowering's promise; statements of a chunk
 //!   take effect in order, so that breaking it gives a wrong result and nothing worse.
+//! - **program_p5 gate**: a gate stands among the calls and names at least one condition, each an
+//!   existing buffer of one `u8`.
 //!
 //! # The argument for chunks
 //!
@@ -115,6 +117,8 @@ pub enum Rule {
     Permission,
     /// program_p4
     Overlap,
+    /// program_p5
+    Gate,
 }
 
 impl Rule {
@@ -138,6 +142,7 @@ impl Rule {
             Rule::Arguments => "program_p2",
             Rule::Permission => "program_p3",
             Rule::Overlap => "program_p4",
+            Rule::Gate => "program_p5",
         }
     }
 }

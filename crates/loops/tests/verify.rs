@@ -552,6 +552,30 @@ fn p2_p3_arguments() {
 }
 
 #[test]
+fn p5_gate() {
+    let settings = "arena=128 externals=2";
+    let kernel = "chunks=1 { buffer x: f32[4] read buffer y: u8[1] write }";
+    let buffers = "buffer a: f32[4] external 0 readonly buffer b: u8[1] arena 0 \
+                   buffer long: u8[2] arena 64 buffer i: i32[1] arena 64";
+    check_program(&[
+        ("ok", settings, buffers, kernel, "call k(a, b) gate (b)"),
+        ("ok", settings, buffers, kernel, "gate (b, b) call k(a, b)"),
+        ("program_p5", settings, buffers, kernel, "gate ()"),
+        ("program_p5", settings, buffers, kernel, "gate (b, long)"),
+        ("program_p5", settings, buffers, kernel, "gate (i)"),
+    ]);
+    let text = format!("program @p {settings} {{ {buffers} kernel @k {kernel} gate (b) }}");
+    let mut program = parse_program(&text).unwrap();
+    assert_eq!(parse_program(&program.to_string()).unwrap(), program);
+    let gate = program.gate.as_mut().unwrap();
+    gate.after = 1;
+    assert_eq!(verify_program(&program).unwrap_err().rule().label(), "program_p5");
+    program.gate.as_mut().unwrap().after = 0;
+    program.gate.as_mut().unwrap().conditions[0].0 = 9;
+    assert_eq!(verify_program(&program).unwrap_err().rule().label(), "program_p5");
+}
+
+#[test]
 fn p4_overlap() {
     let settings = "arena=256 externals=2";
     let buffers = "buffer a: f32[16] arena 0 buffer b: f32[16] arena 64 buffer long: f32[32] arena 0 \

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use kilngrad_ir::op::{KernelKind, Op};
 use kilngrad_ir::{self as ir, Constant, Def, Entry, Machine, Node, Program, StateId, Value};
-use kilngrad_loops::{self as loops, BufferPlace, Call, KernelId, Slot};
+use kilngrad_loops::{self as loops, BufferPlace, Call, Gate, KernelId, Slot};
 
 use crate::contraction::lower_contraction;
 use crate::lanes::memory_scalar;
@@ -66,6 +66,7 @@ pub fn lower_entry(
                 buffers: Vec::new(),
                 kernels: Vec::new(),
                 body: Vec::new(),
+                gate: None,
             },
             externals: Vec::new(),
         },
@@ -73,8 +74,15 @@ pub fn lower_entry(
         slots: HashMap::new(),
         kernels: HashMap::new(),
     };
-    for (_, node) in entry.graph.nodes() {
+    let decided = entry.decided_after();
+    if decided.is_none() {
+        writer.gate(program)?;
+    }
+    for (id, node) in entry.graph.nodes() {
         writer.node(program, node, machine)?;
+        if Some(id) == decided {
+            writer.gate(program)?;
+        }
     }
     loops::verify_program(&writer.lowered.program)?;
     Ok(writer.lowered)
@@ -141,6 +149,19 @@ impl Writer<'_> {
             let kernel = self.kernel(kernel);
             self.lowered.program.body.push(Call { kernel, args });
         }
+        Ok(())
+    }
+
+    /// Here every check is decided.
+    fn gate(&mut self, program: &Program) -> Result<(), LowerError> {
+        let checks = &self.entry.checks;
+        if checks.is_empty() {
+            return Ok(());
+        }
+        let conditions = checks.iter().map(|check| self.slot(program, check.condition));
+        let conditions = conditions.collect::<Result<_, _>>()?;
+        let after = self.lowered.program.body.len();
+        self.lowered.program.gate = Some(Gate { after, conditions });
         Ok(())
     }
 

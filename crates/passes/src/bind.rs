@@ -7,8 +7,8 @@
 use kilngrad_ir::infer::infer;
 use kilngrad_ir::op::{PadAxis, SliceAxis};
 use kilngrad_ir::{
-    Bindings, Constant, Dim, Entry, Graph, Literal, NodeId, Op, Program, Shape, Site, Type, Value,
-    VerifyError,
+    Bindings, Check, Constant, Dim, Entry, Graph, Literal, NodeId, Op, Program, Shape, Site, Type,
+    Value, VerifyError,
 };
 use smallvec::SmallVec;
 
@@ -58,10 +58,16 @@ pub fn bind_entry(entry: &Entry, bindings: &Bindings) -> Result<Entry, PassError
         bind_node(entry, id, bindings, &mut target, &mut map)?;
     }
     target.set_results(source.results().iter().map(|value| map[value.index()]).collect());
+    let checks = entry
+        .checks
+        .iter()
+        .map(|check| Check { condition: map[check.condition.index()], ..check.clone() });
+    let checks = checks.collect();
     let updates = entry.updates.iter().map(|(state, value)| (*state, map[value.index()]));
     Ok(Entry {
         name: entry.name.clone(),
         mode: entry.mode,
+        checks,
         updates: updates.collect(),
         graph: target,
         outputs: entry.outputs.clone(),

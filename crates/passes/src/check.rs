@@ -45,6 +45,8 @@
 //!   else, after every read of the old value, and holds the update at the end.
 //! - `plan_c13`: states without an update are not written.
 //! - `plan_c14`: the lower bound that the plan states is not above its arena.
+//! - `plan_c15`: when the last condition of a check is computed, all of them are in memory, and no
+//!   state has been written.
 //!
 //! A result is *in place* of an operand if both begin at the same byte and have equal shapes and
 //! element sizes, the kernel is no reduction, and its body reads the operand through elementwise
@@ -94,8 +96,12 @@ pub fn check(program: &Program, entry: &Entry) -> Result<(), CheckError> {
     for (position, &argument) in entry.graph.arguments().iter().enumerate() {
         replay.lies_at(argument, Place::Argument(position), "plan_c3", "an argument")?;
     }
+    let decided = entry.decided_after();
     for (id, node) in entry.graph.nodes() {
         replay.node(id, node)?;
+        if Some(id) == decided {
+            replay.decide()?;
+        }
     }
     replay.roots()
 }
@@ -116,6 +122,8 @@ struct Replay<'p> {
     update: Vec<Option<Value>>,
     /// By content: the last kernel that has read it.
     reader: Vec<Option<NodeId>>,
+    /// The first value that was written to a state.
+    first_update: Option<Value>,
     arena: Intervals,
     constants: Intervals,
     contents: Contents,
@@ -169,6 +177,7 @@ impl<'p> Replay<'p> {
             old,
             update,
             reader: vec![None; graph.value_count()],
+            first_update: None,
             arena: Intervals::default(),
             constants: Intervals::default(),
             contents: Contents::new(graph.value_count()),
@@ -310,6 +319,7 @@ impl<'p> Replay<'p> {
             }
             Place::State(state) => {
                 self.updates(state, result)?;
+                self.first_update.get_or_insert(result);
                 let old = self.old.get(state.index()).copied().flatten();
                 Ok(old.filter(|_| bytes > 0).into_iter().collect())
             }
@@ -321,6 +331,24 @@ impl<'p> Replay<'p> {
                 Err(self.error("plan_c7", message, &[result]))
             }
         }
+    }
+
+    /// The checks are decided here.
+    fn decide(&self) -> Result<(), CheckError> {
+        if let Some(update) = self.first_update {
+            let message = "expected checks to be decided before a state is written, found a write";
+            return Err(self.error("plan_c15", message.into(), &[update]));
+        }
+        for check in &self.entry.checks {
+            if let Some(writer) = self.contents.lost_to(self.content_of(check.condition)) {
+                let message = format!(
+                    "expected a condition that is still in memory, found it under {}",
+                    self.graph.name(writer)
+                );
+                return Err(self.error("plan_c15", message, &[check.condition, writer]));
+            }
+        }
+        Ok(())
     }
 
     /// Whether a result that is written to a state is the state's update.

@@ -11,6 +11,8 @@
 //!   impossible (a state's new value is needed to compute something from the old one; two states
 //!   swap), the new value stays in the arena and a copy kernel, on which nothing depends, moves it
 //!   last.
+//! - A kernel that a check depends on writes no state, so every check can be decided before the
+//!   first write.
 //! - An update of a state by its own value needs no kernel, and gets none.
 
 use std::collections::BTreeSet;
@@ -20,7 +22,7 @@ use kilngrad_ir::rewrite::Rewriter;
 use kilngrad_ir::{Entry, Graph, NodeId, Op, Program, StateId, Value};
 
 use crate::alias::may_overwrite;
-use crate::memory::{bases, kernel_of, kernels, state_bound, state_of, state_readers};
+use crate::memory::{bases, deciding, kernel_of, kernels, state_bound, state_of, state_readers};
 use crate::pass::{Context, Exactness, Pass, PassError, each_entry};
 
 /// The pass.
@@ -105,15 +107,17 @@ fn deferred(entry: &Entry) -> BTreeSet<StateId> {
     let graph = &entry.graph;
     let bases = bases(graph);
     let readers = state_readers(graph, &bases, state_bound(entry));
+    let deciding = deciding(entry, &bases);
     let mut after = successors(graph, &bases);
     let mut deferred = BTreeSet::new();
     for &(state, value) in &entry.updates {
         let base = bases[value.index()];
         // A state that is updated by its own value is written by none.
         let Some(writer) = kernel_of(graph, base) else { continue };
-        let before = &readers[state.index()];
-        let possible =
-            overwrites(graph, &bases, writer, base, state) && !reaches(&after, writer, before);
+        let before = [&readers[state.index()][..], &deciding].concat();
+        let possible = !deciding.contains(&writer)
+            && overwrites(graph, &bases, writer, base, state)
+            && !reaches(&after, writer, &before);
         if possible {
             for &reader in before.iter().filter(|reader| **reader != writer) {
                 after[reader.index()].push(writer);
@@ -213,6 +217,7 @@ fn with_graph(entry: &Entry, graph: Graph) -> Entry {
         mode: entry.mode,
         graph,
         outputs: entry.outputs.clone(),
+        checks: entry.checks.clone(),
         updates: entry.updates.clone(),
         plan: None,
     }

@@ -5,7 +5,7 @@
 //! is needed, so the work is linear.
 
 use kilngrad_ir::rewrite::Rewriter;
-use kilngrad_ir::{Entry, Program};
+use kilngrad_ir::{Check, Constant, DType, Entry, Graph, Literal, Op, Program, Value};
 
 use crate::pass::{Context, Exactness, Pass, PassError, each_entry};
 
@@ -27,8 +27,23 @@ impl Pass for Dce {
     }
 }
 
-/// The entry without what its roots do not need.
+/// The entry without checks that always hold, and without what its other roots do not need.
 pub fn drop_dead(entry: &Entry) -> Entry {
+    let checks = entry.checks.iter().filter(|check| !always_holds(&entry.graph, check.condition));
+    let checks: Vec<Check> = checks.cloned().collect();
+    if checks.len() < entry.checks.len() {
+        return drop_unneeded(&Entry { checks, ..entry.clone() });
+    }
+    drop_unneeded(entry)
+}
+
+fn always_holds(graph: &Graph, condition: Value) -> bool {
+    let truth = Literal::from_f64(DType::Bool, 1.0);
+    let node = graph.defining_node(condition);
+    node.is_some_and(|node| node.op == Op::Constant(Constant::Splat(truth)))
+}
+
+fn drop_unneeded(entry: &Entry) -> Entry {
     let graph = &entry.graph;
     let mut needed = vec![false; graph.value_count()];
     for root in entry.roots() {

@@ -50,7 +50,9 @@ pub fn dataflow(program: &Program, entry: &Entry) -> DiGraph<Place, String> {
         .updates
         .iter()
         .map(|(id, value)| (value, format!("next {}", program.state(*id).path)));
-    for (value, label) in results.chain(updates) {
+    let checks = entry.checks.iter();
+    let checks = checks.map(|check| (&check.condition, format!("check {}", check.expected)));
+    for (value, label) in results.chain(checks).chain(updates) {
         let index = drawn.add_node(Place { label, shape: "house" });
         if let Some(&maker) = makers.get(value) {
             drawn.add_edge(maker, index, edge(graph, *value));

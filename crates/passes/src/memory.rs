@@ -1,5 +1,7 @@
 //! The dataflow of fused entries: kernels over values in memory, of which views are other names.
 
+use std::collections::BTreeSet;
+
 use kilngrad_ir::{Def, Entry, Graph, Node, NodeId, Op, StateId, Value};
 use smallvec::SmallVec;
 
@@ -58,6 +60,14 @@ pub(crate) fn state_readers(graph: &Graph, bases: &[Value], states: usize) -> Ve
         }
     }
     readers
+}
+
+/// The kernels that compute the conditions of checks, each once: no state is written before them.
+pub(crate) fn deciding(entry: &Entry, bases: &[Value]) -> Vec<NodeId> {
+    let conditions = entry.checks.iter().map(|check| bases[check.condition.index()]);
+    let kernels: BTreeSet<NodeId> =
+        conditions.filter_map(|base| kernel_of(&entry.graph, base)).collect();
+    kernels.into_iter().collect()
 }
 
 /// One more than the greatest state that an entry reads or updates.

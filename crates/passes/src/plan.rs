@@ -101,7 +101,7 @@ pub fn plan_entry(entry: &Entry) -> (Entry, PlanReport) {
     let graph = &entry.graph;
     let bases = bases(graph);
     let (mut places, constant_bytes) = fixed_places(entry, &bases);
-    let live = Live::new(graph, &bases, &places);
+    let live = Live::new(entry, &bases, &places);
     let arena = arrange(&live.blocks);
     for (value, block) in live.block_of.iter().enumerate() {
         if let Some(block) = block {
@@ -170,8 +170,9 @@ struct Live {
 }
 
 impl Live {
-    fn new(graph: &Graph, bases: &[Value], places: &[Option<Place>]) -> Live {
-        let ranges = ranges(graph, bases, places);
+    fn new(entry: &Entry, bases: &[Value], places: &[Option<Place>]) -> Live {
+        let graph = &entry.graph;
+        let ranges = ranges(entry, bases, places);
         let mut live = Live {
             blocks: Vec::new(),
             block_of: vec![None; graph.value_count()],
@@ -248,8 +249,9 @@ impl Live {
 }
 
 /// The first and last kernel at which each base without a fixed place is live; kernels are counted
-/// in order.
-fn ranges(graph: &Graph, bases: &[Value], places: &[Option<Place>]) -> Vec<Option<(usize, usize)>> {
+/// in order. A check reads its condition once the last of them is computed.
+fn ranges(entry: &Entry, bases: &[Value], places: &[Option<Place>]) -> Vec<Option<(usize, usize)>> {
+    let graph = &entry.graph;
     let mut ranges: Vec<Option<(usize, usize)>> = vec![None; graph.value_count()];
     for (position, (_, node)) in kernels(graph).enumerate() {
         for operand in &node.operands {
@@ -261,6 +263,13 @@ fn ranges(graph: &Graph, bases: &[Value], places: &[Option<Place>]) -> Vec<Optio
             if places[result.index()].is_none() {
                 ranges[result.index()] = Some((position, position));
             }
+        }
+    }
+    let Some(last) = entry.decided_after() else { return ranges };
+    let decided = kernels(graph).take_while(|(id, _)| *id <= last).count().saturating_sub(1);
+    for check in &entry.checks {
+        if let Some(range) = &mut ranges[bases[check.condition.index()].index()] {
+            range.1 = range.1.max(decided);
         }
     }
     ranges

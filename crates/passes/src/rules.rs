@@ -81,7 +81,8 @@ fn sweep_once(entry: &Entry, rules: &[Rule]) -> (Entry, bool) {
     let graph = &entry.graph;
     let pins = Pins::of(graph);
     let mut uses = graph.use_counts();
-    for (_, value) in &entry.updates {
+    // The graph counts its results.
+    for value in entry.roots().skip(graph.results().len()) {
         uses[value.index()] += 1;
     }
     let mut facts = Facts { requests: pins.any_request(), ..Facts::default() };

@@ -1,7 +1,8 @@
 //! `schedule`: an order that keeps little alive. Exact.
 //!
 //! Assumes what `copies` guarantees. Guarantees an order of kernels in which a state is written
-//! after every other kernel that reads its value on entry; states and constants stand first, and
+//! after every other kernel that reads its value on entry and after every kernel that a check
+//! depends on; states and constants stand first, and
 //! a view directly behind what it is a view of.
 //!
 //! Two orders are made by list scheduling, and the one whose peak of live bytes is lower is kept:
@@ -17,7 +18,9 @@ use kilngrad_ir::rewrite::Rewriter;
 use kilngrad_ir::{Entry, Graph, NodeId, Op, Program, Value};
 use smallvec::SmallVec;
 
-use crate::memory::{bases, kernel_of, kernels, operand_bases, state_bound, state_readers};
+use crate::memory::{
+    bases, deciding, kernel_of, kernels, operand_bases, state_bound, state_readers,
+};
 use crate::pass::{Context, Exactness, Pass, PassError, each_entry};
 use crate::shapes::bytes;
 
@@ -115,12 +118,14 @@ impl Problem {
         }
     }
 
-    /// Reads of a state come before its write.
+    /// Reads of a state, and what decides checks, come before its write.
     fn writes(&mut self, entry: &Entry, bases: &[Value], index_of: &[usize]) {
         let readers = state_readers(&entry.graph, bases, state_bound(entry));
+        let deciding = deciding(entry, bases);
         for &(state, value) in &entry.updates {
             let Some(writer) = kernel_of(&entry.graph, bases[value.index()]) else { continue };
-            for &reader in readers[state.index()].iter().filter(|reader| **reader != writer) {
+            let before = readers[state.index()].iter().chain(&deciding);
+            for &reader in before.filter(|reader| **reader != writer) {
                 self.edge(index_of[reader.index()], index_of[writer.index()]);
             }
         }

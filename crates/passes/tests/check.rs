@@ -545,3 +545,53 @@ fn a_hundred_thousand_kernels_are_checked() {
     graph.set_place(writer, Some(Place::Arena(99_939 % 64 * 64)));
     assert_eq!(check(&program, &program.entries[0]).unwrap_err().rule, "plan_c9");
 }
+
+/// A step whose update depends on nothing but the input, and a check of the input.
+const CHECKED: &str = r#"entry @step(%x: f32[32] at argument 0) train arena=192 bound=192 {
+  %w: f32[32] at state "w" = state "w"
+  %0: bool[] at arena+0 = kernel @k0(%0 = %x) reduce {
+    %1: f32[] = reduce_min %0 axes=[0]
+    %2: f32[] = constant 0.0
+    %3: bool[] = ge %1, %2
+    yield %3
+  }
+  %1: f32[32] at arena+64 = kernel @k1(%0 = %x) map {
+    %1: f32[32] = exp %0
+    yield %1
+  }
+  %2: bool[] at output 0 = kernel @k2(%0 = %1) reduce {
+    %1: f32[] = reduce_max %0 axes=[0]
+    %2: f32[] = constant inf
+    %3: bool[] = lt %1, %2
+    yield %3
+  }
+  %3: f32[32] at state "w" = kernel @k3(%0 = %w, %1 = %1) map {
+    %2: f32[32] = add %0, %1
+    yield %2
+  }
+  check %0, "no negative number"
+  check %2, "no overflow"
+  update "w" := %3
+  return finite = %2
+}
+"#;
+
+#[test]
+fn c15_checks_are_decided_before_the_first_write() {
+    holds(CHECKED);
+    // The first condition is not there any more when the second is decided.
+    let over = with(CHECKED, "%1: f32[32] at arena+64", "%1: f32[32] at arena+0");
+    breaks(&over, "plan_c15", "found it under %1");
+    // Of the conditions one is decided after the write.
+    let early = with(
+        &with(CHECKED, "%2: bool[] at output 0", "%late: bool[] at output 0"),
+        "check %2",
+        "check %late",
+    );
+    let early = with(&early, "finite = %2", "finite = %late");
+    let begin = early.find("  %late").unwrap();
+    let (write, end) = (early.find("  %3: f32[32]").unwrap(), early.find("  check %0").unwrap());
+    let (late, write) = (&early[begin..write], &early[write..end]);
+    let swapped = format!("{}{write}{late}{}", &early[..begin], &early[end..]);
+    breaks(&swapped, "plan_c15", "expected checks to be decided before a state is written");
+}

@@ -392,3 +392,40 @@ fn the_contract_refuses_wrong_kernels() {
         assert!(check_kernel(kind, &body(text, arguments)).is_err(), "{text}");
     }
 }
+
+/// A kernel that decides a check, or computes what does, does not write a state: the new value is
+/// copied once the checks are decided.
+#[test]
+fn checks_are_decided_before_states_are_written() {
+    let states = "state \"w\": f32[8] = 1.0 parameter\nstate \"ok\": bool[] = true buffer";
+    let body = |check: &str| {
+        format!(
+            "%w: f32[8] = state \"w\"
+             %0: f32[8] = add %w, %x
+             %1: f32[] = reduce_max %0 axes=[0]
+             %2: f32[] = constant 1e30
+             %3: bool[] = lt %1, %2
+             {check}
+             update \"w\" := %0
+             update \"ok\" := %3"
+        )
+    };
+    let writers = |check: &str| {
+        let planned = planned(&program(states, "%x: f32[8]", &body(check)));
+        let entry = &planned.entries[0];
+        let decided = entry.decided_after();
+        let writes = entry.graph.nodes().filter(|(_, node)| {
+            let written = |value| matches!(entry.graph.value(value).place, Some(Place::State(_)));
+            matches!(node.op, Op::Kernel(_)) && node.results.iter().copied().any(written)
+        });
+        let writes: Vec<_> = writes.map(|(id, _)| id).collect();
+        (decided, writes, kernels(entry).len())
+    };
+    let (none, writes, unchecked) = writers("");
+    assert_eq!((none, writes.len()), (None, 2));
+    let (decided, writes, checked) = writers("check %3, \"small numbers\"");
+    assert_eq!((writes.len(), checked), (2, unchecked + 2), "each update is a copy");
+    assert!(writes.iter().all(|write| Some(*write) > decided));
+    let always = writers("%t: bool[] = constant true\n check %t, \"nothing\"");
+    assert_eq!((always.0, always.2), (None, unchecked), "what always holds is not computed");
+}

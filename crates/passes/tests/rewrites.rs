@@ -470,3 +470,23 @@ fn stable_formulas_have_the_right_values() {
         }
     }
 }
+
+#[test]
+fn checks_that_always_hold_are_dropped_and_others_kept() {
+    check(
+        &Dce,
+        "%x: i64[]",
+        "%t: bool[] = constant true
+         %f: bool[] = constant false
+         %0: bool[] = eq %x, %x
+         check %t, \"nothing\"
+         check %0, \"a number\"
+         check %f, \"what is not\"
+         return a = %x",
+        "%f = constant false
+         %0 = eq %x, %x
+         check %0, \"a number\"
+         check %f, \"what is not\"
+         return a = %x",
+    );
+}

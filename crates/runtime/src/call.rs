@@ -46,8 +46,8 @@ impl<'a, A> Call<'a, A> {
     /// # Errors
     ///
     /// If the entry, an input or a symbol is unknown, fed twice or missing, if a dtype or shape is
-    /// another than expected, or if the entry cannot be compiled for these shapes. No state has
-    /// changed then.
+    /// another than expected, if the entry cannot be compiled for these shapes, or if one of its
+    /// checks fails ([`ErrorKind::Check`]). No state has changed then.
     pub fn run(self) -> Result<Outputs<'a>, Error> {
         let entry = self.executable.find(self.entry)?;
         let order = self.order_of_feeds(entry)?;
@@ -94,14 +94,18 @@ impl<'a, A> Call<'a, A> {
         // Outputs, states, arena and scratch are borrowed exclusively and are separate
         // allocations; inputs and constants are only read. The host is the pool's, which the
         // executable owns, or runs in order, and its threads are in the default float mode.
-        unsafe {
+        let ran = unsafe {
             code.module.entry().call(
                 memory.arena.as_mut_ptr(),
                 table.0.as_ptr(),
                 memory.scratch.as_mut_ptr(),
                 &host,
-            );
-        }
+            )
+        };
+        ran.map_err(|check| {
+            let message = code.checks.get(check).map_or("expected a condition to hold", |it| it);
+            Error::new(ErrorKind::Check, message)
+        })?;
         Ok(Outputs { slots: &code.outputs, values: outputs })
     }
 

@@ -53,12 +53,15 @@ pub struct Code<A> {
     pub(crate) externals: Vec<External>,
     /// The memory of each constant among the externals, in order.
     pub(crate) constants: Vec<AlignedBytes>,
+    /// For each condition of the module's gate, the message where it does not hold.
+    pub(crate) checks: Vec<String>,
     artifacts: A,
 }
 
 impl<A> Code<A> {
-    /// Puts a compiled module together with what its pointers stand for. States are checked when
-    /// the code meets the executable's.
+    /// Puts a compiled module together with what its pointers stand for, and what is said where a
+    /// condition of its gate does not hold. States are checked when the code meets the
+    /// executable's.
     ///
     /// # Errors
     ///
@@ -70,6 +73,7 @@ impl<A> Code<A> {
         inputs: Vec<Slot>,
         outputs: Vec<Slot>,
         externals: Vec<External>,
+        checks: Vec<String>,
         artifacts: A,
     ) -> Result<Code<A>, Error> {
         let mismatch = |what: String| Error::new(ErrorKind::Internal, what);
@@ -97,7 +101,7 @@ impl<A> Code<A> {
                 return Err(mismatch(format!("expected memory as {need:?}, found {external:?}")));
             }
         }
-        Ok(Code { module, inputs, outputs, externals, constants, artifacts })
+        Ok(Code { module, inputs, outputs, externals, constants, checks, artifacts })
     }
 
     /// Checks that the module reaches no further into states than these have bytes.

@@ -312,7 +312,8 @@ impl Compile<()> for Generate {
                 kilngrad_runtime::External::Constant(dense.clone())
             }
         });
-        Code::new(module, inputs, outputs, externals.collect(), ())
+        let checks = entry.checks.iter().map(|check| check.failure(&entry.name)).collect();
+        Code::new(module, inputs, outputs, externals.collect(), checks, ())
     }
 }
 

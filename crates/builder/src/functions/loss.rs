@@ -174,7 +174,7 @@ impl<'b> Tensor<'b> {
     ///
     /// Classes are along axis 1, or axis 0 of a vector. The target is class indices, of an
     /// integer dtype and the logits' shape without that axis, or probabilities in the logits' type.
-    /// A class index out of range gives NaN.
+    /// A call with a class index out of range fails.
     #[track_caller]
     #[must_use]
     pub fn cross_entropy(self, target: impl Operand<'b>) -> Tensor<'b> {
@@ -308,8 +308,8 @@ impl<'b> Tensor<'b> {
         None
     }
 
-    /// The elements that indices name along an axis, which disappears; NaN where an index is out
-    /// of range. Elements are selected, not multiplied by 0, so that infinite ones do no harm.
+    /// The elements that indices name along an axis, which disappears; a call with an index out of
+    /// range fails. Elements are selected, not multiplied by 0, so that infinite ones do no harm.
     #[track_caller]
     fn pick(self, axis: isize, indices: Tensor<'b>) -> Tensor<'b> {
         let (Some(ty), Some(from_first)) = (self.ty(), self.axis(axis)) else {
@@ -318,8 +318,10 @@ impl<'b> Tensor<'b> {
         // In `i64`, which no number of classes overflows.
         let indices = indices.cast_exactly(DType::I64);
         let counts = self.entry.iota(DType::I64, &ty.shape, axis);
-        let picked = indices.unsqueeze(axis).eq(counts).select(self, 0.0).sum(axis);
-        let inside = indices.ge(0) & indices.lt(self.count(&[from_first], indices, 0));
-        inside.select(picked, f64::NAN)
+        let classes = &ty.shape.dims()[from_first];
+        let (least, greatest) = (indices.min(..), indices.max(..));
+        let inside = least.ge(0) & greatest.lt(self.count(&[from_first], greatest, 0));
+        self.entry.check(inside, &format!("class indices from 0 to below {classes}"));
+        indices.unsqueeze(axis).eq(counts).select(self, 0.0).sum(axis)
     }
 }

@@ -47,6 +47,42 @@ reduce_methods! {
     min min_keepdim Min;
 }
 
+impl<'b> Tensor<'b> {
+    /// Whether every element along axes, of a `bool` tensor, is true; so of nothing.
+    ///
+    /// `axes` disappear; `..` means all of them.
+    #[track_caller]
+    #[must_use]
+    pub fn all(self, axes: impl IntoAxes) -> Tensor<'b> {
+        self.truths(axes, ReduceOp::Min)
+    }
+
+    /// Whether an element along axes, of a `bool` tensor, is true; not so of nothing.
+    ///
+    /// `axes` disappear; `..` means all of them.
+    #[track_caller]
+    #[must_use]
+    pub fn any(self, axes: impl IntoAxes) -> Tensor<'b> {
+        self.truths(axes, ReduceOp::Max)
+    }
+
+    /// Reduces truths as the numbers 0 and 1.
+    #[track_caller]
+    fn truths(self, axes: impl IntoAxes, op: ReduceOp) -> Tensor<'b> {
+        let (Some(ty), Some(axes)) = (self.ty(), self.axes(axes)) else {
+            return self.entry.poisoned();
+        };
+        if ty.dtype != DType::Bool {
+            let message = format!("expected truth values, found {ty}");
+            return self.entry.fail_on("dtype_b3", message, &[self]);
+        }
+        if axes.is_empty() {
+            return self;
+        }
+        self.cast(DType::U8).reduce(op, axes).cast(DType::Bool)
+    }
+}
+
 macro_rules! arg_methods {
     ($($(#[$doc:meta])* $method:ident $op:ident;)*) => {
         impl<'b> Tensor<'b> {$(

@@ -51,27 +51,41 @@ impl Guarded {
     }
 }
 
-/// Runs a compiled program on a copy of the memory; returns what it leaves.
+/// Runs a compiled program without a gate on a copy of the memory; returns what it leaves.
 pub fn run_native(module: &Module, program: &Program, memory: &Memory, host: &Host) -> Memory {
+    let (memory, ran) = try_native(module, program, memory, host);
+    assert_eq!(ran, Ok(()), "the program has no gate");
+    memory
+}
+
+/// Runs a compiled program on a copy of the memory; returns what it leaves, and the condition of
+/// its gate that does not hold.
+pub fn try_native(
+    module: &Module,
+    program: &Program,
+    memory: &Memory,
+    host: &Host,
+) -> (Memory, Result<(), usize>) {
     let mut arena = Guarded::new(&memory.arena);
     let mut scratch = Guarded::new(&vec![0xA5; program.scratch_bytes()]);
     let mut externals: Vec<Guarded> =
         memory.externals.iter().map(|bytes| Guarded::new(bytes)).collect();
     let pointers: Vec<*mut u8> = externals.iter_mut().map(Guarded::pointer).collect();
-    {
+    let ran = {
         let _mode = FloatMode::enter();
         // SAFETY: the memory is as large as the program says, aligned, initialised and nobody
         // else's; the host is one of this crate's tests.
         unsafe {
             let (arena, scratch) = (arena.pointer(), scratch.pointer());
-            module.entry().call(arena, pointers.as_ptr(), scratch, host);
+            module.entry().call(arena, pointers.as_ptr(), scratch, host)
         }
-    }
+    };
     scratch.finish("scratch");
-    Memory {
+    let memory = Memory {
         arena: arena.finish("arena"),
         externals: externals.into_iter().map(|bytes| bytes.finish("external")).collect(),
-    }
+    };
+    (memory, ran)
 }
 
 /// The feature sets that tests run with: everything, and the least that is supported.
@@ -173,6 +187,7 @@ pub fn program_of(kernel: Kernel) -> Program {
         buffers,
         kernels: vec![kernel],
         body: vec![Call { kernel: KernelId(0), args }],
+        gate: None,
     }
 }
 

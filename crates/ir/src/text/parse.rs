@@ -19,7 +19,7 @@ use std::sync::Arc;
 use crate::diagnostic::Diagnostic;
 use crate::dim::Symbol;
 use crate::literal::Dense;
-use crate::program::{Entry, Init, Mode, Plan, Program, Role, State, StateId};
+use crate::program::{Check, Entry, Init, Mode, Plan, Program, Role, State, StateId};
 use crate::text::lex::{Kind, Lexer, Span, Token};
 use crate::text::scope::{Known, Name, Scope};
 use crate::text::{ParseErrors, ParseOptions, VERSION, quoted};
@@ -236,6 +236,7 @@ impl<'t, 'o> Parser<'t, 'o> {
         let graph = std::mem::take(&mut scope.graph);
         let mut entry = Entry::new(name, mode, graph);
         entry.outputs = std::mem::take(&mut scope.outputs);
+        entry.checks = std::mem::take(&mut scope.checks);
         entry.updates = std::mem::take(&mut scope.updates);
         entry.plan = plan;
         self.program.entries.push(entry);
@@ -285,6 +286,7 @@ impl<'t, 'o> Parser<'t, 'o> {
                     Err(self.expected_here(&format!("`}}` after `{word}`")))
                 }
                 Kind::Value(_) => self.definition(scope),
+                Kind::Word("check") if scope.nesting == 0 => self.check(scope),
                 Kind::Word("update") if scope.nesting == 0 => self.update(scope),
                 Kind::Word("return") if scope.nesting == 0 => {
                     ended = true;
@@ -296,7 +298,7 @@ impl<'t, 'o> Parser<'t, 'o> {
                 }
                 _ => {
                     let what = match scope.nesting {
-                        0 => "a definition, `update`, `return` or `}`",
+                        0 => "a definition, `check`, `update`, `return` or `}`",
                         _ => "a definition, `yield` or `}`",
                     };
                     let failed = self.expected_here(what);
@@ -308,6 +310,18 @@ impl<'t, 'o> Parser<'t, 'o> {
                 self.recover();
             }
         }
+    }
+
+    /// `check %ok, "class indices from 0 to 9"  @model.rs:14:7 head`.
+    fn check(&mut self, scope: &mut Scope<'t>) -> Parsed<()> {
+        self.advance();
+        let span = self.token.span;
+        let condition = self.operand(scope)?;
+        self.expect_mark(',')?;
+        let expected = self.string("what was expected")?.into();
+        let origin = self.origin()?.unwrap_or_else(|| self.origin_in_text(span));
+        scope.checks.push(Check { condition, expected, origin });
+        self.count_value(span)
     }
 
     /// `update "net.w" := %w.next`.

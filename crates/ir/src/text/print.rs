@@ -8,6 +8,7 @@ use std::fmt::{self, Write};
 use crate::graph::{Graph, Node, Value};
 use crate::literal::{Constant, Dense, Literal};
 use crate::op::{DotAxes, Kernel, Op, PadAxis, SliceAxis};
+use crate::origin::Origin;
 use crate::program::{Entry, Init, Place, Program, State, StateId};
 use crate::text::{VERSION, quoted, word_or_quoted};
 
@@ -82,6 +83,13 @@ impl<'p> Printer<'p, '_> {
         }
         self.open()?;
         self.nodes(graph)?;
+        for check in &entry.checks {
+            self.line()?;
+            let condition = name(graph, check.condition);
+            write!(self.out, "check {condition}, {}", quoted(&check.expected))?;
+            self.origin(&check.origin)?;
+            self.out.write_str("\n")?;
+        }
         for (state, value) in &entry.updates {
             let path = self.path(*state);
             self.line()?;
@@ -114,12 +122,17 @@ impl<'p> Printer<'p, '_> {
             }
             write!(self.out, " = {}", node.op.name())?;
             self.operation(graph, node)?;
-            if node.origin != crate::origin::Origin::unknown() {
-                write!(self.out, "  {}", node.origin)?;
-            }
+            self.origin(&node.origin)?;
             self.out.write_str("\n")?;
         }
         Ok(())
+    }
+
+    fn origin(&mut self, origin: &Origin) -> fmt::Result {
+        match *origin == Origin::unknown() {
+            true => Ok(()),
+            false => write!(self.out, "  {origin}"),
+        }
     }
 
     /// What follows the word of the operation.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::graph::{Graph, Value, ValueName, is_word};
-use crate::program::StateId;
+use crate::program::{Check, StateId};
 use crate::text::lex::Span;
 
 /// What a value is called, without a copy of the text.
@@ -49,6 +49,8 @@ pub(super) struct Scope<'t> {
     pub(super) graph: Graph,
     /// Names of an entry's results.
     pub(super) outputs: Vec<Arc<str>>,
+    /// An entry's checks.
+    pub(super) checks: Vec<Check>,
     /// An entry's updates.
     pub(super) updates: Vec<(StateId, Value)>,
     /// How many regions this one is in; 0 for an entry.
@@ -61,6 +63,7 @@ impl<'t> Scope<'t> {
         Scope {
             graph: Graph::new(),
             outputs: Vec::new(),
+            checks: Vec::new(),
             updates: Vec::new(),
             nesting,
             names: HashMap::new(),

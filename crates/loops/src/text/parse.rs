@@ -6,7 +6,7 @@ use crate::kernel::{
     Access, Affine, BinaryInst, Buffer, BufferDecl, Carry, CompareInst, Half, Inst, Kernel, Loop,
     LoopVar, MaskInst, Panel, Reg, RegType, Scalar, Stmt, TileCall, TileShape, UnaryInst,
 };
-use crate::program::{BufferPlace, Call, KernelId, Place, Program, Slot};
+use crate::program::{BufferPlace, Call, Gate, KernelId, Place, Program, Slot};
 use crate::verify::MAX_NESTING;
 
 use super::cursor::{Parsed, Parser, Table, digits, scalar_named};
@@ -106,20 +106,30 @@ impl Parser<'_> {
         }
         let slots = Table::new(buffers.iter().map(|buffer| buffer.name.as_str()));
         let ids = Table::new(kernels.iter().map(|kernel: &Kernel| kernel.name.as_str()));
-        let mut body = Vec::new();
-        while self.accept_word("call")? {
-            let kernel = KernelId(self.reference(&ids, "a kernel")?);
-            self.mark("(")?;
-            let args = if self.is_mark(")") {
-                Vec::new()
+        let (mut body, mut gate) = (Vec::new(), None);
+        loop {
+            if gate.is_none() && self.accept_word("gate")? {
+                gate = Some(Gate { after: body.len(), conditions: self.slots(&slots)? });
+            } else if self.accept_word("call")? {
+                let kernel = KernelId(self.reference(&ids, "a kernel")?);
+                body.push(Call { kernel, args: self.slots(&slots)? });
             } else {
-                self.list(|parser| Ok(Slot(parser.reference(&slots, "a buffer")?)))?
-            };
-            self.mark(")")?;
-            body.push(Call { kernel, args });
+                break;
+            }
         }
         self.mark("}")?;
-        Ok(Program { name, arena_bytes, externals, buffers, kernels, body })
+        Ok(Program { name, arena_bytes, externals, buffers, kernels, body, gate })
+    }
+
+    /// `(x, y)`.
+    fn slots(&mut self, names: &Table) -> Parsed<Vec<Slot>> {
+        self.mark("(")?;
+        let slots = match self.is_mark(")") {
+            true => Vec::new(),
+            false => self.list(|parser| Ok(Slot(parser.reference(names, "a buffer")?)))?,
+        };
+        self.mark(")")?;
+        Ok(slots)
     }
 
     fn place(&mut self) -> Parsed<BufferPlace> {

@@ -7,7 +7,7 @@ use std::fmt::{self, Write};
 use crate::kernel::{
     Access, Affine, Buffer, Inst, Kernel, Loop, Panel, Reg, RegType, Scalar, Stmt, TileCall,
 };
-use crate::program::{BufferPlace, Call, Place, Program};
+use crate::program::{BufferPlace, Call, Place, Program, Slot};
 
 impl fmt::Display for RegType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -66,13 +66,17 @@ impl fmt::Display for Program {
         }
         let kernels = References::new(self.kernels.iter().map(|kernel| kernel.name.as_str()));
         let buffers = References::new(self.buffers.iter().map(|buffer| buffer.name.as_str()));
-        for Call { kernel, args } in &self.body {
-            write!(f, "  call {}(", kernels.get(kernel.0))?;
-            for (at, slot) in args.iter().enumerate() {
-                let comma = if at > 0 { ", " } else { "" };
-                write!(f, "{comma}{}", buffers.get(slot.0))?;
+        let slots = |slots: &[Slot]| {
+            let names: Vec<String> = slots.iter().map(|slot| buffers.get(slot.0)).collect();
+            names.join(", ")
+        };
+        for at in 0..=self.body.len() {
+            if let Some(gate) = self.gate.as_ref().filter(|gate| gate.after == at) {
+                writeln!(f, "  gate ({})", slots(&gate.conditions))?;
             }
-            writeln!(f, ")")?;
+            if let Some(Call { kernel, args }) = self.body.get(at) {
+                writeln!(f, "  call {}({})", kernels.get(kernel.0), slots(args))?;
+            }
         }
         writeln!(f, "}}")
     }

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::kernel::{Access, BufferDecl, Kernel, Stmt};
-use crate::program::{BufferPlace, Call, Place, Program};
+use crate::kernel::{Access, BufferDecl, Kernel, Scalar, Stmt};
+use crate::program::{BufferPlace, Call, Gate, Place, Program};
 
 use super::kernel::checked_bytes;
 use super::range::touches;
 use super::{Problem, Rule, VerifyError, chunks, verify_kernel};
 
-/// Checks a program by rules program_p1 to program_p4, and its kernels by theirs.
+/// Checks a program by rules program_p1 to program_p5, and its kernels by theirs.
 ///
 /// # Errors
 ///
@@ -30,7 +30,8 @@ pub fn verify_program(program: &Program) -> Result<(), VerifyError> {
             VerifyError::new(rule, at(&format!("call {number}")), problem)
         })?;
     }
-    Ok(())
+    let Some(gate) = &program.gate else { return Ok(()) };
+    check_gate(program, gate).map_err(|(rule, problem)| VerifyError::new(rule, at("gate"), problem))
 }
 
 /// Pairs of parameters that were found to share memory safely, by kernel.
@@ -85,6 +86,27 @@ fn memory(
         }
     }
     Ok(())
+}
+
+fn check_gate(program: &Program, gate: &Gate) -> Result<(), Problem> {
+    let calls = program.body.len();
+    if gate.after > calls {
+        let message = format!("expected a place among {calls} calls, found {}", gate.after);
+        return Err((Rule::Gate, message));
+    }
+    if gate.conditions.is_empty() {
+        return Err((Rule::Gate, "expected at least one condition, found none".into()));
+    }
+    gate.conditions.iter().try_for_each(|slot| match program.buffers.get(slot.0 as usize) {
+        Some(buffer) if (buffer.scalar, buffer.len) == (Scalar::U8, 1) => Ok(()),
+        Some(BufferPlace { name, scalar, len, .. }) => {
+            Err((Rule::Gate, format!("{name}: expected u8[1], found {scalar}[{len}]")))
+        }
+        None => {
+            let count = program.buffers.len();
+            Err((Rule::Gate, format!("expected one of {count} buffers, found number {}", slot.0)))
+        }
+    })
 }
 
 fn check_call(program: &Program, call: &Call, shared: &mut SharedPairs) -> Result<(), Problem> {

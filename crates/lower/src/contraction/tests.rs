@@ -406,6 +406,7 @@ fn in_place(kernel: Kernel) -> LoopProgram {
         arena_bytes: buffers[2].len * buffers[2].scalar.size(),
         externals: 3,
         body: vec![Call { kernel: KernelId(0), args: (0..5).map(Slot).collect() }],
+        gate: None,
         buffers,
         kernels: vec![kernel],
     }

@@ -126,7 +126,8 @@ pub fn eval_entry_bounded(
     let arguments = inputs.iter().cloned().map(Bounded::exact).collect();
     let roots: Vec<Value> = entry.roots().collect();
     let mut outputs = eval_graph(env, &entry.graph, arguments, &roots)?;
-    let updated = outputs.split_off(entry.graph.results().len());
+    let mut conditions = outputs.split_off(entry.graph.results().len());
+    let updated = conditions.split_off(entry.checks.len());
     let updates = entry.updates.iter().map(|(id, _)| *id).zip(updated).collect();
     debug_assert_eq!(states.values().len(), program.states.len(), "the states are the program's");
     Ok(BoundedOutcome { outputs, updates })

@@ -252,7 +252,7 @@ impl Parser<'_, '_> {
                 Kind::End => break,
                 Kind::Word("state" | "entry") if first => break,
                 Kind::Mark('}') if braces == 0 => break,
-                Kind::Value(_) | Kind::Word("update" | "return" | "yield")
+                Kind::Value(_) | Kind::Word("check" | "update" | "return" | "yield")
                     if first && braces == 0 =>
                 {
                     break;

@@ -10,7 +10,6 @@ use crate::op::{
     ArgReduceOp, BinaryOp, CompareOp, DotAxes, Kernel, KernelKind, Op, PadAxis, ReduceOp,
     SliceAxis, UnaryOp,
 };
-use crate::origin::Origin;
 use crate::program::Place;
 use crate::text::lex::{Kind, Span};
 use crate::text::scope::{Known, Name, Scope};
@@ -50,10 +49,7 @@ impl<'t> Parser<'t, '_> {
             Err(Failed) => Ok(None),
         };
         let failed = built.is_err() || origin.is_err();
-        let origin = origin.unwrap_or(None).unwrap_or_else(|| match self.options.sites {
-            true => Origin::call(self.site(start), "".into()),
-            false => Origin::unknown(),
-        });
+        let origin = origin.unwrap_or(None).unwrap_or_else(|| self.origin_in_text(start));
         // Whatever stands for an operation that could not be read: the program is refused.
         let (op, operands) = built.unwrap_or((Op::StopGradient, Operands::new()));
         if !failed {

@@ -336,6 +336,14 @@ impl<'t> Parser<'t, '_> {
     }
 
     /// The path right after the `@` that is looked at, a quoted one, or `?`.
+    /// Where nothing is written: the line of the text, if that is asked for.
+    pub(super) fn origin_in_text(&self, span: Span) -> Origin {
+        match self.options.sites {
+            true => Origin::call(self.site(span), "".into()),
+            false => Origin::unknown(),
+        }
+    }
+
     fn origin_site(&mut self) -> Parsed<Option<Site>> {
         let (path, span) = self.lexer.path();
         let file = if path.is_empty() {
