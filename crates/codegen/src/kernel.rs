@@ -165,8 +165,46 @@ impl<'a> Translator<'a> {
                 }
                 Ok(())
             }
-            extent => self.counted_loop(inner, extent),
+            extent => match inner.pick {
+                None => self.counted_loop(inner, extent),
+                Some(index) => self.picked_iteration(inner, index, extent),
+            },
         }
+    }
+
+    /// ```text
+    ///   jump body(max(min(index, extent − 1), 0))
+    /// body(variable):
+    ///   …
+    /// ```
+    ///
+    /// The block is there for [`Addresses`], which puts what the iteration does not change before
+    /// the jump.
+    fn picked_iteration(
+        &mut self,
+        inner: &'a Loop,
+        index: Reg,
+        extent: usize,
+    ) -> Result<(), CodegenError> {
+        let index = self.value(index);
+        let last = self.cursor.ins().iconst(types::I64, extent as i64 - 1);
+        let zero = self.cursor.ins().iconst(types::I64, 0);
+        let below = self.cursor.ins().smin(index, last);
+        let nearest = self.cursor.ins().smax(below, zero);
+        let body = self.cursor.func.dfg.make_block();
+        let entry = self.cursor.ins().jump(body, &[BlockArg::Value(nearest)]);
+        self.cursor.insert_block(body);
+        let variable = self.cursor.func.dfg.append_block_param(body, types::I64);
+        for carry in &inner.carries {
+            self.define(carry.param, self.value(carry.init));
+        }
+        self.addresses.enter(inner.var, entry, vec![(1, variable)]);
+        self.stmts(&inner.body)?;
+        self.addresses.leave();
+        for carry in &inner.carries {
+            self.define(carry.result, self.value(carry.next));
+        }
+        Ok(())
     }
 
     /// ```text
@@ -328,10 +366,12 @@ fn memory(kernel: &Kernel, shared: &[bool], function: &mut Function) -> Vec<Memo
         .collect()
 }
 
-/// Whether a loop remains in the statements once those of extent 0 and 1 are gone.
+/// Whether a counted loop remains in the statements once those of extent 0 and 1 are gone.
 fn contains_loop(stmts: &[Stmt]) -> bool {
     stmts.iter().any(|stmt| match stmt {
-        Stmt::For(inner) => inner.extent > 1 || contains_loop(&inner.body),
+        Stmt::For(inner) => {
+            (inner.extent > 1 && inner.pick.is_none()) || contains_loop(&inner.body)
+        }
         Stmt::Let { .. } | Stmt::Store { .. } | Stmt::Tile(_) => false,
     })
 }

@@ -11,6 +11,7 @@ pub(crate) fn counts(kernel: &Kernel) -> Vec<u32> {
             Stmt::Let { inst, .. } => for_each_operand(inst, count),
             Stmt::Store { value, .. } => count(*value),
             Stmt::For(inner) => {
+                inner.pick.iter().for_each(|index| count(*index));
                 for carry in &inner.carries {
                     count(carry.init);
                     count(carry.next);

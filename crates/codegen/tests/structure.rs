@@ -397,6 +397,57 @@ fn entries_of_any_length() {
     }
 }
 
+/// Indices from data, inside and outside their extents: rows that are read by them, rows that are
+/// added to by them, values that are carried through, and extents of 0 and 1.
+#[test]
+fn picked_iterations() {
+    let text = |rows: usize, chunks: usize, columns: usize| {
+        format!(
+            "kernel @pick chunks={chunks} {{
+               buffer index: i64[8] read
+               buffer table: f32[{}] read
+               buffer out: f32[{}] write
+               buffer sums: f32[{}] readwrite
+               buffer last: i64[{chunks}] write
+               %0: i64 = const 7
+               %9: i64 = for i1 in 0..8 carry (%1 = %0) {{
+                 %2: i64 = load index[i1]
+                 %8: i64 = for i2 at %2 in 0..{rows} carry (%3 = %1) {{
+                   for i3 in 0..{columns} {{
+                     %4: f32 = load table[{columns}*i0 + {w}*i2 + i3]
+                     store out[{columns}*i0 + {w}*i1 + i3] = %4
+                     %5: f32 = load sums[{columns}*i0 + {w}*i2 + i3]
+                     %6: f32 = add %4, %5
+                     store sums[{columns}*i0 + {w}*i2 + i3] = %6
+                   }}
+                   %7: i64 = index i2
+                   %10: i64 = add %3, %7
+                   next %10
+                 }}
+                 next %8
+               }}
+               store last[i0] = %9
+             }}",
+            rows * chunks * columns,
+            8 * chunks * columns,
+            rows * chunks * columns,
+            w = chunks * columns,
+        )
+    };
+    for (rows, chunks, columns) in [(5, 1, 1), (5, 3, 4), (1, 2, 3), (0, 2, 3), (4, 1, 0)] {
+        let program = program_of(parse_kernel(&text(rows, chunks, columns)).unwrap());
+        let mut memory = numbers(&program);
+        let indices = [0i64, 3, 3, -1, 4, 5, i64::MIN, i64::MAX];
+        memory.externals[0] = bytes_of(&indices);
+        check(&program, &memory);
+        let mut evaluated = memory.clone();
+        run_program(&program, &mut evaluated).unwrap();
+        let nearest = |index: i64| index.clamp(0, rows as i64 - 1);
+        let picked = if rows == 0 { 0 } else { indices.iter().map(|i| nearest(*i)).sum() };
+        assert_eq!(values_of::<i64>(&evaluated.externals[4])[0], 7 + picked);
+    }
+}
+
 /// What comes after a gate runs only if its conditions hold, and the first that does not is told.
 #[test]
 fn gates_end_programs() {

@@ -131,7 +131,22 @@ impl KernelBuilder {
     ) -> T {
         let var = self.open_loop();
         let result = body(self, var);
-        self.close_loop(var, extent, Vec::new());
+        self.close_loop(var, None, extent, Vec::new());
+        result
+    }
+
+    /// Runs `body` once, for the iteration of `extent` that is nearest to `index`, an `I64`
+    /// scalar; not at all where the extent is zero. Registers of the body must not be used after
+    /// it.
+    pub fn pick<T>(
+        &mut self,
+        index: Reg,
+        extent: usize,
+        body: impl FnOnce(&mut KernelBuilder, LoopVar) -> T,
+    ) -> T {
+        let var = self.open_loop();
+        let result = body(self, var);
+        self.close_loop(var, Some(index), extent, Vec::new());
         result
     }
 
@@ -162,7 +177,7 @@ impl KernelBuilder {
                 result: results[at],
             })
             .collect();
-        self.close_loop(var, extent, carries);
+        self.close_loop(var, None, extent, carries);
         results
     }
 
@@ -414,9 +429,9 @@ impl KernelBuilder {
         LoopVar(self.loops)
     }
 
-    fn close_loop(&mut self, var: LoopVar, extent: usize, carries: Vec<Carry>) {
+    fn close_loop(&mut self, var: LoopVar, pick: Option<Reg>, extent: usize, carries: Vec<Carry>) {
         let scope = self.scopes.pop().expect("open_loop opened a scope");
-        self.push(Stmt::For(Box::new(Loop { var, extent, carries, body: scope.body })));
+        self.push(Stmt::For(Box::new(Loop { var, pick, extent, carries, body: scope.body })));
     }
 }
 

@@ -395,17 +395,23 @@ pub enum Stmt {
         /// What.
         value: Reg,
     },
-    /// Run the body `extent` times, the variable counting from 0.
+    /// Run the body with each value of a variable, or with one that a register picks.
     For(Box<Loop>),
     /// Call a contraction tile.
     Tile(Box<TileCall>),
 }
 
-/// A counted loop.
+/// A counted loop, or one iteration of it.
+///
+/// One that is picked is how addresses depend on data: whatever the register holds, the variable
+/// is below the extent, so what is proved of a loop's addresses holds of it as well.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Loop {
     /// Counts from 0; unique in the kernel.
     pub var: LoopVar,
+    /// An `I64` scalar that picks the only iteration that runs: the nearest there is. None runs
+    /// where the extent is zero.
+    pub pick: Option<Reg>,
     /// Number of iterations, possibly zero.
     pub extent: usize,
     /// Values passed on.

@@ -31,7 +31,7 @@
 //!           | "unused" reg ":" type                            a register that nothing defines
 //! stmt      = reg ":" type "=" inst
 //!           | "store" ref index "=" reg
-//!           | results? "for" var "in" "0" ".." int carries? "{" stmt* next? "}"
+//!           | results? "for" var ("at" reg)? "in" "0" ".." int carries? "{" stmt* next? "}"
 //!           | "tile" scalar int "x" int ("fma" | "unfused") "rows" "=" int "cols" "=" int
 //!             "depth" "=" int panel ("=" | "+=") panel "*" panel
 //! results   = (reg ":" type),* "="                             one for each carry

@@ -14,7 +14,7 @@
 //! - **kernel_k4 scope**: a register is used after its definition and inside the body that defines
 //!   it. A carry's parameter belongs to the loop's body, its result to what surrounds the loop.
 //! - **kernel_k5 types**: operands and results have the types that [`Inst`](crate::Inst) states;
-//!   the four registers of a carry have one type.
+//!   the four registers of a carry have one type; what picks an iteration is an `I64` scalar.
 //! - **kernel_k6 vector shifts**: in a vector the amount is a constant or a splat.
 //! - **kernel_k7 variables**: a loop variable is not `i0`, belongs to one loop, is below
 //!   [`MAX_LOOP_VARS`], and is used inside its loop; affine terms are sorted and nonzero.

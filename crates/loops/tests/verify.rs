@@ -623,3 +623,32 @@ fn p4_chunks_and_tiles_in_place() {
         ("program_p4", settings, buffers, &tile, "call k(a, a)"),
     ]);
 }
+
+#[test]
+fn what_picks_an_iteration_is_an_index() {
+    let text = |index: &str, at: &str| {
+        format!(
+            "kernel @k chunks=2 {{
+               buffer i: i64[1] read
+               buffer j: i32[1] read
+               buffer x: f32[16] readwrite
+               %0: i64 = load i[0]
+               %1: i32 = load j[0]
+               %2: f32 = const 0x0
+               for i1 at {index} in 0..8 {{ store x[{at}] = %2 }}
+             }}"
+        )
+    };
+    let label = |index: &str, at: &str| {
+        let kernel = parse_kernel(&text(index, at)).unwrap();
+        assert_eq!(parse_kernel(&kernel.to_string()).unwrap(), kernel);
+        verify_kernel(&kernel).map_err(|error| error.rule().label())
+    };
+    assert_eq!(label("%0", "8*i0 + i1"), Ok(()));
+    assert_eq!(label("%0", "2*i1 + i0"), Ok(()));
+    assert_eq!(label("%1", "8*i0 + i1"), Err("kernel_k5"));
+    assert_eq!(label("%3", "8*i0 + i1"), Err("kernel_k3"));
+    // Whatever the index is, the address is in the buffer, and in the chunk's part of it.
+    assert_eq!(label("%0", "8*i0 + i1 + 1"), Err("kernel_k9"));
+    assert_eq!(label("%0", "7*i0 + i1"), Err("kernel_k13"));
+}

@@ -2,7 +2,7 @@
 
 use crate::kernel::{Affine, Buffer, Inst, Kernel, Loop, RegType, Scalar, Stmt};
 
-use super::element::Bits;
+use super::element::{Bits, Element};
 use super::{EvalError, Memory, SCRATCH_FILL, inst, tile};
 
 /// Which memory a buffer is in.
@@ -75,7 +75,7 @@ impl<'m> Machine<'m> {
     fn run_loop(&mut self, inner: &'m Loop) -> Result<(), EvalError> {
         let mut carried: Vec<Bits> =
             inner.carries.iter().map(|carry| self.registers[carry.init.0 as usize]).collect();
-        for step in 0..inner.extent {
+        for step in self.iterations(inner) {
             self.variables[inner.var.0 as usize] = step as i64;
             for (carry, bits) in inner.carries.iter().zip(&carried) {
                 self.registers[carry.param.0 as usize] = *bits;
@@ -90,6 +90,15 @@ impl<'m> Machine<'m> {
             self.registers[carry.result.0 as usize] = *bits;
         }
         Ok(())
+    }
+
+    /// The values of a loop's variable.
+    fn iterations(&self, inner: &Loop) -> std::ops::Range<usize> {
+        let Some(pick) = inner.pick else { return 0..inner.extent };
+        let Some(last) = inner.extent.checked_sub(1) else { return 0..0 };
+        let index = i64::read(&self.registers[pick.0 as usize][..8]);
+        let nearest = usize::try_from(index.max(0)).map_or(last, |index| index.min(last));
+        nearest..nearest + 1
     }
 
     fn inst(&mut self, ty: RegType, inst: &Inst) -> Result<Bits, EvalError> {

@@ -244,6 +244,7 @@ impl Parser<'_> {
         }
         self.word("for")?;
         let var = self.var()?;
+        let pick = if self.accept_word("at")? { Some(self.reg()?) } else { None };
         self.word("in")?;
         let zero = self.at;
         if self.int::<u64>("`0`")? != 0 {
@@ -276,7 +277,7 @@ impl Parser<'_> {
             }
         }
         self.mark("}")?;
-        Ok(Stmt::For(Box::new(Loop { var, extent, carries, body })))
+        Ok(Stmt::For(Box::new(Loop { var, pick, extent, carries, body })))
     }
 
     /// `param = init`; the parameter has the type of the result.

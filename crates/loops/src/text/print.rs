@@ -220,7 +220,8 @@ impl<'k> Printer<'k> {
     }
 
     fn loop_header(&mut self, inner: &Loop) {
-        let Loop { var, extent, carries, .. } = inner;
+        let Loop { var, pick, extent, carries, body: _ } = inner;
+        let pick = pick.map_or_else(String::new, |index| format!("at {index} "));
         let (mut results, mut passed) = (String::new(), String::new());
         if !carries.is_empty() {
             let list: Vec<String> = carries.iter().map(|carry| self.typed(carry.result)).collect();
@@ -229,7 +230,7 @@ impl<'k> Printer<'k> {
                 carries.iter().map(|carry| format!("{} = {}", carry.param, carry.init)).collect();
             passed = format!("carry ({}) ", list.join(", "));
         }
-        self.line(format_args!("{results}for {var} in 0..{extent} {passed}{{"));
+        self.line(format_args!("{results}for {var} {pick}in 0..{extent} {passed}{{"));
     }
 
     fn tile(&self, call: &TileCall) -> String {

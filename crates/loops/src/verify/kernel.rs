@@ -1,7 +1,7 @@
 //! Rules of a kernel that are checked statement by statement.
 
 use crate::kernel::{
-    Access, Affine, Buffer, Inst, Kernel, Loop, LoopVar, Reg, RegType, Stmt, TileCall,
+    Access, Affine, Buffer, Inst, Kernel, Loop, LoopVar, Reg, RegType, Scalar, Stmt, TileCall,
 };
 use crate::text::headline;
 
@@ -203,7 +203,13 @@ impl<'k> Checker<'k> {
         for carry in &inner.carries {
             self.type_of(carry.init)?;
         }
-        Ok(())
+        match inner.pick.map(|index| self.type_of(index)).transpose()? {
+            Some(found) if found != RegType::scalar(Scalar::I64) => Err((
+                Rule::Types,
+                format!("expected an i64 that picks an iteration, found {found}"),
+            )),
+            Some(_) | None => Ok(()),
+        }
     }
 
     fn open(&mut self, inner: &Loop) -> Result<(), Problem> {
