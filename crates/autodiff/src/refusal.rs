@@ -112,6 +112,8 @@ fn described(program: &Program, graph: &Graph, value: Value) -> String {
         | Op::Slice(_)
         | Op::Pad(_)
         | Op::Concat { .. }
+        | Op::Gather { .. }
+        | Op::ScatterAdd { .. }
         | Op::StopGradient
         | Op::Gradient { .. }
         | Op::Kernel(_) => None,

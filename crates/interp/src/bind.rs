@@ -124,6 +124,8 @@ pub(crate) fn bound_op<'o>(op: &'o Op, bindings: &Bindings) -> Result<Cow<'o, Op
         | Op::Reshape
         | Op::Transpose { .. }
         | Op::Concat { .. }
+        | Op::Gather { .. }
+        | Op::ScatterAdd { .. }
         | Op::StopGradient
         | Op::Gradient { .. }
         | Op::Kernel(_) => Cow::Borrowed(op),

@@ -239,6 +239,8 @@ pub(crate) fn eval_results<'v>(
         | Op::Slice(_)
         | Op::Pad(_)
         | Op::Concat { .. }
+        | Op::Gather { .. }
+        | Op::ScatterAdd { .. }
         | Op::StopGradient => {
             let op = bound_op(&node.op, env.bindings).map_err(broken)?;
             let ty = bound_type(graph.ty(node.result()), env.bindings).map_err(broken)?;

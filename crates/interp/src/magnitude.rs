@@ -161,8 +161,23 @@ fn magnitude(op: &Op, operands: &[&Measured], y: &Array, unit: f64) -> ArrayD<f6
                 operands.iter().map(|operand| operand.magnitude.clone().into()).collect();
             eval_f64(op, &magnitudes.iter().collect::<Vec<_>>(), y.shape())
         }
+        Op::Gather { .. } => {
+            let magnitudes = Array::from(operands[0].magnitude.clone());
+            indexed(op, &[&magnitudes, &operands[1].array], operands[1], y.shape())
+        }
+        Op::ScatterAdd { .. } => {
+            let sizes = [operands[0], operands[2]]
+                .map(|terms| Array::from(terms.absolute() + &terms.magnitude));
+            indexed(op, &[&sizes[0], &operands[1].array, &sizes[1]], operands[1], y.shape())
+        }
         Op::Gradient { .. } | Op::Kernel(_) => unreachable!("{} is not evaluated here", op.name()),
     }
+}
+
+/// Magnitudes that go where the elements go; anywhere, if an index may be another.
+fn indexed(op: &Op, operands: &[&Array], indices: &Measured, shape: &[usize]) -> ArrayD<f64> {
+    let unsure = indices.magnitude.iter().any(|magnitude| *magnitude > 0.0);
+    if unsure { ArrayD::from_elem(shape, f64::INFINITY) } else { eval_f64(op, operands, shape) }
 }
 
 fn unary(op: UnaryOp, x: &Measured, y: &Array, unit: f64) -> ArrayD<f64> {

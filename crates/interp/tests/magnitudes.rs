@@ -70,7 +70,9 @@ fn perturbed(body: &Graph, inputs: &[Array], stream: u64) -> Array {
                 !exact && matches!(op.row().derivative, UnaryDerivative::Of(_))
             }
             Op::Binary(op) => !matches!(op, BinaryOp::Max | BinaryOp::Min),
-            Op::Dot(_) | Op::Reduce { op: ReduceOp::Sum | ReduceOp::Prod, .. } => true,
+            Op::Dot(_)
+            | Op::Reduce { op: ReduceOp::Sum | ReduceOp::Prod, .. }
+            | Op::ScatterAdd { .. } => true,
             Op::State(_)
             | Op::Constant(_)
             | Op::Dimension(_)
@@ -87,6 +89,7 @@ fn perturbed(body: &Graph, inputs: &[Array], stream: u64) -> Array {
             | Op::Slice(_)
             | Op::Pad(_)
             | Op::Concat { .. }
+            | Op::Gather { .. }
             | Op::StopGradient
             | Op::Gradient { .. }
             | Op::Kernel(_) => false,

@@ -158,6 +158,19 @@ pub fn infer(op: &Op, operands: &[&Type], declared: &[Type]) -> Result<Types, Ru
         Op::Slice(axes) => slice_type(axes, operands)?,
         Op::Pad(axes) => pad_type(axes, operands)?,
         Op::Concat { axis } => concat_type(*axis, operands)?,
+        Op::Gather { axis } => {
+            arity("gather", operands, 2)?;
+            gathered(*axis, operands, "gather")?
+        }
+        Op::ScatterAdd { axis } => {
+            arity("scatter_add", operands, 3)?;
+            domain(Domain::Number, operands[0], "scatter_c4")?;
+            let slices = gathered(*axis, operands, "scatter")?;
+            check(*operands[2] == slices, "scatter_c5", || {
+                format!("expected slices of type {slices}, found {}", operands[2])
+            })?;
+            operands[0].clone()
+        }
         Op::StopGradient => {
             arity("stop_gradient", operands, 1)?;
             operands[0].clone()
@@ -314,6 +327,23 @@ fn padded(length: &Dim, amount: &PadAxis) -> Option<Dim> {
         }
     };
     inner.checked_add(&amount.low)?.checked_add(&amount.high)
+}
+
+/// The type of the slices that the second operand picks of the first.
+fn gathered(axis: usize, operands: &[&Type], family: &str) -> Result<Type, RuleError> {
+    let [axes, index, empty] = match family {
+        "gather" => ["gather_c1", "gather_c2", "gather_c3"],
+        _ => ["scatter_c1", "scatter_c2", "scatter_c3"],
+    };
+    let (ty, indices) = (operands[0], operands[1]);
+    axis_in(axis, ty.rank(), axes)?;
+    same_dtype(indices.dtype, DType::I64, index)?;
+    let dims = ty.shape.dims();
+    check(dims[axis].as_constant() != Some(0), empty, || {
+        format!("expected a non-empty axis, found axis {axis} of {ty}")
+    })?;
+    let before = dims[..axis].iter().chain(indices.shape.dims());
+    Ok(Type::new(ty.dtype, before.chain(&dims[axis + 1..]).cloned().collect()))
 }
 
 fn concat_type(axis: usize, operands: &[&Type]) -> Result<Type, RuleError> {

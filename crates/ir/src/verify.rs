@@ -299,6 +299,8 @@ impl<'p> Checker<'p> {
             | Op::Slice(_)
             | Op::Pad(_)
             | Op::Concat { .. }
+            | Op::Gather { .. }
+            | Op::ScatterAdd { .. }
             | Op::StopGradient => Ok(()),
         }
     }

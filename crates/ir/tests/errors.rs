@@ -132,7 +132,7 @@ entry @f(%x: f32[]) eval {{
     );
     assert_eq!(
         rendered,
-        "error[text_t1]: expected `map`, `reduce` or `contraction`, found `mop`
+        "error[text_t1]: expected `map`, `reduce`, `contraction` or `indexed`, found `mop`
   --> model.kg:4:34
    |
  4 |   %0: f32[] = kernel @k(%0 = %x) mop {

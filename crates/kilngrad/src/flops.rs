@@ -38,6 +38,8 @@ fn of(graph: &Graph, node: &Node) -> u64 {
         | Op::Slice(_)
         | Op::Pad(_)
         | Op::Concat { .. }
+        | Op::Gather { .. }
+        | Op::ScatterAdd { .. }
         | Op::StopGradient
         | Op::Gradient { .. } => 0,
     }

@@ -7,6 +7,7 @@ use kilngrad_ir::{self as ir, Constant, Def, Entry, Machine, Node, Program, Stat
 use kilngrad_loops::{self as loops, BufferPlace, Call, Gate, KernelId, Slot};
 
 use crate::contraction::lower_contraction;
+use crate::indexed::lower_indexed;
 use crate::lanes::memory_scalar;
 use crate::map::lower_map;
 use crate::reduce::lower_reduce;
@@ -130,6 +131,8 @@ impl Writer<'_> {
             | Op::Slice(_)
             | Op::Pad(_)
             | Op::Concat { .. }
+            | Op::Gather { .. }
+            | Op::ScatterAdd { .. }
             | Op::StopGradient
             | Op::Gradient { .. } => Err(LowerError::NotFused { op: node.op.name() }),
         }
@@ -281,5 +284,6 @@ fn lower_kernel(ctx: &Context<'_>) -> Result<Stages, LowerError> {
         KernelKind::Map => lower_map(ctx),
         KernelKind::Reduce => lower_reduce(ctx),
         KernelKind::Contraction => lower_contraction(ctx),
+        KernelKind::Indexed => lower_indexed(ctx),
     }
 }

@@ -3,7 +3,8 @@
 //! Lowering reads element `i` of such an operand before it writes element `i` of the result,
 //! vector by vector. So the operand must be read at the index that is computed and at no other:
 //! in a `map` or in the epilogue of a `contraction` through elementwise operations alone. A
-//! `reduce` reads elements after it has written others, so there it is never allowed.
+//! `reduce` reads elements after it has written others, and an `indexed` kernel reads any, so there it
+//! is never allowed.
 
 use kilngrad_ir::op::{Kernel, KernelKind};
 use kilngrad_ir::{Graph, Op, Value};
@@ -18,7 +19,7 @@ pub fn may_overwrite(kernel: &Kernel, result: usize, operand: usize) -> bool {
         KernelKind::Map | KernelKind::Contraction => {
             alike && !read_elsewhere(body)[body.arguments()[operand].index()]
         }
-        KernelKind::Reduce => false,
+        KernelKind::Reduce | KernelKind::Indexed => false,
     }
 }
 

@@ -211,6 +211,8 @@ impl Binder<'_> {
             | Op::Reshape
             | Op::Transpose { .. }
             | Op::Concat { .. }
+            | Op::Gather { .. }
+            | Op::ScatterAdd { .. }
             | Op::StopGradient
             | Op::Gradient { .. }
             | Op::Kernel(_) => op.clone(),

@@ -212,6 +212,8 @@ impl<'p> Replay<'p> {
             | Op::Slice(_)
             | Op::Pad(_)
             | Op::Concat { .. }
+            | Op::Gather { .. }
+            | Op::ScatterAdd { .. }
             | Op::StopGradient
             | Op::Gradient { .. } => {
                 let expected = "expected a state, a constant with elements, a view or a kernel";

@@ -99,7 +99,9 @@ fn hash_op(op: &Op, hasher: &mut DefaultHasher) {
         Op::State(id) => id.hash(hasher),
         Op::Constant(constant) => constant.hash(hasher),
         Op::Dimension(dim) => dim.hash(hasher),
-        Op::Iota { axis } | Op::Concat { axis } => axis.hash(hasher),
+        Op::Iota { axis } | Op::Concat { axis } | Op::Gather { axis } | Op::ScatterAdd { axis } => {
+            axis.hash(hasher)
+        }
         Op::Random { stream } => stream.hash(hasher),
         Op::Unary(op) => op.hash(hasher),
         Op::Binary(op) => op.hash(hasher),

@@ -124,6 +124,7 @@ fn evaluate(op: &Op, operands: &[Known<'_>], ty: &Type) -> Option<Constant> {
         Op::Slice(axes) => slice(operands[0], axes, ty),
         Op::Pad(axes) => pad(operands, axes, ty),
         Op::Concat { axis } => concat(operands, *axis, ty),
+        Op::Gather { .. } => operands[0].splat().map(Constant::Splat),
         Op::Reduce { op, axes } => {
             let count: usize = axes.iter().map(|axis| lengths(operands[0].ty)[*axis]).product();
             if count == 0 {
@@ -144,6 +145,7 @@ fn evaluate(op: &Op, operands: &[Known<'_>], ty: &Type) -> Option<Constant> {
         | Op::Random { .. }
         | Op::ArgReduce { .. }
         | Op::Dot(_)
+        | Op::ScatterAdd { .. }
         | Op::StopGradient
         | Op::Gradient { .. }
         | Op::Kernel(_) => None,

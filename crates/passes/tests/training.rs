@@ -22,7 +22,9 @@ fn mlp(widths: [usize; 4]) -> Program {
         Dense::new(&s, "c", third, last),
     ];
     let train = b.entry("train", Mode::Train);
-    let (x, y) = (train.input("x", F32, (n, first)), train.input("y", I64, (n,)));
+    let x = train.input("x", F32, (n, first));
+    // Any number that is drawn, as a class.
+    let y = train.input("y", I64, (n,)).remainder(last as i64);
     let h = layers[0].forward(x).relu();
     let h = layers[1].forward(h).relu().dropout("drop", 0.25);
     let loss = layers[2].forward(h).cross_entropy(y);
@@ -150,8 +152,8 @@ fn an_mlp_step_is_a_kernel_for_each_layer_and_direction() {
     // Forward, backward and the gradients of weights: 3 + 2 + 3, with bias, activation, mask,
     // dropout and Adam as epilogues.
     assert_eq!(count(&compiled, "contraction"), 8);
-    // The loss with its gradient, the mean, and a sum for each bias.
-    assert_eq!(count(&compiled, "reduce"), 5);
+    // The check of the classes, the loss with its gradient, the mean, and a sum for each bias.
+    assert_eq!(count(&compiled, "reduce"), 6);
     // Adam for each bias, its step with the schedule, and the counter of random numbers.
     assert_eq!(count(&compiled, "map"), 5);
     let weights = kernels(&compiled).iter().filter(|k| *k == "contraction 7 -> 3").count();

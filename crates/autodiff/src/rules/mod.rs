@@ -7,6 +7,7 @@
 
 mod dot;
 mod elementwise;
+mod indexed;
 mod layout;
 mod product;
 mod reduce;
@@ -56,7 +57,9 @@ pub(crate) fn flow(graph: &Graph, node: &Node, operand: usize) -> Flow {
         | Op::Transpose { .. }
         | Op::Slice(_)
         | Op::Pad(_)
-        | Op::Concat { .. } => Flow::Derivative,
+        | Op::Concat { .. }
+        | Op::Gather { .. }
+        | Op::ScatterAdd { .. } => Flow::Derivative,
         Op::Cast
         | Op::State(_)
         | Op::Constant(_)
@@ -110,6 +113,8 @@ pub(crate) fn contributions(graph: &mut Graph, pull: Pull<'_>, wanted: &[bool]) 
                 Op::Slice(axes) => layout::slice(e, axes, pull),
                 Op::Pad(axes) => layout::pad(e, axes, pull, operand),
                 Op::Concat { axis } => layout::concat(e, *axis, &offsets[operand], pull, operand),
+                Op::Gather { axis } => indexed::gather(e, *axis, pull),
+                Op::ScatterAdd { axis } => indexed::scatter_add(e, *axis, pull, operand),
                 Op::State(_)
                 | Op::Constant(_)
                 | Op::Dimension(_)

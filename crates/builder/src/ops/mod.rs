@@ -5,6 +5,7 @@ mod axes;
 mod contract;
 mod elementwise;
 mod gradient;
+mod indexed;
 mod layout;
 mod random;
 mod reduce;

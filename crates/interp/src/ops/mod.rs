@@ -6,6 +6,7 @@
 
 mod dot;
 mod elementwise;
+mod indexed;
 mod layout;
 mod reduce;
 mod source;
@@ -35,6 +36,10 @@ pub(crate) fn eval(op: &Op, operands: &[&Array], dtype: DType, shape: &[usize]) 
         Op::Slice(axes) => layout::slice(axes, operands[0]),
         Op::Pad(axes) => layout::pad(axes, operands[0], operands[1], shape),
         Op::Concat { axis } => layout::concat(*axis, operands),
+        Op::Gather { axis } => indexed::gather(*axis, operands[0], operands[1], shape),
+        Op::ScatterAdd { axis } => {
+            indexed::scatter_add(*axis, operands[0], operands[1], operands[2])
+        }
         Op::StopGradient => operands[0].clone(),
         Op::State(_) | Op::Gradient { .. } | Op::Kernel(_) => {
             unreachable!("the walk over the graph evaluates {}", op.name())

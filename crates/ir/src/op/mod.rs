@@ -126,14 +126,17 @@ pub enum KernelKind {
     Reduce,
     /// One contraction with its epilogue.
     Contraction,
+    /// One `gather` or `scatter_add`.
+    Indexed,
 }
 
 impl KernelKind {
     /// Every kind with its word in the text form.
-    pub const ALL: [(KernelKind, &'static str); 3] = [
+    pub const ALL: [(KernelKind, &'static str); 4] = [
         (KernelKind::Map, "map"),
         (KernelKind::Reduce, "reduce"),
         (KernelKind::Contraction, "contraction"),
+        (KernelKind::Indexed, "indexed"),
     ];
 
     /// Its word in the text form.
@@ -223,6 +226,19 @@ pub enum Op {
         /// Which axis grows.
         axis: usize,
     },
+    /// Slices of the first operand along `axis`, which the second (`i64`) picks by index: its axes
+    /// take the place of that axis. An index out of range picks the nearest there is.
+    Gather {
+        /// Not empty.
+        axis: usize,
+    },
+    /// The first operand, with the slices of the third added to those along `axis` that the second
+    /// (`i64`) picks, in the order of its elements: the transpose of `gather`. An index out of range
+    /// picks the nearest there is.
+    ScatterAdd {
+        /// Not empty.
+        axis: usize,
+    },
     /// The operand; no gradient passes.
     StopGradient,
     /// A request: the derivatives of the first operand, a float scalar, by each other operand.
@@ -262,6 +278,8 @@ impl Op {
             | Op::Slice(_)
             | Op::Pad(_)
             | Op::Concat { .. }
+            | Op::Gather { .. }
+            | Op::ScatterAdd { .. }
             | Op::StopGradient
             | Op::Kernel(_) => true,
         }
@@ -290,6 +308,8 @@ impl Op {
             Op::Slice(_) => "slice",
             Op::Pad(_) => "pad",
             Op::Concat { .. } => "concat",
+            Op::Gather { .. } => "gather",
+            Op::ScatterAdd { .. } => "scatter_add",
             Op::StopGradient => "stop_gradient",
             Op::Gradient { or_zero: false } => "gradient",
             Op::Gradient { or_zero: true } => "gradient_or_zero",

@@ -159,6 +159,8 @@ impl<'p> Printer<'p, '_> {
             | Op::Slice(_)
             | Op::Pad(_)
             | Op::Concat { .. }
+            | Op::Gather { .. }
+            | Op::ScatterAdd { .. }
             | Op::StopGradient => {}
         }
         for (index, &operand) in node.operands.iter().enumerate() {
@@ -180,7 +182,11 @@ impl<'p> Printer<'p, '_> {
                 self.dense(dense)
             }
             Op::Dimension(dim) => write!(self.out, " {dim}"),
-            Op::Iota { axis } | Op::ArgReduce { axis, .. } | Op::Concat { axis } => {
+            Op::Iota { axis }
+            | Op::ArgReduce { axis, .. }
+            | Op::Concat { axis }
+            | Op::Gather { axis }
+            | Op::ScatterAdd { axis } => {
                 write!(self.out, " axis={axis}")
             }
             Op::Random { stream } => write!(self.out, " stream={stream:#x}"),

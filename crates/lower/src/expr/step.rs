@@ -96,6 +96,8 @@ impl<'a> Expr<'a> {
             | Op::Reshape
             | Op::Pad(_)
             | Op::Concat { .. }
+            | Op::Gather { .. }
+            | Op::ScatterAdd { .. }
             | Op::StopGradient
             | Op::Gradient { .. }
             | Op::Kernel(_) => Err(LowerError::Body { op: node.op.name() }),
@@ -192,6 +194,8 @@ impl<'a> Expr<'a> {
                 | Op::Reshape
                 | Op::Pad(_)
                 | Op::Concat { .. }
+                | Op::Gather { .. }
+                | Op::ScatterAdd { .. }
                 | Op::StopGradient
                 | Op::Gradient { .. }
                 | Op::Kernel(_) => return Ok(None),
@@ -258,6 +262,8 @@ fn moved_map(node: &Node, coords: &Coords) -> Result<Coords, LowerError> {
         | Op::Reshape
         | Op::Pad(_)
         | Op::Concat { .. }
+        | Op::Gather { .. }
+        | Op::ScatterAdd { .. }
         | Op::StopGradient
         | Op::Gradient { .. }
         | Op::Kernel(_) => Err(LowerError::Body { op: node.op.name() }),

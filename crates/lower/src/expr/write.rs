@@ -83,6 +83,8 @@ fn write_arithmetic<'m>(
         | Op::Slice(_)
         | Op::Pad(_)
         | Op::Concat { .. }
+        | Op::Gather { .. }
+        | Op::ScatterAdd { .. }
         | Op::StopGradient
         | Op::Gradient { .. }
         | Op::Kernel(_) => unreachable!("{} of {arity} operands is not arithmetic", op.name()),

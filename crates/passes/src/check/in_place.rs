@@ -40,6 +40,7 @@ pub(super) fn refusal(
     }
     match kind {
         KernelKind::Reduce => Some("which a reduction reads more than once"),
+        KernelKind::Indexed => Some("which is read at indices that data pick"),
         KernelKind::Map | KernelKind::Contraction if elementwise => None,
         KernelKind::Map | KernelKind::Contraction => {
             Some("which is read by an operation that is not elementwise")
@@ -64,6 +65,8 @@ fn is_elementwise(op: &Op) -> bool {
         | Op::Slice(_)
         | Op::Pad(_)
         | Op::Concat { .. }
+        | Op::Gather { .. }
+        | Op::ScatterAdd { .. }
         | Op::StopGradient
         | Op::Gradient { .. }
         | Op::Kernel(_) => false,

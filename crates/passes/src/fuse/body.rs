@@ -55,6 +55,7 @@ pub(super) fn build(
             Kind::Map | Kind::Piece | Kind::Fixed => KernelKind::Map,
             Kind::Reduce(_) => KernelKind::Reduce,
             Kind::Contraction => KernelKind::Contraction,
+            Kind::Indexed => KernelKind::Indexed,
         };
         let name = kernel_name(flow, made.len(), &plan.nodes);
         let body = body(flow, &plan);
@@ -114,11 +115,9 @@ fn gather(flow: &Flow<'_>, clusters: &mut Clusters, group: u32, results: Vec<Val
         found.insert(*node, ());
     }
     while let Some(node) = stack.pop() {
-        if flow.reads_memory(node) {
-            continue;
-        }
-        for &operand in &flow.node(node).operands {
-            if let Some(next) = inside(clusters, operand)
+        for (position, &operand) in flow.node(node).operands.iter().enumerate() {
+            if !flow.reads_memory(node, position)
+                && let Some(next) = inside(clusters, operand)
                 && found.insert(next, ()).is_none()
             {
                 stack.push(next);
@@ -129,8 +128,8 @@ fn gather(flow: &Flow<'_>, clusters: &mut Clusters, group: u32, results: Vec<Val
     let mut arguments = Vec::new();
     let mut seen = std::collections::BTreeSet::new();
     for &node in &nodes {
-        for &operand in &flow.node(node).operands {
-            let outside = flow.reads_memory(node) || inside(clusters, operand).is_none();
+        for (position, &operand) in flow.node(node).operands.iter().enumerate() {
+            let outside = flow.reads_memory(node, position) || inside(clusters, operand).is_none();
             if outside && seen.insert(operand) {
                 arguments.push(operand);
             }
@@ -156,8 +155,11 @@ fn body(flow: &Flow<'_>, plan: &Plan) -> Graph {
     let as_argument = map.clone();
     for &id in &plan.nodes {
         let node = flow.node(id);
-        let from = if flow.reads_memory(id) { &as_argument } else { &map };
-        let operands: Vec<Value> = node.operands.iter().map(|value| from[value]).collect();
+        let operand = |(position, value): (usize, &Value)| match flow.reads_memory(id, position) {
+            true => as_argument[value],
+            false => map[value],
+        };
+        let operands: Vec<Value> = node.operands.iter().enumerate().map(operand).collect();
         let types: Vec<Type> = node.results.iter().map(|value| source.ty(*value).clone()).collect();
         let copy = body.append_unchecked(node.op.clone(), &operands, &types, node.origin.clone());
         for (index, result) in node.results.iter().enumerate() {

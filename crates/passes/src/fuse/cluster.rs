@@ -42,6 +42,8 @@ pub(super) enum Kind {
     Contraction,
     /// A `map` kernel whose result is put together from pieces.
     Piece,
+    /// An `indexed` kernel.
+    Indexed,
     /// No kernel, or one already: a view, a source.
     Fixed,
 }
@@ -205,6 +207,7 @@ fn alone(flow: &Flow<'_>, node: u32) -> Cluster {
             (Kind::Reduce(axes), operand())
         }
         Role::Contraction => (Kind::Contraction, flow.lengths(node)),
+        Role::Indexed => (Kind::Indexed, flow.lengths(node)),
         Role::Piece => (Kind::Piece, flow.lengths(node)),
         Role::View | Role::Kernel | Role::Source | Role::Inline => {
             (Kind::Fixed, flow.lengths(node))
@@ -252,7 +255,7 @@ fn kinds(a: &Cluster, b: &Cluster) -> Result<(Kind, Lengths), Reason> {
         (Kind::Contraction, Kind::Contraction | Kind::Reduce(_))
         | (Kind::Reduce(_), Kind::Contraction) => Err(Reason::Contraction),
         (Kind::Piece, _) | (_, Kind::Piece) => Err(Reason::Pieces),
-        (Kind::Fixed, _) | (_, Kind::Fixed) => Err(Reason::Memory),
+        (Kind::Indexed | Kind::Fixed, _) | (_, Kind::Indexed | Kind::Fixed) => Err(Reason::Memory),
     }
 }
 
@@ -289,6 +292,6 @@ fn reads_full(flow: &Flow<'_>, edge: &Edge, space: &Lengths) -> bool {
     match flow.roles[edge.consumer as usize] {
         Role::Reduce => lengths(flow.graph.ty(node.operands[0])) == *space,
         Role::Map | Role::Contraction | Role::Piece => flow.lengths(edge.consumer) == *space,
-        Role::Source | Role::View | Role::Inline | Role::Kernel => false,
+        Role::Source | Role::View | Role::Inline | Role::Indexed | Role::Kernel => false,
     }
 }

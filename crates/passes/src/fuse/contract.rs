@@ -9,7 +9,9 @@
 //!   depends on a reduction is read at its own index alone, or spread from the kept axes along
 //!   exactly those; results have the shape `S` or that of the kept axes;
 //! - `contraction`: one `dot`, of arguments; a value that depends on it is read at its own index
-//!   alone; results have its shape.
+//!   alone; results have its shape;
+//! - `indexed`: one `gather` or `scatter_add`, which is the result, of arguments; what a scatter adds
+//!   to may be a constant.
 
 use kilngrad_ir::op::{Axes, KernelKind};
 use kilngrad_ir::{Constant, Graph, Node, Op, Shape, Value};
@@ -28,6 +30,7 @@ pub fn check(kind: KernelKind, body: &Graph) -> Result<(), String> {
         KernelKind::Map => check_map(body),
         KernelKind::Reduce => check_reduce(body),
         KernelKind::Contraction => check_contraction(body),
+        KernelKind::Indexed => check_indexed(body),
     }
 }
 
@@ -53,6 +56,18 @@ fn allowed(kind: KernelKind, body: &Graph, node: &Node) -> Result<(), String> {
         Op::Dot(_) => {
             kind == KernelKind::Contraction
                 && node.operands.iter().all(|value| is_argument(body, *value))
+        }
+        Op::Gather { .. } | Op::ScatterAdd { .. } => {
+            let is_splat = |value: &Value| {
+                let from = body.defining_node(*value);
+                from.is_some_and(|from| matches!(from.op, Op::Constant(Constant::Splat(_))))
+            };
+            let mut operands = node.operands.iter().enumerate();
+            let scatters = matches!(node.op, Op::ScatterAdd { .. });
+            kind == KernelKind::Indexed
+                && operands.all(|(position, value)| {
+                    is_argument(body, *value) || (scatters && position == 0 && is_splat(value))
+                })
         }
         Op::Constant(Constant::Dense(_))
         | Op::State(_)
@@ -135,6 +150,17 @@ pub(super) fn reduced(node: &Node) -> Option<Axes> {
     }
     let Op::ArgReduce { axis, .. } = &node.op else { return None };
     Some(SmallVec::from_slice(&[*axis]))
+}
+
+fn check_indexed(body: &Graph) -> Result<(), String> {
+    let mut picks = body
+        .nodes()
+        .filter(|(_, node)| matches!(node.op, Op::Gather { .. } | Op::ScatterAdd { .. }));
+    let alone = body.nodes().filter(|(_, node)| !matches!(node.op, Op::Constant(_))).count() == 1;
+    match (picks.next(), body.results()) {
+        (Some((_, node)), [result]) if alone && node.result() == *result => Ok(()),
+        _ => Err("expected one gather or scatter_add, which is the result".into()),
+    }
 }
 
 fn check_contraction(body: &Graph) -> Result<(), String> {

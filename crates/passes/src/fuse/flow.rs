@@ -32,6 +32,8 @@ pub(super) enum Role {
     Reduce,
     /// A contraction.
     Contraction,
+    /// A gather or scatter.
+    Indexed,
     /// Put together from pieces: `concat` and `pad`.
     Piece,
     /// A kernel already.
@@ -170,9 +172,10 @@ impl<'g> Flow<'g> {
         !matches!(self.roles[node as usize], Role::Source | Role::Inline)
     }
 
-    /// Whether a node reads its operands from memory even where they could be computed beside it.
-    pub(super) fn reads_memory(&self, node: u32) -> bool {
-        reads_memory(&self.node(node).op)
+    /// Whether a node reads an operand from memory even where it could be computed beside it.
+    pub(super) fn reads_memory(&self, node: u32, operand: usize) -> bool {
+        let node = self.node(node);
+        reads_memory(&node.op) && !starts_from_splat(self.graph, node, operand)
     }
 
     /// Makes the edges anew, after nodes have become inline.
@@ -203,7 +206,12 @@ impl<'g> Flow<'g> {
     /// between.
     fn edges(&self, consumer: u32, node: &Node, operand: Value, out: &mut SmallVec<[Edge; 3]>) {
         let start = match &node.op {
-            Op::Dot(_) | Op::Reshape | Op::Kernel(_) | Op::Random { .. } => Alignment::Memory,
+            Op::Dot(_)
+            | Op::Gather { .. }
+            | Op::ScatterAdd { .. }
+            | Op::Reshape
+            | Op::Kernel(_)
+            | Op::Random { .. } => Alignment::Memory,
             Op::Broadcast { dims } => Alignment::Spread(dims.clone()),
             Op::Transpose { .. } | Op::Slice(_) | Op::Pad(_) | Op::Concat { .. } => {
                 Alignment::Moved
@@ -270,6 +278,7 @@ impl<'g> Flow<'g> {
             | Op::Cast => Role::Map,
             Op::Reduce { .. } | Op::ArgReduce { .. } => Role::Reduce,
             Op::Dot(_) => Role::Contraction,
+            Op::Gather { .. } | Op::ScatterAdd { .. } => Role::Indexed,
             Op::Pad(_) | Op::Concat { .. } => Role::Piece,
             Op::Kernel(_) => Role::Kernel,
             Op::Dimension(_) | Op::StopGradient | Op::Gradient { .. } => return None,
@@ -304,10 +313,18 @@ fn evaluations(graph: &Graph, node: &Node, operand: Value, asked: usize) -> usiz
     asked
 }
 
-/// Contractions pack their operands, views share their memory, and the key of random numbers is
-/// made before the loop.
+/// Contractions pack their operands, indices pick any element, views share their memory, and the
+/// key of random numbers is made before the loop.
 fn reads_memory(op: &Op) -> bool {
-    matches!(op, Op::Dot(_) | Op::Reshape | Op::Kernel(_) | Op::Random { .. })
+    matches!(
+        op,
+        Op::Dot(_)
+            | Op::Gather { .. }
+            | Op::ScatterAdd { .. }
+            | Op::Reshape
+            | Op::Kernel(_)
+            | Op::Random { .. }
+    )
 }
 
 /// Values that roots, views, contractions, kernels and random numbers read from memory.
@@ -319,10 +336,17 @@ fn values_in_memory(entry: &Entry) -> Vec<bool> {
     }
     for (_, node) in graph.nodes() {
         if reads_memory(&node.op) {
-            for operand in &node.operands {
-                needed[operand.index()] = true;
+            for (position, operand) in node.operands.iter().enumerate() {
+                needed[operand.index()] |= !starts_from_splat(graph, node, position);
             }
         }
     }
     needed
+}
+
+/// Whether an operand is the constant that a scatter adds to, which its kernel writes itself.
+fn starts_from_splat(graph: &Graph, node: &Node, operand: usize) -> bool {
+    let from = graph.defining_node(node.operands[operand]);
+    let splat = from.is_some_and(|from| matches!(from.op, Op::Constant(Constant::Splat(_))));
+    operand == 0 && splat && matches!(node.op, Op::ScatterAdd { .. })
 }

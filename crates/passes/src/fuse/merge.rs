@@ -27,7 +27,7 @@ pub(super) fn merge_chains(flow: &Flow<'_>, clusters: &mut Clusters, refusals: &
         match flow.roles[node as usize] {
             Role::Map | Role::Reduce => join_producers(flow, clusters, node, refusals),
             Role::Source | Role::View | Role::Inline | Role::Contraction => {}
-            Role::Piece | Role::Kernel => {}
+            Role::Indexed | Role::Piece | Role::Kernel => {}
         }
     }
 }
@@ -94,7 +94,7 @@ fn reads_whole(
     let cluster = clusters.get(group);
     let mergeable = match cluster.kind {
         Kind::Map | Kind::Reduce(_) => true,
-        Kind::Contraction | Kind::Piece | Kind::Fixed => false,
+        Kind::Contraction | Kind::Indexed | Kind::Piece | Kind::Fixed => false,
     };
     mergeable
         && lengths(flow.graph.ty(value)) == cluster.space

@@ -220,6 +220,11 @@ fn eval_results(
         | Op::Slice(_)
         | Op::Pad(_)
         | Op::Concat { .. } => structural::moved(&context, operands)?,
+        Op::Gather { .. } => structural::gather(&context, operands[0], operands[1])?,
+        Op::ScatterAdd { .. } => {
+            let operands = [operands[0], operands[1], operands[2]];
+            structural::scatter_add(&context, operands, &value)?
+        }
         Op::Gradient { .. } | Op::Kernel(_) => {
             unreachable!("requests are refused by the interpreter, and kernels are walked")
         }

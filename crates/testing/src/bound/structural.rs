@@ -15,14 +15,20 @@ pub(super) struct Node<'n> {
 }
 
 impl Node<'_> {
-    /// The node's operands and result, but with `op` on `f64`.
+    fn op(&self) -> &Op {
+        &self.graph.node(self.id).op
+    }
+
+    /// The node's operands and result, but with `op` on these arrays, giving `f64`.
     fn eval(&self, op: Op, operands: &[Array]) -> Result<Vec<f64>, InterpError> {
         let node = self.graph.node(self.id);
         let mut graph = Graph::new();
         let arguments: Vec<_> = node
             .operands
             .iter()
-            .map(|operand| graph.add_numbered_argument(as_f64(self.graph.ty(*operand))))
+            .zip(operands)
+            .map(|(operand, array)| self.graph.ty(*operand).with_dtype(array.dtype()))
+            .map(|ty| graph.add_numbered_argument(ty))
             .collect();
         let ty: Type = as_f64(self.graph.ty(node.result()));
         let id = graph.append_unchecked(op, &arguments, &[ty], Origin::unknown());
@@ -37,7 +43,47 @@ pub(super) fn moved(node: &Node<'_>, operands: &[&Bounded]) -> Result<Vec<f64>, 
         .iter()
         .map(|operand| like(&operand.value, operand.error.iter().copied()))
         .collect();
-    node.eval(node.graph.node(node.id).op.clone(), &errors)
+    node.eval(node.op().clone(), &errors)
+}
+
+/// Bounds go where indices send the elements, and nothing is promised where an index may be
+/// another.
+pub(super) fn gather(
+    node: &Node<'_>,
+    x: &Bounded,
+    indices: &Bounded,
+) -> Result<Vec<f64>, InterpError> {
+    let errors = like(&x.value, x.error.iter().copied());
+    let bounds = node.eval(node.op().clone(), &[errors, indices.value.clone()])?;
+    Ok(if sure(indices) { bounds } else { vec![f64::INFINITY; bounds.len()] })
+}
+
+/// A sum of as many terms as there are indices, for each element.
+pub(super) fn scatter_add(
+    node: &Node<'_>,
+    [x, indices, slices]: [&Bounded; 3],
+    result: &Array,
+) -> Result<Vec<f64>, InterpError> {
+    let with = |of: &dyn Fn(f64, f64) -> f64| {
+        let terms = |terms: &Bounded| {
+            let pairs = terms.value.iter().zip(&terms.error);
+            like(&terms.value, pairs.map(|(x, error)| of(x.to_f64().abs(), *error)))
+        };
+        node.eval(node.op().clone(), &[terms(x), indices.value.clone(), terms(slices)])
+    };
+    if !sure(indices) {
+        return Ok(vec![f64::INFINITY; result.len()]);
+    }
+    let errors = with(&|_, error| error)?;
+    let sizes = with(&|size, error| size + error)?;
+    let relative = sum(indices.value.len() + 1, unit(result.dtype()));
+    let bounds = errors.iter().zip(sizes).map(|(error, size)| error + relative * size).collect();
+    let exact = x.error.iter().chain(&slices.error).all(|error| *error == 0.0);
+    Ok(special(result, bounds, exact))
+}
+
+fn sure(indices: &Bounded) -> bool {
+    indices.error.iter().all(|error| *error == 0.0)
 }
 
 pub(super) fn reduce(

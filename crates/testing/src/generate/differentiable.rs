@@ -16,7 +16,7 @@ const SHORT: [usize; 8] = [2, 3, 1, 4, 5, 2, 3, 0];
 
 /// What such programs are made of. There is no `stop_gradient`, which difference quotients do not
 /// stop at.
-const SMOOTH_KINDS: [Kind; 30] = [
+const SMOOTH_KINDS: [Kind; 34] = [
     Generator::unary_step,
     Generator::binary_step,
     Generator::reduce_step,
@@ -47,6 +47,10 @@ const SMOOTH_KINDS: [Kind; 30] = [
     Generator::slice_step,
     Generator::pad_step,
     Generator::concat_step,
+    Generator::gather_step,
+    Generator::scatter_step,
+    Generator::gather_step,
+    Generator::scatter_step,
 ];
 
 /// A program of `f64` with a scalar loss and its gradients, of first and second order.
@@ -252,6 +256,7 @@ impl Generator {
 fn differentiable(node: &Node) -> &[Value] {
     match &node.op {
         Op::Select => &node.operands[1..],
+        Op::Gather { .. } => &node.operands[..1],
         Op::Unary(op) => match op.row().derivative {
             UnaryDerivative::None => &[],
             UnaryDerivative::Zero | UnaryDerivative::Of(_) => &node.operands,
@@ -274,6 +279,7 @@ fn differentiable(node: &Node) -> &[Value] {
         | Op::Slice(_)
         | Op::Pad(_)
         | Op::Concat { .. }
+        | Op::ScatterAdd { .. }
         | Op::Gradient { .. }
         | Op::Kernel(_) => &node.operands,
     }

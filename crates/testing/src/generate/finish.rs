@@ -22,6 +22,7 @@ impl Generator {
         let names = ["y", "loss", "output name", "ü", "_", "y.5"];
         let count = entry.graph.results().len();
         entry.outputs = names[..count].iter().map(|name| (*name).into()).collect();
+        entry.checks = std::mem::take(&mut self.checks);
         entry.updates = updates;
         self.case.program.entries.push(entry);
         self.case.inputs.push(std::mem::take(&mut self.inputs));

@@ -13,6 +13,7 @@
 mod differentiable;
 mod elementwise;
 mod finish;
+mod indexed;
 mod layout;
 pub(crate) mod range;
 mod reduce;
@@ -21,7 +22,9 @@ mod source;
 use std::fmt;
 
 use kilngrad_interp::{Array, States};
-use kilngrad_ir::{Bindings, DType, Dim, Graph, Op, Origin, Program, Symbol, Type, Value, verify};
+use kilngrad_ir::{
+    Bindings, Check, DType, Dim, Graph, Op, Origin, Program, Symbol, Type, Value, verify,
+};
 
 use crate::recipe::{HEADER, Picks, Random, Recipe, Regime, STEP};
 pub use differentiable::Differentiable;
@@ -50,7 +53,7 @@ const LENGTHS: [usize; 26] =
 type Kind = fn(&mut Generator, &mut Picks<'_>);
 
 /// What steps may add, in order of simplicity; how often a kind stands here is how likely it is.
-const KINDS: [Kind; 40] = [
+const KINDS: [Kind; 45] = [
     Generator::unary_step,
     Generator::binary_step,
     Generator::reduce_step,
@@ -91,6 +94,11 @@ const KINDS: [Kind; 40] = [
     Generator::transpose_step,
     Generator::normalise_step,
     Generator::cast_step,
+    Generator::gather_step,
+    Generator::scatter_step,
+    Generator::check_step,
+    Generator::gather_step,
+    Generator::scatter_step,
 ];
 
 /// A program with what it takes to run it.
@@ -197,6 +205,7 @@ pub(crate) struct Generator {
     /// The entry that is being built.
     graph: Graph,
     inputs: Vec<Array>,
+    checks: Vec<Check>,
     /// For each value of the graph, in order.
     ranges: Vec<Range>,
     /// Lengths that sources take: constants and symbols.
@@ -236,6 +245,7 @@ impl Generator {
             case,
             graph: Graph::new(),
             inputs: Vec::new(),
+            checks: Vec::new(),
             ranges: Vec::new(),
             lengths,
             random: Random::new(seed),
@@ -465,6 +475,7 @@ mod tests {
                         found.extend((axes.lhs_contract.len() > 1).then_some("contract two"));
                     }
                 }
+                found.extend((!entry.checks.is_empty()).then_some("check"));
                 found.extend((entry.updates.len() > 1).then_some("updates"));
                 found.extend((entry.graph.results().len() > 1).then_some("outputs"));
             }
@@ -491,6 +502,9 @@ mod tests {
             "slice",
             "pad",
             "concat",
+            "gather",
+            "scatter_add",
+            "check",
             "stop_gradient",
             "rank 0",
             "empty",

@@ -184,6 +184,8 @@ impl<'t> Parser<'t, '_> {
                     | "slice"
                     | "pad"
                     | "concat"
+                    | "gather"
+                    | "scatter_add"
                     | "stop_gradient"
             );
         if !known {
@@ -217,6 +219,8 @@ impl<'t> Parser<'t, '_> {
             (None, "slice") => Op::Slice(self.ranges()?),
             (None, "pad") => Op::Pad(self.amounts()?),
             (None, "concat") => Op::Concat { axis: self.axis()? },
+            (None, "gather") => Op::Gather { axis: self.axis()? },
+            (None, "scatter_add") => Op::ScatterAdd { axis: self.axis()? },
             (None, _) => Op::StopGradient,
         };
         Ok((op, operands))
@@ -300,7 +304,7 @@ impl<'t> Parser<'t, '_> {
             _ => None,
         };
         let Some((kind, _)) = kind else {
-            return Err(self.expected("`map`, `reduce` or `contraction`"));
+            return Err(self.expected("`map`, `reduce`, `contraction` or `indexed`"));
         };
         self.advance();
         self.body(&mut inner)?;
