@@ -22,11 +22,13 @@ pub struct Call<'a, A> {
     entry: &'a str,
     feeds: SmallVec<[(&'a str, &'a dyn Input); 8]>,
     bindings: SmallVec<[(&'a str, usize); 4]>,
+    fetched: SmallVec<[&'a str; 4]>,
 }
 
 impl<'a, A> Call<'a, A> {
     pub(crate) fn new(executable: &'a mut Executable<A>, entry: &'a str) -> Call<'a, A> {
-        Call { executable, entry, feeds: SmallVec::new(), bindings: SmallVec::new() }
+        let (feeds, bindings, fetched) = Default::default();
+        Call { executable, entry, feeds, bindings, fetched }
     }
 
     /// Feeds an input: an array or view of any layout, of exactly the input's dtype.
@@ -41,13 +43,27 @@ impl<'a, A> Call<'a, A> {
         self
     }
 
+    /// Asks for a value inside the entry by its name in dumps (`h` or `%h`, `%12`): the outputs
+    /// have it under this name too. It is computed from what the call is fed and the states and
+    /// random numbers that it begins with.
+    ///
+    /// The entry itself runs the very code that it runs without, so neither outputs nor states
+    /// change in a bit. The values asked for are computed before it, by code of their own that is
+    /// compiled once for each list of names and kept as other bindings are; they are equal to the
+    /// entry's own up to the rounding of another fusion.
+    pub fn fetch(mut self, name: &'a str) -> Call<'a, A> {
+        self.fetched.push(name);
+        self
+    }
+
     /// Runs the entry.
     ///
     /// # Errors
     ///
-    /// If the entry, an input or a symbol is unknown, fed twice or missing, if a dtype or shape is
-    /// another than expected, if the entry cannot be compiled for these shapes, or if one of its
-    /// checks fails ([`ErrorKind::Check`]). No state has changed then.
+    /// If the entry, an input, a symbol or a fetched value is unknown, fed twice or missing, if a
+    /// dtype or shape is another than expected, if the entry cannot be compiled for these shapes,
+    /// if one of its checks fails ([`ErrorKind::Check`]), or if the call is
+    /// [watched](Executable::watch) and a result is not finite. No state has changed then.
     pub fn run(self) -> Result<Outputs<'a>, Error> {
         let entry = self.executable.find(self.entry)?;
         let order = self.order_of_feeds(entry)?;
@@ -57,56 +73,26 @@ impl<'a, A> Call<'a, A> {
         if !self.executable.knows(entry, &lengths) {
             self.check_shapes(entry, &order, &lengths)?;
         }
-        let Call { executable, feeds, .. } = self;
-        let at = executable.specialised(entry, &lengths)?;
-        let (specialised, states, memory, host) = executable.parts(entry, at);
-        let Specialised { code, outputs, staging, table, .. } = specialised;
-        let values = || order.iter().map(|position| feeds[*position].1);
-        for (value, slot) in values().zip(&code.inputs) {
-            expect_slot(slot, value)?;
-        }
-        for ((value, slot), place) in values().zip(&code.inputs).zip(staging.iter_mut()) {
-            if value.contiguous().is_none() {
-                place.reserve(slot.bytes())?;
-                value.write_to(&mut place.as_mut_slice()[..slot.bytes()]);
-            }
-        }
-        let mut constants = code.constants.iter();
-        for (pointer, external) in table.0.iter_mut().zip(&code.externals) {
-            *pointer = match external {
-                External::Argument(index) => {
-                    let bytes = feeds[order[*index]].1.contiguous();
-                    let start = bytes.map_or(staging[*index].as_ptr(), <[u8]>::as_ptr);
-                    start.cast_mut()
-                }
-                External::Output(index) => outputs[*index].as_mut_ptr(),
-                External::State(id) => states.as_mut_ptr(*id),
-                External::Constant(_) => {
-                    let bytes = constants.next().map(AlignedBytes::as_ptr);
-                    bytes.unwrap_or(std::ptr::null()).cast_mut()
-                }
-            };
-        }
-        // SAFETY: arena and scratch have the module's sizes, since compiling reserved them, and its
-        // alignment; `Code::new` saw that each external has the bytes that the module expects of
-        // it and may be written where the module writes, and the table is in that order. Inputs
-        // have the slots' shapes and dtypes, so their bytes, and their elements are initialised.
-        // Outputs, states, arena and scratch are borrowed exclusively and are separate
-        // allocations; inputs and constants are only read. The host is the pool's, which the
-        // executable owns, or runs in order, and its threads are in the default float mode.
-        let ran = unsafe {
-            code.module.entry().call(
-                memory.arena.as_mut_ptr(),
-                table.0.as_ptr(),
-                memory.scratch.as_mut_ptr(),
-                &host,
-            )
+        let Call { executable, feeds, fetched, .. } = self;
+        let inputs: SmallVec<[&dyn Input; 8]> =
+            order.iter().map(|position| feeds[*position].1).collect();
+        // Both are compiled before either runs; the second cannot displace the first, which is the
+        // latest to be used.
+        let beside = match fetched.is_empty() {
+            true => None,
+            false => Some(executable.specialised(entry, &lengths, &fetched)?),
         };
-        ran.map_err(|check| {
-            let message = code.checks.get(check).map_or("expected a condition to hold", |it| it);
-            Error::new(ErrorKind::Check, message)
-        })?;
-        Ok(Outputs { slots: &code.outputs, values: outputs })
+        let at = executable.specialised(entry, &lengths, &[])?;
+        if let Some(beside) = beside {
+            launch(executable, entry, beside, &inputs)?;
+        }
+        executable
+            .watched(entry, at, &inputs, |executable| launch(executable, entry, at, &inputs))?;
+        let returned = |at| {
+            let Specialised { code, outputs, .. } = executable.at(entry, at);
+            Returned { slots: &code.outputs, values: outputs }
+        };
+        Ok(Outputs { own: returned(at), fetched: beside.map(returned) })
     }
 
     /// For each input, the position of its feed.
@@ -197,6 +183,61 @@ impl<'a, A> Call<'a, A> {
     }
 }
 
+/// Runs the code at a position of an entry on these inputs, in order.
+fn launch<A>(
+    executable: &mut Executable<A>,
+    entry: usize,
+    at: usize,
+    inputs: &[&dyn Input],
+) -> Result<(), Error> {
+    let (specialised, states, memory, host) = executable.parts(entry, at);
+    let Specialised { code, outputs, staging, table, .. } = specialised;
+    for (value, slot) in inputs.iter().zip(&code.inputs) {
+        expect_slot(slot, *value)?;
+    }
+    for ((value, slot), place) in inputs.iter().zip(&code.inputs).zip(staging.iter_mut()) {
+        if value.contiguous().is_none() {
+            place.reserve(slot.bytes())?;
+            value.write_to(&mut place.as_mut_slice()[..slot.bytes()]);
+        }
+    }
+    let mut constants = code.constants.iter();
+    for (pointer, external) in table.0.iter_mut().zip(&code.externals) {
+        *pointer = match external {
+            External::Argument(index) => {
+                let bytes = inputs[*index].contiguous();
+                let start = bytes.map_or(staging[*index].as_ptr(), <[u8]>::as_ptr);
+                start.cast_mut()
+            }
+            External::Output(index) => outputs[*index].as_mut_ptr(),
+            External::State(id) => states.as_mut_ptr(*id),
+            External::Constant(_) => {
+                let bytes = constants.next().map(AlignedBytes::as_ptr);
+                bytes.unwrap_or(std::ptr::null()).cast_mut()
+            }
+        };
+    }
+    // SAFETY: arena and scratch have the module's sizes, since compiling reserved them, and its
+    // alignment; `Code::new` saw that each external has the bytes that the module expects of
+    // it and may be written where the module writes, and the table is in that order. Inputs
+    // have the slots' shapes and dtypes, so their bytes, and their elements are initialised.
+    // Outputs, states, arena and scratch are borrowed exclusively and are separate
+    // allocations; inputs and constants are only read. The host is the pool's, which the
+    // executable owns, or runs in order, and its threads are in the default float mode.
+    let ran = unsafe {
+        code.module.entry().call(
+            memory.arena.as_mut_ptr(),
+            table.0.as_ptr(),
+            memory.scratch.as_mut_ptr(),
+            &host,
+        )
+    };
+    ran.map_err(|check| {
+        let message = code.checks.get(check).map_or("expected a condition to hold", |it| it);
+        Error::new(ErrorKind::Check, message)
+    })
+}
+
 fn word(name: &ValueName) -> &str {
     match name {
         ValueName::Word(word) => word,
@@ -230,14 +271,30 @@ impl<A> std::fmt::Debug for Call<'_, A> {
 /// What a call returned. It borrows the executable's memory, which the next call reuses.
 #[derive(Debug, Clone, Copy)]
 pub struct Outputs<'a> {
+    own: Returned<'a>,
+    /// What was asked for beside the outputs.
+    fetched: Option<Returned<'a>>,
+}
+
+/// What one piece of code returned.
+#[derive(Debug, Clone, Copy)]
+struct Returned<'a> {
     slots: &'a [Slot],
     values: &'a [AlignedBytes],
 }
 
+impl<'a> Returned<'a> {
+    fn find(&self, name: &str) -> Option<(&'a Slot, &'a [u8])> {
+        let position = self.slots.iter().position(|slot| *slot.name == *name)?;
+        Some((&self.slots[position], self.values[position].as_slice()))
+    }
+}
+
 impl<'a> Outputs<'a> {
-    /// Names of the outputs, in the entry's order.
+    /// Names of the outputs, in the entry's order, and then of what was fetched.
     pub fn names(&self) -> impl Iterator<Item = &'a str> {
-        self.slots.iter().map(|slot| &*slot.name)
+        let fetched = self.fetched.map_or(&[][..], |fetched| fetched.slots);
+        self.own.slots.iter().chain(fetched).map(|slot| &*slot.name)
     }
 
     /// The dtype of an output.
@@ -246,7 +303,7 @@ impl<'a> Outputs<'a> {
     ///
     /// If there is no such output.
     pub fn dtype(&self, name: &str) -> Result<DType, Error> {
-        Ok(self.slots[self.find(name)?].dtype)
+        Ok(self.find(name)?.0.dtype)
     }
 
     /// An output as an array.
@@ -255,12 +312,11 @@ impl<'a> Outputs<'a> {
     ///
     /// If there is no such output, or it has another dtype.
     pub fn view<T: Element>(&self, name: &str) -> Result<ArrayViewD<'a, T>, Error> {
-        let at = self.find(name)?;
-        let slot = &self.slots[at];
+        let (slot, bytes) = self.find(name)?;
         if slot.dtype != T::DTYPE {
             expect_dtype(&format!("output {name:?}"), slot.dtype, T::DTYPE)?;
         }
-        view(elements_of(self.values[at].as_slice())?, &slot.shape)
+        view(elements_of(bytes)?, &slot.shape)
     }
 
     /// An output of rank 0 as its element.
@@ -269,12 +325,11 @@ impl<'a> Outputs<'a> {
     ///
     /// If there is no such output, or it has another dtype or rank.
     pub fn scalar<T: Element>(&self, name: &str) -> Result<T, Error> {
-        let at = self.find(name)?;
-        let slot = &self.slots[at];
+        let (slot, bytes) = self.find(name)?;
         if slot.dtype != T::DTYPE {
             expect_dtype(&format!("output {name:?}"), slot.dtype, T::DTYPE)?;
         }
-        match elements_of(self.values[at].as_slice())? {
+        match elements_of(bytes)? {
             [element] if slot.shape.is_empty() => Ok(*element),
             _ => {
                 let message =
@@ -284,9 +339,9 @@ impl<'a> Outputs<'a> {
         }
     }
 
-    fn find(&self, name: &str) -> Result<usize, Error> {
-        let position = self.slots.iter().position(|slot| *slot.name == *name);
-        position.ok_or_else(|| unknown("output", name, self.names()))
+    fn find(&self, name: &str) -> Result<(&'a Slot, &'a [u8]), Error> {
+        let fetched = || self.fetched.and_then(|fetched| fetched.find(name));
+        self.own.find(name).or_else(fetched).ok_or_else(|| unknown("output", name, self.names()))
     }
 }
 

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use kilngrad_codegen::{FloatMode, Host};
-use kilngrad_ir::{Bindings, Error, ErrorKind, Program, Symbol};
+use kilngrad_ir::{Bindings, Error, ErrorKind, Program, StateId, Symbol};
 use ndarray::ArrayViewD;
 use smallvec::SmallVec;
 
 use crate::call::Call;
 use crate::code::{Code, Compile};
 use crate::element::{Element, Input};
+use crate::finite::{self, Copies, Found, NotFinite};
 use crate::memory::AlignedBytes;
 use crate::pool::Pool;
 use crate::states::{States, unknown};
@@ -26,6 +27,8 @@ pub struct Executable<A> {
     entries: Vec<CompiledEntry<A>>,
     pub(crate) memory: Memory,
     pool: Option<Pool>,
+    /// Copies of states, if calls are watched for numbers that are not finite.
+    watched: Option<Copies>,
     clock: u64,
 }
 
@@ -46,6 +49,8 @@ struct CompiledEntry<A> {
 pub(crate) struct Specialised<A> {
     /// What the entry's symbols are bound to, in order.
     lengths: Lengths,
+    /// The values that the code computes instead of the entry's outputs and updates, if it does.
+    fetched: Vec<String>,
     last_used: u64,
     pub(crate) code: Code<A>,
     pub(crate) outputs: Vec<AlignedBytes>,
@@ -89,7 +94,7 @@ impl<A> Executable<A> {
             .collect();
         let pool = if threads > 1 { Some(Pool::new(threads - 1)?) } else { None };
         let memory = Memory { arena: AlignedBytes::zeroed(0)?, scratch: AlignedBytes::zeroed(0)? };
-        Ok(Executable { program, compiler, states, entries, memory, pool, clock: 0 })
+        Ok(Executable { program, compiler, states, entries, memory, pool, watched: None, clock: 0 })
     }
 
     /// The program.
@@ -116,15 +121,26 @@ impl<A> Executable<A> {
             let length = bindings.get(symbol).ok_or_else(|| unbound(symbol))?;
             lengths.push(*length);
         }
-        let at = self.specialised(entry, &lengths)?;
+        let at = self.specialised(entry, &lengths, &[])?;
         Ok(&self.entries[entry].specialised[at].code)
     }
 
-    /// What an entry was last compiled for, if it was.
-    pub fn code(&self, name: &str) -> Option<&Code<A>> {
-        let entry = self.find(name).ok()?;
-        let latest = self.entries[entry].specialised.iter().max_by_key(|s| s.last_used)?;
-        Some(&latest.code)
+    /// What an entry was last used as compiled for; `None` if it is not compiled.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such entry.
+    pub fn code(&self, name: &str) -> Result<Option<&Code<A>>, Error> {
+        let known = &self.entries[self.find(name)?].specialised;
+        let whole = known.iter().filter(|specialised| specialised.fetched.is_empty());
+        Ok(whole.max_by_key(|specialised| specialised.last_used).map(|latest| &latest.code))
+    }
+
+    /// Whether each call from now on is watched: one after which an output, or a state that it
+    /// updates, is not finite fails, and has changed no state. A watched call copies those states
+    /// and reads through its results.
+    pub fn watch(&mut self, watch: bool) {
+        self.watched = watch.then(Copies::default);
     }
 
     /// A state's value.
@@ -148,9 +164,7 @@ impl<A> Executable<A> {
     /// Every state's path with its bytes, row-major and little-endian, in the program's order.
     pub fn state_bytes(&self) -> impl Iterator<Item = (&str, &[u8])> {
         let states = self.program.states.iter().enumerate();
-        states.map(|(index, state)| {
-            (&*state.path, self.states.bytes(kilngrad_ir::StateId::from_index(index)))
-        })
+        states.map(|(index, state)| (&*state.path, self.states.bytes(StateId::from_index(index))))
     }
 
     /// Gives a state the elements in `bytes`, row-major and little-endian.
@@ -185,20 +199,28 @@ impl<A> Executable<A> {
 
     /// Whether the entry is compiled for these lengths.
     pub(crate) fn knows(&self, entry: usize, lengths: &Lengths) -> bool {
-        self.entries[entry].specialised.iter().any(|s| s.lengths == *lengths)
+        self.entries[entry].specialised.iter().any(|s| s.is(lengths, &[]))
     }
 
-    /// Position of the entry's code for these lengths, which is compiled if it is not there.
-    pub(crate) fn specialised(&mut self, entry: usize, lengths: &Lengths) -> Result<usize, Error> {
+    /// Position of the entry's code for these lengths, which is compiled if it is not there. With
+    /// names in `fetched` it is code for these values of the entry alone.
+    pub(crate) fn specialised(
+        &mut self,
+        entry: usize,
+        lengths: &Lengths,
+        fetched: &[&str],
+    ) -> Result<usize, Error> {
         self.clock += 1;
         let known = &mut self.entries[entry].specialised;
-        if let Some(at) = known.iter().position(|s| s.lengths == *lengths) {
+        if let Some(at) = known.iter().position(|s| s.is(lengths, fetched)) {
             known[at].last_used = self.clock;
             return Ok(at);
         }
-        let symbols = self.entries[entry].symbols.iter().cloned();
-        let bindings: Bindings = symbols.zip(lengths.iter().copied()).collect();
-        let code = self.compiler.compile(entry, &bindings)?;
+        let bindings = self.bindings(entry, lengths);
+        let code = match fetched {
+            [] => self.compiler.compile(entry, &bindings)?,
+            names => self.compiler.compile_values(entry, &bindings, names)?,
+        };
         code.check_states(&self.states)?;
         self.memory.arena.reserve(code.module.arena_bytes())?;
         self.memory.scratch.reserve(code.module.scratch_bytes())?;
@@ -208,6 +230,7 @@ impl<A> Executable<A> {
         let zeroed = |slot: &crate::code::Slot| AlignedBytes::zeroed(slot.bytes());
         let specialised = Specialised {
             lengths: lengths.clone(),
+            fetched: fetched.iter().map(|name| (*name).to_owned()).collect(),
             last_used: self.clock,
             outputs: code.outputs.iter().map(zeroed).collect::<Result<_, _>>()?,
             staging: code
@@ -229,6 +252,11 @@ impl<A> Executable<A> {
         Ok(at)
     }
 
+    /// The entry's symbols with these lengths.
+    pub(crate) fn bindings(&self, entry: usize, lengths: &Lengths) -> Bindings {
+        self.entries[entry].symbols.iter().cloned().zip(lengths.iter().copied()).collect()
+    }
+
     /// The parts that a running call needs.
     pub(crate) fn parts(
         &mut self,
@@ -237,6 +265,79 @@ impl<A> Executable<A> {
     ) -> (&mut Specialised<A>, &mut States, &mut Memory, Host) {
         let host = self.pool.as_ref().map_or_else(Host::sequential, Pool::host);
         (&mut self.entries[entry].specialised[at], &mut self.states, &mut self.memory, host)
+    }
+
+    /// The code at a position, with what it returned last.
+    pub(crate) fn at(&self, entry: usize, at: usize) -> &Specialised<A> {
+        &self.entries[entry].specialised[at]
+    }
+
+    /// Runs `call`; if calls are watched and a result is not finite, the states are put back.
+    pub(crate) fn watched(
+        &mut self,
+        entry: usize,
+        at: usize,
+        inputs: &[&dyn Input],
+        call: impl FnOnce(&mut Self) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let Some(mut copies) = self.watched.take() else { return call(self) };
+        let outcome = self.run_watched(&mut copies, entry, at, inputs, call);
+        self.watched = Some(copies);
+        outcome
+    }
+
+    fn run_watched(
+        &mut self,
+        copies: &mut Copies,
+        entry: usize,
+        at: usize,
+        inputs: &[&dyn Input],
+        call: impl FnOnce(&mut Self) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let program = Arc::clone(&self.program);
+        let updated = || program.entries[entry].updates.iter().map(|(id, _)| *id);
+        copies.take(&self.states, updated())?;
+        call(self)?;
+        let Some(found) = self.not_finite(entry, at, updated())? else { return Ok(()) };
+        copies.restore(&mut self.states);
+        Err(self.compiler.explain(&NotFinite {
+            entry,
+            bindings: self.bindings(entry, &self.at(entry, at).lengths),
+            inputs,
+            states: self.state_bytes().map(|(_, bytes)| bytes).collect(),
+            found,
+        }))
+    }
+
+    /// The first number that is not finite in the outputs and these states.
+    fn not_finite(
+        &self,
+        entry: usize,
+        at: usize,
+        updated: impl Iterator<Item = StateId>,
+    ) -> Result<Option<Found>, Error> {
+        let Specialised { code, outputs, .. } = self.at(entry, at);
+        for (slot, value) in code.outputs.iter().zip(outputs) {
+            if let Some(found) = finite::in_output(slot, value.as_slice())? {
+                return Ok(Some(found));
+            }
+        }
+        for id in updated {
+            let state = self.program.state(id);
+            let shape = state.ty.shape.as_constant().unwrap_or_default();
+            let what = || format!("the new value of state {:?}", state.path);
+            let found = finite::find(state.ty.dtype, self.states.bytes(id), &shape, what)?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl<A> Specialised<A> {
+    fn is(&self, lengths: &Lengths, fetched: &[&str]) -> bool {
+        self.lengths == *lengths && self.fetched == fetched
     }
 }
 
