@@ -13,12 +13,18 @@ use crate::executable::Executable;
 /// against.
 #[derive(Debug)]
 pub struct Interpreted {
+    /// As it was given, with gradient requests.
+    declared: Program,
     interpreter: Interpreter,
 }
 
 impl Interpreted {
-    pub(crate) fn new(program: Program, seed: i64) -> Result<Interpreted, Error> {
-        Ok(Interpreted { interpreter: Interpreter::new(program, seed)? })
+    pub(crate) fn new(
+        declared: Program,
+        expanded: Program,
+        seed: i64,
+    ) -> Result<Interpreted, Error> {
+        Ok(Interpreted { declared, interpreter: Interpreter::new(expanded, seed)? })
     }
 
     /// Begins a call of an entry.
@@ -29,6 +35,13 @@ impl Interpreted {
     /// The program, its gradient requests expanded.
     pub fn program(&self) -> &Program {
         self.interpreter.program()
+    }
+
+    /// The program as it was declared, whose states begin with what they hold now: see
+    /// [`Executable::snapshot`].
+    pub fn snapshot(&self) -> Program {
+        let values = self.interpreter.states().values().iter().map(Array::to_dense);
+        crate::files::with_states(&self.declared, values)
     }
 
     /// A state's value.

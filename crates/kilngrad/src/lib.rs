@@ -31,21 +31,25 @@
 
 #![forbid(unsafe_code)]
 
+mod arrays;
 mod compiler;
 #[cfg(feature = "data")]
 pub mod data;
 mod dump;
 mod executable;
+mod files;
 mod flops;
 mod interpreted;
 mod options;
 pub mod prelude;
-mod weights;
 
+pub use arrays::{load_arrays, save_arrays};
 pub use compiler::{Report, Stage};
 pub use executable::{Executable, ProgramExt};
+pub use files::{Load, Loaded, Mismatch};
 pub use interpreted::{Interpreted, InterpretedCall, InterpretedOutputs};
 pub use kilngrad_interp::Array;
+pub use kilngrad_ir::text::Limits;
 pub use kilngrad_ir::{Error, ErrorKind, random};
 pub use kilngrad_runtime::{Call, Element, Input, Outputs};
 pub use kilngrad_tiles::Features;
