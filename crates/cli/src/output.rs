@@ -119,6 +119,11 @@ pub(crate) fn grouped(count: usize) -> String {
     text
 }
 
+/// `1 error`, `2 errors`.
+pub(crate) fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 /// `812 µs`, `12.3 ms`, `4.2 s`.
 pub(crate) fn time(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
