@@ -75,5 +75,7 @@ pub(super) const FUNCTIONS: &[(&str, One)] = &[
         c.x(0).prelu(weight.reshape(shape))
     }),
     ("glu", |c| c.x(0).glu(c.integer("dim"))),
+    ("lerp", |c| c.x(0).lerp(c.x(1), c.x(2))),
+    ("addcmul", |c| c.x(0).addcmul(c.x(1), c.x(2), c.number_or("value", 1.0))),
     ("where", |c| c.x(0).select(c.x(1), c.x(2))),
 ];

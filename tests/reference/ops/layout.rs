@@ -25,6 +25,29 @@ pub(super) const ROWS: &[(&str, One)] = &[
     ("tril", |c| c.x(0).tril(c.integer("diagonal") as i64)),
     ("triu", |c| c.x(0).triu(c.integer("diagonal") as i64)),
     ("one_hot", |c| c.x(0).one_hot(usize::try_from(c.integer("num_classes")).unwrap(), I64)),
+    ("pad", |c| {
+        // Two amounts an axis, the last axis's first.
+        let (amounts, value) = (c.lengths("pad"), c.number_or("value", 0.0));
+        let mode = match c.text("mode") {
+            "constant" => None,
+            "reflect" => Some(PadMode::Reflect),
+            "replicate" => Some(PadMode::Replicate),
+            "circular" => Some(PadMode::Circular),
+            other => panic!("expected a mode of padding, found {other:?}"),
+        };
+        let mut x = c.x(0);
+        for (axis, amounts) in (1isize..).zip(amounts.chunks(2)) {
+            x = match mode {
+                Some(mode) => x.pad_with(-axis, amounts[0], amounts[1], mode),
+                None => x.pad(-axis, amounts[0], amounts[1], value),
+            };
+        }
+        x
+    }),
+    ("diagonal", |c| c.x(0).diagonal(c.number_or("offset", 0.0) as i64, 0, 1)),
+    ("pixel_shuffle", |c| {
+        c.x(0).pixel_shuffle(usize::try_from(c.integer("upscale_factor")).unwrap())
+    }),
     ("repeat", |c| {
         // PyTorch takes counts for new axes before the tensor's own.
         let counts = c.lengths("repeats");

@@ -141,6 +141,24 @@ impl<'b> Tensor<'b> {
         astray.select(rest + rhs, rest)
     }
 
+    /// Between this tensor and another: `x + weight·(end − x)`.
+    #[track_caller]
+    #[must_use]
+    pub fn lerp(self, end: impl Operand<'b>, weight: impl Operand<'b>) -> Tensor<'b> {
+        let (end, weight) = (self.operand(end), self.operand(weight));
+        let _scope = self.entry.enter("lerp");
+        self + weight * (end - self)
+    }
+
+    /// `x + factor·a·b`.
+    #[track_caller]
+    #[must_use]
+    pub fn addcmul(self, a: impl Operand<'b>, b: impl Operand<'b>, factor: f64) -> Tensor<'b> {
+        let (a, b) = (self.operand(a), self.operand(b));
+        let _scope = self.entry.enter("addcmul");
+        self + a * b * factor
+    }
+
     /// The operand between two bounds; NaN stays NaN. Where `low > high` it is `high`. The
     /// derivative is 1 from bound to bound, the bounds included.
     #[track_caller]
