@@ -91,20 +91,16 @@ impl<'b> Call<'_, 'b> {
 
     /// A list of integers; one integer counts as a list.
     fn integers(&self, name: &str) -> Vec<isize> {
-        match &self.attrs[name] {
-            Json::Array(list) => {
-                let integers = list.iter().map(|number| number.as_i64().unwrap());
-                integers.map(|number| isize::try_from(number).unwrap()).collect()
-            }
-            _ => vec![self.integer(name)],
-        }
+        let Some(list) = self.attrs[name].as_array() else { return vec![self.integer(name)] };
+        let integers = list.iter().map(|number| number.as_i64().unwrap());
+        integers.map(|number| isize::try_from(number).unwrap()).collect()
     }
 
     /// A list of axes; all of the operand's where the call does not say.
     fn axes(&self, name: &str) -> Vec<isize> {
-        match &self.attrs[name] {
-            Json::Null => (0..lengths_of(self.x(0)).len() as isize).collect(),
-            _ => self.integers(name),
+        match self.attrs[name].is_null() {
+            true => (0..lengths_of(self.x(0)).len() as isize).collect(),
+            false => self.integers(name),
         }
     }
 
