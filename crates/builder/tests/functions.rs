@@ -67,6 +67,14 @@ fn padding_takes_elements_of_the_tensor() {
 }
 
 #[test]
+fn axes_are_flipped() {
+    let both = eval([&[2, 3]], |_, [x]| x.flip(..));
+    assert_eq!(both, (vec![2, 3], vec![6.0, 5.0, 4.0, 3.0, 2.0, 1.0]));
+    assert_eq!(eval([&[2, 3]], |_, [x]| x.flip(-1)).1, [3.0, 2.0, 1.0, 6.0, 5.0, 4.0]);
+    assert_eq!(eval([&[0, 3]], |_, [x]| x.flip(0)), (vec![0, 3], vec![]));
+}
+
+#[test]
 fn diagonals_are_found_off_the_middle_too() {
     // 1 2 3 4 / 5 6 7 8.
     let diagonal = |n| eval([&[2, 4]], move |_, [x]| x.diagonal(n, 0, 1)).1;

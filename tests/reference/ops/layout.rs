@@ -16,6 +16,13 @@ pub(super) const ROWS: &[(&str, One)] = &[
             x.roll(axis, shift.rem_euclid(length as isize) as usize)
         })
     }),
+    ("flip", |c| c.x(0).flip(&c.integers("dims")[..])),
+    ("gather", |c| c.x(0).gather(c.integer("dim"), c.x(1))),
+    ("scatter_add", |c| c.x(0).scatter_add(c.integer("dim"), c.x(1), c.x(2))),
+    ("index_select", |c| c.x(0).index_select(c.integer("dim"), c.x(1))),
+    ("index_add", |c| c.x(0).index_add(c.integer("dim"), c.x(1), c.x(2))),
+    // Indices come first.
+    ("embedding", |c| c.x(1).index_select(0, c.x(0))),
     ("slice", |c| {
         let step = usize::try_from(c.integer("step")).unwrap();
         c.x(0).slice_step(c.integer("dim"), c.integer("start")..c.integer("end"), step)

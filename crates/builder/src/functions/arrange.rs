@@ -1,7 +1,9 @@
 //! Rearrangements: tensors put together of parts of a tensor.
 
-use kilngrad_ir::{Dim, Shape};
+use kilngrad_ir::op::Op;
+use kilngrad_ir::{DType, Dim, Literal, Shape};
 
+use crate::ops::IntoAxes;
 use crate::tensor::Tensor;
 
 /// What stands beyond the ends of an axis, in the words of PyTorch's `pad`.
@@ -82,6 +84,30 @@ impl<'b> Tensor<'b> {
             }
         }
         self.entry.cat(parts, axis)
+    }
+
+    /// The elements along these axes in the opposite order. A length that is a symbol is not bound
+    /// to 0.
+    #[track_caller]
+    #[must_use]
+    pub fn flip(self, axes: impl IntoAxes) -> Tensor<'b> {
+        let Some((ty, axes)) = self.ty().zip(self.axes(axes)) else {
+            return self.entry.poisoned();
+        };
+        let _scope = self.entry.enter("flip");
+        let mut flipped = self;
+        for axis in axes {
+            let length: Shape = ty.shape.dims()[axis..=axis].iter().collect();
+            if length.dims()[0].as_constant().is_some_and(|length| length <= 1) {
+                continue;
+            }
+            let index = self.entry.iota(DType::I64, &length, 0);
+            let one = self.entry.splat(Literal::from_i64(DType::I64, 1), length);
+            let last = self.count(&[axis], index, 0) - one;
+            // Every index is one of the axis, so there is nothing to check.
+            flipped = self.entry.emit(Op::Gather { axis }, &[flipped, last - index], &[]);
+        }
+        flipped
     }
 
     /// The elements on a diagonal of two axes, whose lengths have no symbols, along a new last
