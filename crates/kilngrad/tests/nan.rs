@@ -156,7 +156,7 @@ fn a_mask_of_infinities_is_fine_until_it_is_the_cause() {
 #[test]
 fn a_stated_nan_begins_where_it_is_taken() {
     // As a function does that marks what is out of its domain.
-    let line = line!() + 2;
+    let line = line!() + 1;
     let program = declare(0.01, |x, w| x.gt(0.0).select(x * w, f64::NAN).sum(..));
     check(
         &program,
