@@ -162,7 +162,12 @@ fn a_stated_nan_begins_where_it_is_taken() {
         &program,
         &array![1f32, 1.0, 1.0],
         &array![1f32, 1.0, -1.0],
-        &["nan at [2] of", "= select, 0.99 to 1.99, 1 of 3 nan", "bool[3], false to true", &format!("nan.rs:{line}:")],
+        &[
+            "nan at [2] of",
+            "= select, 0.99 to 1.99, 1 of 3 nan",
+            "bool[3], false to true",
+            &format!("nan.rs:{line}:"),
+        ],
     );
 }
 
