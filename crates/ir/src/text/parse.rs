@@ -12,12 +12,16 @@
 mod cursor;
 mod op;
 mod part;
+mod region;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::diagnostic::Diagnostic;
 use crate::dim::Symbol;
+use crate::graph::Value;
 use crate::literal::Dense;
 use crate::program::{Check, Entry, Init, Mode, Plan, Program, Role, State, StateId};
 use crate::text::lex::{Kind, Lexer, Span, Token};
@@ -30,6 +34,9 @@ use crate::verify::verify;
 struct Failed;
 
 type Parsed<T> = Result<T, Failed>;
+
+/// Operands of a node.
+type Operands = SmallVec<[Value; 3]>;
 
 /// Gives the arrays that are beside the text.
 type Constants<'o> = &'o mut dyn FnMut(&str) -> Option<Dense>;
