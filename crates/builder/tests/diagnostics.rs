@@ -547,3 +547,18 @@ fn a_failed_way_back_is_one_diagnostic() {
     e.output("y", y.exp());
     check(b, "axis_b1", l - 1, &["axis"], &[l - 1]);
 }
+
+#[test]
+fn options_of_activations() {
+    let b = Builder::new("t");
+    let e = b.entry("e", Mode::Eval);
+    let _ = e.input("x", F32, (3,)).celu(0.0);
+    let l = line!();
+    check(b, "loss_b2", l - 1, &["alpha", "found 0"], &[l - 1]);
+
+    let b = Builder::new("t");
+    let e = b.entry("e", Mode::Eval);
+    let _ = e.input("x", F32, (3,)).hardtanh(1.0, -1.0);
+    let l = line!();
+    check(b, "loss_b2", l - 1, &["in order", "1 and -1"], &[l - 1]);
+}
