@@ -175,10 +175,14 @@ impl ProgramExt for Program {
     fn interpret(self, options: &Options) -> Result<Interpreted, Error> {
         kilngrad_ir::verify(&self)
             .map_err(|error| Error::caused(ErrorKind::Build, "invalid program", error))?;
-        let expanded = kilngrad_autodiff::differentiate(&self).map_err(|diagnostics| {
-            let lines: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
-            Error::new(ErrorKind::Gradient, lines.join("\n"))
-        })?;
-        Interpreted::new(expanded, options.seed)
+        Interpreted::new(expanded(&self)?, options.seed)
     }
+}
+
+/// The program with its gradient requests expanded.
+pub(crate) fn expanded(program: &Program) -> Result<Program, Error> {
+    kilngrad_autodiff::differentiate(program).map_err(|diagnostics| {
+        let lines: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
+        Error::new(ErrorKind::Gradient, lines.join("\n"))
+    })
 }

@@ -31,6 +31,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod check;
 mod compiler;
 #[cfg(feature = "data")]
 pub mod data;
