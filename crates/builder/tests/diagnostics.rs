@@ -515,6 +515,7 @@ fn a_custom_gradient_that_is_more_than_a_function() {
         let _ = e.input("z", F32, ());
     });
     checked("outputs", &|e, dy, _| e.output("z", dy));
+    checked("checks", &|e, dy, _| e.check(dy.gt(0.0), "numbers above 0"));
     checked("updates", &|e, dy, s| e.update(s, dy));
 }
 

@@ -79,7 +79,7 @@ fn the_builder_s_functions_are_differentiated_rightly() {
         ("dot_general", |x| x.dot_general(x, (1, 1), (0, 0))),
         ("transpose", |x| x.transpose([1, 0]).exp()),
         ("reshape", |x| x.flatten(0, 1).square()),
-        ("slice", |x| x.slice(1, 1..-1) * x.slice(1, 2..)),
+        ("slice", |x| x.slice(1, ..-2) * x.slice(1, 2..)),
         ("slice_step", |x| x.slice_step(1, .., 2).exp()),
         ("index", |x| x.index(-1, 2).square()),
         ("pad", |x| x.pad(0, 1, 2, 0.5).square()),

@@ -86,6 +86,7 @@ impl Problem {
         entry.outputs = (0..results.len()).map(|index| format!("r{index}").into()).collect();
         entry.graph.set_results(results);
         entry.updates.clear();
+        entry.checks.clear();
         // Requests of the entry's own that no loss needs may ask for what does not exist.
         let entry = kilngrad_passes::dce::drop_dead(&entry);
         let alone = Program {

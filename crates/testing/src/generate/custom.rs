@@ -22,11 +22,11 @@ impl Generator {
     pub(super) fn custom_gradient_step(&mut self, picks: &mut Picks<'_>) {
         let float = |value: Value| self.dtype(value).is_float();
         let Some(x) = self.pick_where(picks, float) else { return };
-        let function = match picks.of(&[Function::Square, Function::Tanh, Function::Negative]) {
+        let mut function = picks.of(&[Function::Square, Function::Tanh, Function::Negative]);
+        if function == Function::Tanh && self.case.regime == Regime::Integers {
             // Not exact on whole numbers.
-            Function::Tanh if self.case.regime == Regime::Integers => Function::Negative,
-            function => function,
-        };
+            function = Function::Negative;
+        }
         let value = match function {
             Function::Negative => self.unary(UnaryOp::Neg, x),
             Function::Square => self.binary(BinaryOp::Mul, x, x),
