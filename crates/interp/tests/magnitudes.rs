@@ -91,6 +91,7 @@ fn perturbed(body: &Graph, inputs: &[Array], stream: u64) -> Array {
             | Op::Concat { .. }
             | Op::Gather { .. }
             | Op::StopGradient
+            | Op::CustomGradient(_)
             | Op::Gradient { .. }
             | Op::Kernel(_) => false,
         };

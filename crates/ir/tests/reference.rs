@@ -11,13 +11,14 @@ use kilngrad_ir::{DType, Graph, MAX_NESTING, Op, Program, Role, Source};
 const REFERENCE: &str = include_str!("../../../docs/ir.md");
 
 /// The code in which rules are stated.
-const RULES: [&str; 7] = [
+const RULES: [&str; 8] = [
     include_str!("../src/infer.rs"),
     include_str!("../src/verify.rs"),
     include_str!("../src/text/parse.rs"),
     include_str!("../src/text/parse/cursor.rs"),
     include_str!("../src/text/parse/op.rs"),
     include_str!("../src/text/parse/part.rs"),
+    include_str!("../src/text/parse/region.rs"),
     include_str!("../src/text/mod.rs"),
 ];
 
@@ -84,6 +85,9 @@ fn collect(graph: &Graph, names: &mut BTreeSet<&'static str>) {
         names.insert(node.op.name());
         if let Op::Kernel(kernel) = &node.op {
             collect(&kernel.body, names);
+        }
+        if let Op::CustomGradient(custom) = &node.op {
+            collect(&custom.backward, names);
         }
     }
 }

@@ -71,7 +71,11 @@ impl Range {
     pub(crate) fn cast(self, from: DType, to: DType) -> Range {
         match to {
             DType::Bool => Range::all(DType::Bool),
-            DType::F32 | DType::F64 => self,
+            // Rounding keeps the order: what lies between the ends lies between the rounded ones.
+            DType::F32 => {
+                Range::new(f64::from(self.low as f32), f64::from(self.high as f32), self.whole)
+            }
+            DType::F64 => self,
             DType::I32 | DType::I64 | DType::U8 if from.is_float() => {
                 let all = Range::all(to);
                 let cut = Range::new(self.low.trunc(), self.high.trunc(), true);
