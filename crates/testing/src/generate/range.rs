@@ -50,7 +50,9 @@ impl Range {
 
     /// The part within `[low, high]`, which elements are clamped to.
     pub(crate) fn clamp(self, low: f64, high: f64) -> Range {
-        Range { low: self.low.clamp(low, high), high: self.high.clamp(low, high), ..self }
+        let (low, high) = (self.low.clamp(low, high), self.high.clamp(low, high));
+        // A bound that some element takes may be a fraction.
+        Range { low, high, whole: self.whole && low.fract() == 0.0 && high.fract() == 0.0 }
     }
 
     /// This range where it fits the dtype; every value of the dtype where a result of it wraps or
