@@ -4,6 +4,7 @@
 
 mod bound;
 mod compile;
+pub mod fuzz;
 mod generate;
 mod gradients;
 pub mod properties;
