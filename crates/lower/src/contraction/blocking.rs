@@ -19,9 +19,6 @@ use kilngrad_ir::{Machine, TileSize};
 use super::nest::Nest;
 pub(crate) use super::nest::Share;
 
-/// Cycles that a chunk should take at least, for its dispatch to be small beside it.
-const CHUNK_CYCLES: f64 = 16_000.0;
-
 /// The most chunks a product is split into.
 const MAX_CHUNKS: usize = 16;
 
@@ -77,14 +74,15 @@ pub(crate) struct Costs {
     l1: usize,
     l2: usize,
     fma: bool,
+    chunk_cycles: usize,
     /// Whether an epilogue follows the sums.
     epilogue: bool,
 }
 
 impl Costs {
     pub(crate) fn new(machine: &Machine, tile: TileSize, size: usize, epilogue: bool) -> Costs {
-        let Machine { l1_bytes: l1, l2_bytes: l2, fma, .. } = *machine;
-        Costs { tile, size, l1, l2, fma, epilogue }
+        let Machine { l1_bytes: l1, l2_bytes: l2, fma, chunk_cycles, .. } = *machine;
+        Costs { tile, size, l1, l2, fma, chunk_cycles, epilogue }
     }
 }
 
@@ -92,7 +90,7 @@ impl Costs {
 pub(crate) fn choose(nest: &Nest, costs: &Costs) -> Blocking {
     let (whole, alone) = cheapest_blocks(nest, costs, Share::WHOLE);
     let mut best = (whole, scored(alone, 1));
-    for share in shares(nest, alone) {
+    for share in shares(nest, costs.chunk_cycles, alone) {
         let (blocking, cycles) = cheapest_blocks(nest, costs, share);
         let score = scored(cycles * share.chunks as f64, share.chunks);
         if score < best.1 {
@@ -104,15 +102,17 @@ pub(crate) fn choose(nest: &Nest, costs: &Costs) -> Blocking {
 
 /// How to share out a nest that is not cut further and takes so many cycles: over as many chunks as
 /// pay off, along the outermost axis that has so many.
-pub(crate) fn share(nest: &Nest, cycles: f64) -> Share {
-    let most = shares(nest, cycles).map(|share| share.chunks).max();
-    let mut shares = shares(nest, cycles);
-    shares.find(|share| Some(share.chunks) == most).unwrap_or(Share::WHOLE)
+pub(crate) fn share(nest: &Nest, machine: &Machine, cycles: f64) -> Share {
+    let shares = || shares(nest, machine.chunk_cycles, cycles);
+    let most = shares().map(|share| share.chunks).max();
+    shares().find(|share| Some(share.chunks) == most).unwrap_or(Share::WHOLE)
 }
 
 /// The ways to share out work of so many cycles over two chunks or more.
-fn shares(nest: &Nest, cycles: f64) -> impl Iterator<Item = Share> {
-    let most = ((cycles / CHUNK_CYCLES) as usize).clamp(1, MAX_CHUNKS);
+///
+/// A chunk takes `chunk_cycles` at least, for its dispatch to be small beside it.
+fn shares(nest: &Nest, chunk_cycles: usize, cycles: f64) -> impl Iterator<Item = Share> {
+    let most = ((cycles / chunk_cycles.max(1) as f64) as usize).clamp(1, MAX_CHUNKS);
     nest.splittable().flat_map(move |which| {
         let extent = nest.axis(which).extent;
         (2..=most)

@@ -152,11 +152,11 @@ enum Plan {
 impl Plan {
     fn new(nest: &Nest, dtype: DType, machine: &Machine, epilogue: bool) -> Plan {
         let Some(tile) = machine.tile(dtype) else {
-            return Plan::Plain(blocking::share(nest, nest.terms() * PLAIN_CYCLES));
+            return Plan::Plain(blocking::share(nest, machine, nest.terms() * PLAIN_CYCLES));
         };
         if vector::applies(nest) {
             let cycles = nest.terms() * VECTOR_CYCLES * dtype.size() as f64 / 16.0;
-            return Plan::InnerProducts(blocking::share(nest, cycles));
+            return Plan::InnerProducts(blocking::share(nest, machine, cycles));
         }
         let shape = TileShape {
             scalar: memory_scalar(dtype),
