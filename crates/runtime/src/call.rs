@@ -9,24 +9,33 @@ use kilngrad_ir::{Bindings, DType, Dim, Error, ErrorKind, ValueName};
 use ndarray::ArrayViewD;
 use smallvec::SmallVec;
 
-use crate::code::{Code, External, Slot};
+use crate::code::{External, Slot};
 use crate::element::{Element, Input, elements_of};
-use crate::executable::{Executable, Lengths, Specialised, unbound};
+use crate::library::{Lengths, Library, unbound};
 use crate::memory::AlignedBytes;
-use crate::states::{expect_dtype, unknown, view};
+use crate::states::{States, expect_dtype, unknown, view};
+use crate::workspace::{Binding, Workspace};
 
 /// A call being put together.
 #[must_use = "a call does nothing until it is run"]
 pub struct Call<'a, A> {
-    executable: &'a mut Executable<A>,
+    library: &'a Library<A>,
+    workspace: &'a mut Workspace<A>,
+    states: &'a mut States,
     entry: &'a str,
     feeds: SmallVec<[(&'a str, &'a dyn Input); 8]>,
     bindings: SmallVec<[(&'a str, usize); 4]>,
 }
 
 impl<'a, A> Call<'a, A> {
-    pub(crate) fn new(executable: &'a mut Executable<A>, entry: &'a str) -> Call<'a, A> {
-        Call { executable, entry, feeds: SmallVec::new(), bindings: SmallVec::new() }
+    pub(crate) fn new(
+        library: &'a Library<A>,
+        workspace: &'a mut Workspace<A>,
+        states: &'a mut States,
+        entry: &'a str,
+    ) -> Call<'a, A> {
+        let (feeds, bindings) = (SmallVec::new(), SmallVec::new());
+        Call { library, workspace, states, entry, feeds, bindings }
     }
 
     /// Feeds an input: an array or view of any layout, of exactly the input's dtype.
@@ -49,18 +58,16 @@ impl<'a, A> Call<'a, A> {
     /// another than expected, if the entry cannot be compiled for these shapes, or if one of its
     /// checks fails ([`ErrorKind::Check`]). No state has changed then.
     pub fn run(self) -> Result<Outputs<'a>, Error> {
-        let entry = self.executable.find(self.entry)?;
+        let entry = self.library.find(self.entry)?;
         let order = self.order_of_feeds(entry)?;
         let lengths = self.lengths(entry, &order)?;
-        // Also while compiling, which folds constants by the same arithmetic as native code.
-        let _mode = FloatMode::enter();
-        if !self.executable.knows(entry, &lengths) {
+        if !self.workspace.knows(entry, &lengths) {
             self.check_shapes(entry, &order, &lengths)?;
         }
-        let Call { executable, feeds, .. } = self;
-        let at = executable.specialised(entry, &lengths)?;
-        let (specialised, states, memory, host) = executable.parts(entry, at);
-        let Specialised { code, outputs, staging, table, .. } = specialised;
+        let Call { library, workspace, states, feeds, .. } = self;
+        let at = workspace.bind(library, states, entry, &lengths)?;
+        let (binding, memory, host) = workspace.parts(entry, at);
+        let Binding { code, outputs, staging, table, .. } = binding;
         let values = || order.iter().map(|position| feeds[*position].1);
         for (value, slot) in values().zip(&code.inputs) {
             expect_slot(slot, value)?;
@@ -71,7 +78,6 @@ impl<'a, A> Call<'a, A> {
                 value.write_to(&mut place.as_mut_slice()[..slot.bytes()]);
             }
         }
-        let mut constants = code.constants.iter();
         for (pointer, external) in table.0.iter_mut().zip(&code.externals) {
             *pointer = match external {
                 External::Argument(index) => {
@@ -81,19 +87,18 @@ impl<'a, A> Call<'a, A> {
                 }
                 External::Output(index) => outputs[*index].as_mut_ptr(),
                 External::State(id) => states.as_mut_ptr(*id),
-                External::Constant(_) => {
-                    let bytes = constants.next().map(AlignedBytes::as_ptr);
-                    bytes.unwrap_or(std::ptr::null()).cast_mut()
-                }
+                External::Constant(constant) => constant.as_ptr().cast_mut(),
             };
         }
-        // SAFETY: arena and scratch have the module's sizes, since compiling reserved them, and its
+        let _mode = FloatMode::enter();
+        // SAFETY: arena and scratch have the module's sizes, since binding reserved them, and its
         // alignment; `Code::new` saw that each external has the bytes that the module expects of
         // it and may be written where the module writes, and the table is in that order. Inputs
         // have the slots' shapes and dtypes, so their bytes, and their elements are initialised.
         // Outputs, states, arena and scratch are borrowed exclusively and are separate
-        // allocations; inputs and constants are only read. The host is the pool's, which the
-        // executable owns, or runs in order, and its threads are in the default float mode.
+        // allocations; inputs and constants are only read, also by other sessions meanwhile. The
+        // host is the pool's, which this workspace owns, or runs in order, and its threads are in
+        // the default float mode.
         let ran = unsafe {
             code.module.entry().call(
                 memory.arena.as_mut_ptr(),
@@ -111,7 +116,7 @@ impl<'a, A> Call<'a, A> {
 
     /// For each input, the position of its feed.
     fn order_of_feeds(&self, entry: usize) -> Result<SmallVec<[usize; 8]>, Error> {
-        let graph = &self.executable.program().entries[entry].graph;
+        let graph = &self.library.program().entries[entry].graph;
         let names = || graph.arguments().iter().map(|value| word(graph.name(*value)));
         for (position, (name, _)) in self.feeds.iter().enumerate() {
             if !names().any(|known| known == *name) {
@@ -148,8 +153,8 @@ impl<'a, A> Call<'a, A> {
 
     /// Checks every fed length against the declared one, before anything is compiled for them.
     fn check_shapes(&self, entry: usize, order: &[usize], lengths: &Lengths) -> Result<(), Error> {
-        let graph = &self.executable.program().entries[entry].graph;
-        let symbols = self.executable.symbols(entry).iter().cloned();
+        let graph = &self.library.program().entries[entry].graph;
+        let symbols = self.library.symbols(entry).iter().cloned();
         let bindings: Bindings = symbols.zip(lengths.iter().copied()).collect();
         for (&argument, &position) in graph.arguments().iter().zip(order) {
             let (shape, found) = (&graph.ty(argument).shape, self.feeds[position].1.shape());
@@ -164,8 +169,8 @@ impl<'a, A> Call<'a, A> {
     /// What the entry's symbols are bound to: by explicit bindings, and by fed axes whose length is
     /// one symbol.
     fn lengths(&self, entry: usize, order: &[usize]) -> Result<Lengths, Error> {
-        let graph = &self.executable.program().entries[entry].graph;
-        let symbols = self.executable.symbols(entry);
+        let graph = &self.library.program().entries[entry].graph;
+        let symbols = self.library.symbols(entry);
         for (name, _) in &self.bindings {
             if !symbols.iter().any(|symbol| symbol.name() == *name) {
                 return Err(unknown("symbol", name, symbols.iter().map(|s| s.name())));
@@ -227,7 +232,7 @@ impl<A> std::fmt::Debug for Call<'_, A> {
     }
 }
 
-/// What a call returned. It borrows the executable's memory, which the next call reuses.
+/// What a call returned. It borrows the memory of who was called, which the next call reuses.
 #[derive(Debug, Clone, Copy)]
 pub struct Outputs<'a> {
     slots: &'a [Slot],
@@ -263,6 +268,15 @@ impl<'a> Outputs<'a> {
         view(elements_of(self.values[at].as_slice())?, &slot.shape)
     }
 
+    /// An output as it lies in memory: row-major, little-endian.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such output.
+    pub fn bytes(&self, name: &str) -> Result<&'a [u8], Error> {
+        Ok(self.values[self.find(name)?].as_slice())
+    }
+
     /// An output of rank 0 as its element.
     ///
     /// # Errors
@@ -287,13 +301,5 @@ impl<'a> Outputs<'a> {
     fn find(&self, name: &str) -> Result<usize, Error> {
         let position = self.slots.iter().position(|slot| *slot.name == *name);
         position.ok_or_else(|| unknown("output", name, self.names()))
-    }
-}
-
-/// The code behind a call, for its size.
-impl<A> Code<A> {
-    /// Bytes of the arena that a call uses.
-    pub fn arena_bytes(&self) -> usize {
-        self.module.arena_bytes()
     }
 }

@@ -2,68 +2,23 @@
 
 use std::sync::Arc;
 
-use kilngrad_codegen::{FloatMode, Host};
-use kilngrad_ir::{Bindings, Error, ErrorKind, Program, Symbol};
+use kilngrad_ir::{Bindings, DType, Error, ErrorKind, Program, StateId};
 use ndarray::ArrayViewD;
-use smallvec::SmallVec;
 
 use crate::call::Call;
 use crate::code::{Code, Compile};
 use crate::element::{Element, Input};
-use crate::memory::AlignedBytes;
-use crate::pool::Pool;
-use crate::states::{States, unknown};
-
-/// How many bindings of one entry's symbols are kept compiled; the least recently used goes.
-pub const SPECIALISATIONS: usize = 16;
+use crate::library::Library;
+use crate::states::{self, States};
+use crate::workspace::Workspace;
 
 /// A program ready to run: its states, and its entries compiled for each binding of their symbols
 /// that was met.
 pub struct Executable<A> {
-    program: Arc<Program>,
-    compiler: Box<dyn Compile<A>>,
-    pub(crate) states: States,
-    entries: Vec<CompiledEntry<A>>,
-    pub(crate) memory: Memory,
-    pool: Option<Pool>,
-    clock: u64,
+    library: Arc<Library<A>>,
+    states: States,
+    workspace: Workspace<A>,
 }
-
-/// Memory that every entry uses in turn.
-pub(crate) struct Memory {
-    pub(crate) arena: AlignedBytes,
-    pub(crate) scratch: AlignedBytes,
-}
-
-/// The bindings of one entry.
-struct CompiledEntry<A> {
-    symbols: Vec<Symbol>,
-    specialised: Vec<Specialised<A>>,
-}
-
-/// An entry compiled for one binding, with memory of its own for what it returns and for inputs
-/// that are not contiguous.
-pub(crate) struct Specialised<A> {
-    /// What the entry's symbols are bound to, in order.
-    lengths: Lengths,
-    last_used: u64,
-    pub(crate) code: Code<A>,
-    pub(crate) outputs: Vec<AlignedBytes>,
-    pub(crate) staging: Vec<AlignedBytes>,
-    pub(crate) table: Table,
-}
-
-/// What the symbols of an entry are bound to, in the order of their names.
-pub(crate) type Lengths = SmallVec<[usize; 8]>;
-
-/// The entry's table of external pointers, filled anew by each call.
-pub(crate) struct Table(pub(crate) Vec<*mut u8>);
-
-// SAFETY: the pointers are written and used within one call, which borrows the executable
-// exclusively; between calls nothing reads them.
-unsafe impl Send for Table {}
-// SAFETY: as above; a shared borrow reaches no pointer.
-unsafe impl Sync for Table {}
 
 impl<A> Executable<A> {
     /// An executable of `program`, whose states have their first values under `seed`. Nothing is
@@ -71,7 +26,7 @@ impl<A> Executable<A> {
     ///
     /// # Errors
     ///
-    /// If memory for the states or a thread is refused.
+    /// If memory for the states is refused.
     pub fn new(
         program: Arc<Program>,
         compiler: Box<dyn Compile<A>>,
@@ -79,28 +34,53 @@ impl<A> Executable<A> {
         threads: usize,
     ) -> Result<Executable<A>, Error> {
         let states = States::initial(&program, seed)?;
-        let entries = program
-            .entries
-            .iter()
-            .map(|entry| CompiledEntry {
-                symbols: entry.symbols().into_iter().collect(),
-                specialised: Vec::new(),
-            })
-            .collect();
-        let pool = if threads > 1 { Some(Pool::new(threads - 1)?) } else { None };
-        let memory = Memory { arena: AlignedBytes::zeroed(0)?, scratch: AlignedBytes::zeroed(0)? };
-        Ok(Executable { program, compiler, states, entries, memory, pool, clock: 0 })
+        let library = Arc::new(Library::new(program, compiler));
+        let workspace = Workspace::new(&library, threads);
+        Ok(Executable { library, states, workspace })
+    }
+
+    /// Another executable over a copy of the states; the two share their code and go their own
+    /// ways from here.
+    ///
+    /// # Errors
+    ///
+    /// If memory for the states is refused.
+    pub fn fork(&self) -> Result<Executable<A>, Error> {
+        Ok(Executable {
+            library: Arc::clone(&self.library),
+            states: self.states.copied()?,
+            workspace: Workspace::new(&self.library, self.workspace.threads()),
+        })
+    }
+
+    /// An executable of another program of the same states, with a copy of their values.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Build`] if a state differs, and [`ErrorKind::Memory`] if memory for the states
+    /// is refused.
+    pub fn sibling(
+        &self,
+        program: Arc<Program>,
+        compiler: Box<dyn Compile<A>>,
+    ) -> Result<Executable<A>, Error> {
+        if program.states != self.program().states {
+            return Err(Error::new(ErrorKind::Build, "expected the same states, found others"));
+        }
+        let library = Arc::new(Library::new(program, compiler));
+        let workspace = Workspace::new(&library, self.workspace.threads());
+        Ok(Executable { library, states: self.states.copied()?, workspace })
     }
 
     /// The program.
     pub fn program(&self) -> &Arc<Program> {
-        &self.program
+        self.library.program()
     }
 
     /// Begins a call of the entry called `name`. Every mistake in it, an unknown name included, is
     /// reported when it is [run](Call::run).
     pub fn call<'a>(&'a mut self, name: &'a str) -> Call<'a, A> {
-        Call::new(self, name)
+        Call::new(&self.library, &mut self.workspace, &mut self.states, name)
     }
 
     /// Compiles an entry for a binding of its symbols, unless it is compiled already.
@@ -109,22 +89,17 @@ impl<A> Executable<A> {
     ///
     /// If there is no such entry, a symbol is not bound, or it cannot be compiled.
     pub fn specialise(&mut self, name: &str, bindings: &Bindings) -> Result<&Code<A>, Error> {
-        let _mode = FloatMode::enter();
-        let entry = self.find(name)?;
-        let mut lengths = Lengths::new();
-        for symbol in &self.entries[entry].symbols {
-            let length = bindings.get(symbol).ok_or_else(|| unbound(symbol))?;
-            lengths.push(*length);
-        }
-        let at = self.specialised(entry, &lengths)?;
-        Ok(&self.entries[entry].specialised[at].code)
+        let Executable { library, states, workspace } = self;
+        let entry = library.find(name)?;
+        let lengths = library.lengths(entry, bindings)?;
+        let at = workspace.bind(library, states, entry, &lengths)?;
+        Ok(&workspace.parts(entry, at).0.code)
     }
 
     /// What an entry was last compiled for, if it was.
     pub fn code(&self, name: &str) -> Option<&Code<A>> {
-        let entry = self.find(name).ok()?;
-        let latest = self.entries[entry].specialised.iter().max_by_key(|s| s.last_used)?;
-        Some(&latest.code)
+        let entry = self.library.find(name).ok()?;
+        Some(&self.workspace.latest(entry)?.code)
     }
 
     /// A state's value.
@@ -133,7 +108,7 @@ impl<A> Executable<A> {
     ///
     /// If there is no such state, or it has another dtype.
     pub fn state<T: Element>(&self, path: &str) -> Result<ArrayViewD<'_, T>, Error> {
-        self.states.view(&self.program, path)
+        self.states.view(self.program(), path)
     }
 
     /// Gives a state another value.
@@ -142,15 +117,13 @@ impl<A> Executable<A> {
     ///
     /// If there is no such state, or the value has another dtype or shape; nothing changes then.
     pub fn set_state(&mut self, path: &str, value: &dyn Input) -> Result<(), Error> {
-        self.states.set(&self.program, path, value)
+        self.states.set(self.library.program(), path, value)
     }
 
     /// Every state's path with its bytes, row-major and little-endian, in the program's order.
     pub fn state_bytes(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        let states = self.program.states.iter().enumerate();
-        states.map(|(index, state)| {
-            (&*state.path, self.states.bytes(kilngrad_ir::StateId::from_index(index)))
-        })
+        let states = self.program().states.iter().enumerate();
+        states.map(|(index, state)| (&*state.path, self.states.bytes(StateId::from_index(index))))
     }
 
     /// Gives a state the elements in `bytes`, row-major and little-endian.
@@ -160,9 +133,10 @@ impl<A> Executable<A> {
     /// If there is no such state, or the bytes are not as many elements of its dtype; nothing
     /// changes then.
     pub fn set_state_bytes(&mut self, path: &str, bytes: &[u8]) -> Result<(), Error> {
-        let id = crate::states::find(&self.program, path)?;
-        let state = self.program.state(id);
-        let truth = state.ty.dtype == kilngrad_ir::DType::Bool;
+        let program = self.library.program();
+        let id = states::find(program, path)?;
+        let state = program.state(id);
+        let truth = state.ty.dtype == DType::Bool;
         if state.ty.byte_count() != Some(bytes.len()) || (truth && bytes.iter().any(|b| *b > 1)) {
             let message = format!("expected the elements of {} for state {path:?}", state.ty);
             return Err(Error::new(ErrorKind::Shape, message));
@@ -170,88 +144,13 @@ impl<A> Executable<A> {
         self.states.set_bytes(id, bytes);
         Ok(())
     }
-
-    pub(crate) fn find(&self, name: &str) -> Result<usize, Error> {
-        let entries = &self.program.entries;
-        entries
-            .iter()
-            .position(|entry| *entry.name == *name)
-            .ok_or_else(|| unknown("entry", name, entries.iter().map(|entry| &*entry.name)))
-    }
-
-    pub(crate) fn symbols(&self, entry: usize) -> &[Symbol] {
-        &self.entries[entry].symbols
-    }
-
-    /// Whether the entry is compiled for these lengths.
-    pub(crate) fn knows(&self, entry: usize, lengths: &Lengths) -> bool {
-        self.entries[entry].specialised.iter().any(|s| s.lengths == *lengths)
-    }
-
-    /// Position of the entry's code for these lengths, which is compiled if it is not there.
-    pub(crate) fn specialised(&mut self, entry: usize, lengths: &Lengths) -> Result<usize, Error> {
-        self.clock += 1;
-        let known = &mut self.entries[entry].specialised;
-        if let Some(at) = known.iter().position(|s| s.lengths == *lengths) {
-            known[at].last_used = self.clock;
-            return Ok(at);
-        }
-        let symbols = self.entries[entry].symbols.iter().cloned();
-        let bindings: Bindings = symbols.zip(lengths.iter().copied()).collect();
-        let code = self.compiler.compile(entry, &bindings)?;
-        code.check_states(&self.states)?;
-        self.memory.arena.reserve(code.module.arena_bytes())?;
-        self.memory.scratch.reserve(code.module.scratch_bytes())?;
-        if let Some(pool) = &mut self.pool {
-            pool.reserve_scratch(code.module.scratch_bytes())?;
-        }
-        let zeroed = |slot: &crate::code::Slot| AlignedBytes::zeroed(slot.bytes());
-        let specialised = Specialised {
-            lengths: lengths.clone(),
-            last_used: self.clock,
-            outputs: code.outputs.iter().map(zeroed).collect::<Result<_, _>>()?,
-            staging: code
-                .inputs
-                .iter()
-                .map(|_| AlignedBytes::zeroed(0))
-                .collect::<Result<_, _>>()?,
-            table: Table(vec![std::ptr::null_mut(); code.externals.len()]),
-            code,
-        };
-        let known = &mut self.entries[entry].specialised;
-        if known.len() < SPECIALISATIONS {
-            known.push(specialised);
-            return Ok(known.len() - 1);
-        }
-        let oldest = known.iter().enumerate().min_by_key(|(_, s)| s.last_used);
-        let at = oldest.map_or(0, |(at, _)| at);
-        known[at] = specialised;
-        Ok(at)
-    }
-
-    /// The parts that a running call needs.
-    pub(crate) fn parts(
-        &mut self,
-        entry: usize,
-        at: usize,
-    ) -> (&mut Specialised<A>, &mut States, &mut Memory, Host) {
-        let host = self.pool.as_ref().map_or_else(Host::sequential, Pool::host);
-        (&mut self.entries[entry].specialised[at], &mut self.states, &mut self.memory, host)
-    }
-}
-
-pub(crate) fn unbound(symbol: &Symbol) -> Error {
-    Error::new(
-        ErrorKind::Shape,
-        format!("expected a length for {symbol}, which no fed shape binds: bind it"),
-    )
 }
 
 impl<A> std::fmt::Debug for Executable<A> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Executable")
-            .field("program", &self.program.name)
-            .field("arena", &self.memory.arena)
+            .field("program", &self.program().name)
+            .field("memory", self.workspace.memory())
             .finish_non_exhaustive()
     }
 }
