@@ -255,7 +255,9 @@ fn work(program: &Program, op: &Op) -> Work {
         | Op::Transpose { .. }
         | Op::Slice(_)
         | Op::Pad(_)
-        | Op::Concat { .. } => Work::Elements,
+        | Op::Concat { .. }
+        | Op::Gather { .. }
+        | Op::ScatterAdd { .. } => Work::Elements,
         Op::Dot(_) => Work::Sums,
         Op::Dimension(_) | Op::Gradient { .. } | Op::Kernel(_) => Work::Never,
     }
@@ -284,6 +286,8 @@ fn mentions_symbols(op: &Op) -> bool {
         | Op::Reshape
         | Op::Transpose { .. }
         | Op::Concat { .. }
+        | Op::Gather { .. }
+        | Op::ScatterAdd { .. }
         | Op::StopGradient
         | Op::Gradient { .. }
         | Op::Kernel(_) => false,
