@@ -3,16 +3,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kilngrad_codegen::CodegenOptions;
+use kilngrad_codegen::{CodegenOptions, Module};
 use kilngrad_ir::{
     Bindings, Constant, Entry, Error, ErrorKind, Op, Place, Program, Value, ValueName,
 };
-use kilngrad_lower::Lowered;
+use kilngrad_lower::{External as Lower, Lowered, Packing};
 use kilngrad_passes::{Context, Exactness, Pass, PassError, Stage as PassStage};
-use kilngrad_runtime::{Code, Compile, External, Slot};
+use kilngrad_runtime::{Code, Compile, Constant as Memory, External, Slot};
 
 use crate::dump::Dump;
 use crate::flops::flops;
+use crate::frozen::Weights;
 use crate::options::Options;
 
 /// What is known of an entry compiled for one binding of its symbols.
@@ -50,6 +51,8 @@ pub struct Stage {
 pub(crate) struct Compiler {
     pub(crate) program: Arc<Program>,
     pub(crate) options: Options,
+    /// The states' values where no call changes them.
+    pub(crate) weights: Option<Weights>,
 }
 
 /// The expansion of gradient requests, as a pass.
@@ -74,6 +77,9 @@ impl Pass for Differentiate {
 impl Compile<Report> for Compiler {
     fn compile(&self, entry: usize, bindings: &Bindings) -> Result<Code<Report>, Error> {
         let started = Instant::now();
+        if let Some(weights) = &self.weights {
+            weights.check(&self.program, &self.program.entries[entry])?;
+        }
         let program = only(&self.program, entry);
         let machine = self.options.machine();
         let keep = self.options.keep_stages || self.options.dump.is_some();
@@ -100,9 +106,13 @@ impl Compile<Report> for Compiler {
         let planned = &compiled.program.entries[0];
 
         let begun = Instant::now();
-        let Lowered { program: loops, externals } =
-            kilngrad_lower::lower_entry(&compiled.program, planned, &machine)
-                .map_err(|error| caused(ErrorKind::Internal, "lowering failed", error))?;
+        let lower = match self.weights {
+            Some(_) => kilngrad_lower::lower_frozen,
+            None => kilngrad_lower::lower_entry,
+        };
+        let lowered = lower(&compiled.program, planned, &machine)
+            .map_err(|error| caused(ErrorKind::Internal, "lowering failed", error))?;
+        let loops = &lowered.program;
         stages.push(Stage {
             name: "loops",
             nodes: loops.body.len(),
@@ -110,10 +120,17 @@ impl Compile<Report> for Compiler {
             text: if keep { loops.to_string() } else { String::new() },
         });
 
+        stages.extend(lowered.packings.iter().map(|packing| Stage {
+            name: "pack",
+            nodes: packing.program.body.len(),
+            time: Duration::ZERO,
+            text: if keep { packing.program.to_string() } else { String::new() },
+        }));
+
         let begun = Instant::now();
         let generate =
             CodegenOptions { keep_text: keep, ..CodegenOptions::new(self.options.features) };
-        let module = kilngrad_codegen::compile(&loops, &generate).map_err(codegen_error)?;
+        let module = kilngrad_codegen::compile(loops, &generate).map_err(codegen_error)?;
         let clif: Vec<&str> = module.texts().iter().map(|text| text.clif.as_str()).collect();
         stages.push(Stage {
             name: "clif",
@@ -121,6 +138,16 @@ impl Compile<Report> for Compiler {
             time: begun.elapsed(),
             text: clif.join("\n"),
         });
+
+        let constants =
+            Constants { entry: planned, lowered: &lowered, weights: self.weights.as_ref() };
+        let externals = lowered.externals.iter().map(|external| {
+            constants.external(external, &|program| {
+                kilngrad_codegen::compile(program, &CodegenOptions::new(self.options.features))
+                    .map_err(codegen_error)
+            })
+        });
+        let externals = externals.collect::<Result<_, _>>()?;
 
         let plan = planned.plan.ok_or_else(|| {
             Error::new(ErrorKind::Internal, "expected a planned entry after the last pass")
@@ -137,8 +164,6 @@ impl Compile<Report> for Compiler {
             Dump::new(folder, &planned.name, bindings).write(&report, &compiled, &module)?;
         }
         let (inputs, outputs) = slots(planned)?;
-        let externals = externals.into_iter().map(|external| self::external(external, planned));
-        let externals = externals.collect::<Result<_, _>>()?;
         let checks = planned.checks.iter().map(|check| check.failure(&planned.name)).collect();
         Code::new(module, inputs, outputs, externals, checks, report)
     }
@@ -170,24 +195,63 @@ fn slots(entry: &Entry) -> Result<(Vec<Slot>, Vec<Slot>), Error> {
     Ok((inputs.collect::<Result<_, Error>>()?, outputs.collect::<Result<_, Error>>()?))
 }
 
-/// What an external of the loop program is to the runtime. Constants are found by their place.
-fn external(external: kilngrad_lower::External, entry: &Entry) -> Result<External, Error> {
-    use kilngrad_lower::External as Lowered;
-    Ok(match external {
-        Lowered::Argument(index) => External::Argument(index),
-        Lowered::Output(index) => External::Output(index),
-        Lowered::State(id) => External::State(id),
-        Lowered::Constant { offset } => {
-            let here = Some(Place::Constant(offset));
-            let dense = entry.graph.nodes().find_map(|(_, node)| {
-                let Op::Constant(Constant::Dense(dense)) = &node.op else { return None };
-                (entry.graph.value(node.result()).place == here).then(|| dense.clone())
-            });
-            External::Constant(dense.ok_or_else(|| {
-                Error::new(ErrorKind::Internal, format!("expected a constant at {offset}"))
-            })?)
-        }
-    })
+/// Compiles a loop program.
+type Generate<'a> = dyn Fn(&kilngrad_loops::Program) -> Result<Module, Error> + 'a;
+
+/// Where the memory that no call changes comes from.
+struct Constants<'a> {
+    entry: &'a Entry,
+    lowered: &'a Lowered,
+    weights: Option<&'a Weights>,
+}
+
+impl Constants<'_> {
+    /// What an external of the loop program is to the runtime.
+    fn external(&self, external: &Lower, generate: &Generate<'_>) -> Result<External, Error> {
+        Ok(match (external, self.weights) {
+            (Lower::Argument(index), _) => External::Argument(*index),
+            (Lower::Output(index), _) => External::Output(*index),
+            (Lower::State(id), None) => External::State(*id),
+            (Lower::State(_) | Lower::Constant { .. }, _) => {
+                External::Constant(self.memory(external)?)
+            }
+            (Lower::Packed(at), weights) => {
+                let Packing { source, program } = &self.lowered.packings[*at];
+                let pack = || self.memory(source)?.derive(&generate(program)?);
+                External::Constant(match (source, weights) {
+                    (Lower::State(id), Some(weights)) => weights.packed(*id, program, pack)?,
+                    (
+                        Lower::State(_)
+                        | Lower::Constant { .. }
+                        | Lower::Argument(_)
+                        | Lower::Output(_)
+                        | Lower::Packed(_),
+                        _,
+                    ) => pack()?,
+                })
+            }
+        })
+    }
+
+    /// A state's or a stated array's. Stated arrays are found by their place.
+    fn memory(&self, external: &Lower) -> Result<Memory, Error> {
+        let found = match (external, self.weights) {
+            (Lower::State(id), Some(weights)) => weights.value(*id).cloned(),
+            (Lower::Constant { offset }, _) => {
+                let here = Some(Place::Constant(*offset));
+                let dense = self.entry.graph.nodes().find_map(|(_, node)| {
+                    let Op::Constant(Constant::Dense(dense)) = &node.op else { return None };
+                    (self.entry.graph.value(node.result()).place == here).then_some(dense)
+                });
+                dense.map(|dense| Memory::new(dense.bytes())).transpose()?
+            }
+            (Lower::State(_), None)
+            | (Lower::Argument(_) | Lower::Output(_) | Lower::Packed(_), _) => None,
+        };
+        found.ok_or_else(|| {
+            Error::new(ErrorKind::Internal, format!("expected a constant, found {external:?}"))
+        })
+    }
 }
 
 fn caused(

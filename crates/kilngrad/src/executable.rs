@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use kilngrad_ir::{Bindings, Error, ErrorKind, Program, Symbol};
+use kilngrad_ir::{Error, ErrorKind, Program, Symbol};
 use kilngrad_runtime::{Call, Element, Input};
 use ndarray::ArrayViewD;
 
 use crate::compiler::{Compiler, Report};
+use crate::frozen::Frozen;
 use crate::interpreted::Interpreted;
 use crate::options::Options;
 use crate::weights;
@@ -19,6 +20,7 @@ use crate::weights;
 #[derive(Debug)]
 pub struct Executable {
     inner: kilngrad_runtime::Executable<Report>,
+    options: Options,
 }
 
 impl Executable {
@@ -32,29 +34,39 @@ impl Executable {
         kilngrad_ir::verify(&program)
             .map_err(|error| Error::caused(ErrorKind::Build, "invalid program", error))?;
         let program = Arc::new(program);
-        let compiler = Compiler { program: Arc::clone(&program), options: options.clone() };
+        let compiler =
+            Compiler { program: Arc::clone(&program), options: options.clone(), weights: None };
         let mut inner = kilngrad_runtime::Executable::new(
             Arc::clone(&program),
             Box::new(compiler),
             options.seed,
             options.threads,
         )?;
-        let names: Vec<String> = match &options.entries {
-            Some(names) => names.clone(),
-            None => program.entries.iter().map(|entry| entry.name.to_string()).collect(),
-        };
-        for name in &names {
-            let Some(entry) = program.entry(name) else {
-                // The runtime's error lists the entries that there are.
-                inner.specialise(name, &Bindings::new())?;
-                continue;
-            };
-            let symbols: Vec<Symbol> = entry.symbols().into_iter().collect();
-            for bindings in ahead(&symbols, &options.specialise) {
-                inner.specialise(name, &bindings)?;
-            }
+        for (entry, bindings) in options.ahead(&program) {
+            inner.specialise(&entry, &bindings)?;
         }
-        Ok(Executable { inner })
+        Ok(Executable { inner, options: options.clone() })
+    }
+
+    /// Shares the program as it is now among threads: its states become constants, and what its
+    /// entries compute from them alone is computed once. Entries and lengths that the options name
+    /// are compiled ahead.
+    ///
+    /// # Errors
+    ///
+    /// If memory is refused or an entry cannot be compiled.
+    pub fn freeze(&self) -> Result<Frozen, Error> {
+        Frozen::new(&self.inner, &self.options)
+    }
+
+    /// Another executable over a copy of the states, which shares the compiled code: the two train
+    /// on independently.
+    ///
+    /// # Errors
+    ///
+    /// If memory for the states is refused.
+    pub fn fork(&self) -> Result<Executable, Error> {
+        Ok(Executable { inner: self.inner.fork()?, options: self.options.clone() })
     }
 
     /// Begins a call of the entry called `name`. Every mistake in it is reported when it is run.
@@ -125,29 +137,6 @@ impl Executable {
     pub fn load(&mut self, path: impl AsRef<Path>) -> Result<(), Error> {
         weights::load(&mut self.inner, path.as_ref())
     }
-}
-
-/// Every binding of `symbols` by the lengths that options state; none where one has no length.
-fn ahead(symbols: &[Symbol], lengths: &[(String, Vec<usize>)]) -> Vec<Bindings> {
-    let mut all = vec![Bindings::new()];
-    for symbol in symbols {
-        let stated: Vec<usize> = lengths
-            .iter()
-            .filter(|(name, _)| name == symbol.name())
-            .flat_map(|(_, lengths)| lengths.iter().copied())
-            .collect();
-        all = all
-            .iter()
-            .flat_map(|bindings| {
-                stated.iter().map(move |length| {
-                    let mut more = bindings.clone();
-                    more.insert(symbol.clone(), *length);
-                    more
-                })
-            })
-            .collect();
-    }
-    all
 }
 
 /// What can be done with a program.

@@ -37,6 +37,7 @@ pub mod data;
 mod dump;
 mod executable;
 mod flops;
+mod frozen;
 mod interpreted;
 mod options;
 pub mod prelude;
@@ -44,6 +45,7 @@ mod weights;
 
 pub use compiler::{Report, Stage};
 pub use executable::{Executable, ProgramExt};
+pub use frozen::{Frozen, Session};
 pub use interpreted::{Interpreted, InterpretedCall, InterpretedOutputs};
 pub use kilngrad_interp::Array;
 pub use kilngrad_ir::{Error, ErrorKind, random};

@@ -4,4 +4,6 @@ pub use kilngrad_builder::*;
 pub use kilngrad_ir::{DType, Mode, Program, Role};
 pub use kilngrad_runtime::Outputs;
 
-pub use crate::{Error, ErrorKind, Executable, Interpreted, Options, ProgramExt, Result};
+pub use crate::{
+    Error, ErrorKind, Executable, Frozen, Interpreted, Options, ProgramExt, Result, Session,
+};
