@@ -26,13 +26,15 @@ fn declare() -> Result<Program> {
     Ok(b.finish()?)
 }
 
-/// Microseconds of a call.
+/// Microseconds of a call, the median of several.
 fn time(calls: usize, mut call: impl FnMut() -> Result<()>) -> Result<f64> {
-    let begun = Instant::now();
+    let mut times = Vec::with_capacity(calls);
     for _ in 0..calls {
+        let begun = Instant::now();
         call()?;
+        times.push(begun.elapsed().as_secs_f64() * 1e6);
     }
-    Ok(begun.elapsed().as_secs_f64() * 1e6 / calls as f64)
+    Ok(median(times))
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -46,7 +48,7 @@ fn main() -> Result<()> {
     println!("{:>6} {:>14} {:>14} {:>8}", "rows", "executable µs", "session µs", "ratio");
     for rows in [1, 2, 4, 8, 16, 32, 128] {
         let x = Array2::from_shape_fn((rows, 784), |(i, j)| ((i * 784 + j) as f32 * 0.01).sin());
-        let calls = (4000 / rows).clamp(20, 400);
+        let calls = (2000 / rows).clamp(15, 200);
         let mut times = Vec::new();
         for _ in 0..ROUNDS {
             let whole = time(calls, || exe.call("predict").feed("x", &x).run().map(drop))?;
