@@ -34,7 +34,7 @@ impl Compile<usize> for Doubling {
         }
         let externals = vec![External::Argument(0), External::Output(0)];
         let slot = |name: &str| Slot { name: name.into(), dtype: DType::F32, shape: vec![length] };
-        Code::new(doubling(length), vec![slot("x")], vec![slot("y")], externals, length)
+        Code::new(doubling(length), vec![slot("x")], vec![slot("y")], externals, vec![], length)
     }
 }
 
@@ -155,7 +155,7 @@ fn code_with_states_does_not_run_in_a_session() {
             let state = External::State(StateId::from_index(0));
             // The state stands for the output of the doubling, which writes it.
             let externals = vec![External::Argument(0), state];
-            Code::new(doubling(4), vec![slot("x")], vec![], externals, ())
+            Code::new(doubling(4), vec![slot("x")], vec![], externals, vec![], ())
         }
     }
     let mut session = Frozen::new(program(), Box::new(Stateful), 1).session();
