@@ -1,4 +1,5 @@
-//! What the compiler did to a program: stages, memory, and a gradient as a graph.
+//! What the compiler did to a program: layers and work, stages, memory, kernels, what became of a
+//! value, and a stage that is read back and interpreted.
 //!
 //! `cargo run --release --example inspect`
 
@@ -8,37 +9,50 @@ use kilngrad::prelude::*;
 use ndarray::{Array1, Array2};
 
 fn declare() -> Result<Program> {
-    let b = Builder::new("regression");
+    let b = Builder::new("digits");
     let n = b.dim("n");
-    let model = Dense::new(&b.scope("model"), "linear", 4, 1);
+    let net = b.scope("net");
+    let (hidden, head) = (Dense::new(&net, "hidden", 64, 32), Dense::new(&net, "head", 32, 10));
     let train = b.entry("train", Mode::Train);
-    let (x, t) = (train.input("x", F32, (n, 4)), train.input("t", F32, (n, 1)));
-    let loss = model.forward(x).mse_loss(t);
-    train.minimize(loss, b.params("model"), Sgd::new(0.1));
+    let (x, y) = (train.input("x", F32, (n, 64)), train.input("y", I64, (n,)));
+    let h = hidden.forward(x).relu().named("h");
+    let loss = head.forward(h).cross_entropy(y);
+    train.minimize(loss, b.params("net"), Adam::new(1e-3));
     train.output("loss", loss);
     Ok(b.finish()?)
 }
 
 fn main() -> Result<()> {
-    let program = declare()?;
-    println!("{program}");
+    let mut exe = declare()?.compile(&Options::new().specialise("n", &[32]))?;
+    println!("{}\n", exe.summary());
 
-    let mut exe = program.clone().compile(&Options::new().keep_stages(true))?;
-    let (x, t) = (Array2::<f32>::ones((8, 4)), Array1::<f32>::zeros(8));
-    let t = t.to_shape((8, 1)).expect("eight rows of one number");
-    let native: f32 = exe.call("train").feed("x", &x).feed("t", &t).run()?.scalar("loss")?;
-
-    let report = exe.report("train").expect("the entry was just called");
-    for stage in &report.stages {
-        println!("{:<14}{:>4} nodes {:>10.1?}", stage.name, stage.nodes, stage.time);
-    }
-    println!("arena {} B, at least {} B", report.arena_bytes, report.lower_bound_bytes);
-    for stage in report.stages.iter().filter(|stage| stage.name == "fuse") {
-        println!("{}", stage.text);
+    for stage in exe.stages("train")? {
+        let (name, nodes, peak) = (stage.name, stage.nodes, stage.peak_bytes);
+        println!("{name:<14}{nodes:>5} nodes {peak:>9} B at the peak {:>10.1?}", stage.time);
     }
 
-    let mut slow = program.interpret(&Options::new())?;
-    let loss = slow.call("train").feed("x", &x).feed("t", &t).run()?.number("loss")?;
-    println!("native {native}, interpreted {loss}");
+    let plan = exe.plan("train")?;
+    println!("\narena {} B, bound {} B; at the peak:", plan.peak_bytes, plan.lower_bound_bytes);
+    for value in plan.at_peak.iter().take(4) {
+        println!("  {:<16}{:>9} B  {}", value.name, value.bytes, value.origin);
+    }
+
+    println!();
+    for kernel in exe.kernels("train")?.iter().take(3) {
+        println!("{kernel}");
+    }
+    println!("\n{}\n\n{}", exe.why("train", "loss")?, exe.why("train", "h")?);
+
+    // A stage is a program: parse it, interpret it, compare.
+    let text = exe.stage("train", "fuse")?.text;
+    let mut fused = Program::parse(&text, &Default::default())?.interpret(&Options::new())?;
+    fused.copy_state(&exe)?; // a text holds no weights
+    let x = Array2::from_shape_fn((32, 64), |(i, j)| ((i * 64 + j) as f32).sin());
+    let y = Array1::from_iter((0..32).map(|i| i % 10i64));
+    let outputs = exe.call("train").feed("x", &x).feed("y", &y).fetch("h").run()?;
+    let (native, h) = (outputs.scalar::<f32>("loss")?, outputs.view::<f32>("h")?.sum());
+    let slow = fused.call("train").feed("x", &x).feed("y", &y).run()?.number("loss")?;
+    println!("\nnative {native}, fused and interpreted {slow}; h sums to {h}");
+    assert!((f64::from(native) - slow).abs() < 1e-5);
     Ok(())
 }

@@ -134,14 +134,11 @@ fn freezing_takes_the_states_as_they_are() {
 /// one for all lengths.
 #[test]
 fn what_depends_on_weights_alone_is_computed_once() {
-    let exe = program().compile(&options().keep_stages(true)).unwrap();
-    let model = exe.freeze().unwrap();
+    let model = executable().freeze().unwrap();
     let prepared = model.program().find_state("prepared.0").expect("the scaled weights");
     assert_eq!(model.program().state(prepared).ty.to_string(), "f32[24,67]");
-    let mut session = model.session();
     for count in [1, 33] {
-        predict(&mut session, &rows(count, 0));
-        let stages = &session.report("predict").unwrap().stages;
+        let stages = model.stages("predict", &[("n", count)]).unwrap();
         let text = |name: &str| &stages.iter().find(|stage| stage.name == name).unwrap().text;
         assert!(!text("fuse").contains("transpose"), "{}", text("fuse"));
         assert!(!text("loops").contains("packed.rhs"), "{}", text("loops"));

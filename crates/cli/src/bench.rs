@@ -78,7 +78,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let times = times(&mut engine, &workload, seconds, &mut loss)?;
 
     let report = match &engine {
-        Engine::Native(executable) => executable.report("step"),
+        Engine::Native(executable) => executable.report("step").ok(),
         Engine::Interpreter(_) => None,
     };
     let interpreter_ratio = match &engine {
@@ -94,7 +94,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         compile_s: (first.as_secs_f64() * 1e4).round() / 1e4,
         peak_rss_mb: peak_rss_mb(),
         arena_bytes: report.as_ref().map_or(0, |report| report.arena_bytes),
-        arena_lower_bound_bytes: report.as_ref().map_or(0, |r| r.lower_bound_bytes),
+        arena_lower_bound_bytes: report.as_ref().map_or(0, |r| r.plan.lower_bound_bytes),
         flops: report.as_ref().map_or(0, |report| report.flops),
         loss,
         interpreter_ratio: interpreter_ratio.map(rounded),

@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+pub(crate) use kilngrad::units::{bytes, grouped, time};
 
 /// Lines of results. With `--json` standard output is left to the JSON object that ends the run,
 /// and the lines go to standard error.
@@ -91,58 +92,5 @@ impl Progress {
 
     pub(crate) fn finish(self) {
         self.bar.finish_and_clear();
-    }
-}
-
-/// `4.81 KiB`, `61.4 MiB`.
-pub(crate) fn bytes(count: usize) -> String {
-    const UNITS: [&str; 4] = ["B", "KiB", "MiB", "GiB"];
-    let mut size = count as f64;
-    let mut unit = 0;
-    while size >= 1024.0 && unit + 1 < UNITS.len() {
-        size /= 1024.0;
-        unit += 1;
-    }
-    if unit == 0 { format!("{count} B") } else { format!("{size:.1} {}", UNITS[unit]) }
-}
-
-/// `4,810`.
-pub(crate) fn grouped(count: usize) -> String {
-    let digits = count.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// `812 µs`, `12.3 ms`, `4.2 s`.
-pub(crate) fn time(duration: Duration) -> String {
-    let seconds = duration.as_secs_f64();
-    if seconds < 1e-3 {
-        format!("{:.0} µs", seconds * 1e6)
-    } else if seconds < 1.0 {
-        format!("{:.1} ms", seconds * 1e3)
-    } else {
-        format!("{seconds:.1} s")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_read_well() {
-        assert_eq!(grouped(7), "7");
-        assert_eq!(grouped(4810), "4,810");
-        assert_eq!(grouped(1234567), "1,234,567");
-        assert_eq!(bytes(512), "512 B");
-        assert_eq!(bytes(62_900), "61.4 KiB");
-        assert_eq!(time(Duration::from_micros(812)), "812 µs");
-        assert_eq!(time(Duration::from_millis(4200)), "4.2 s");
     }
 }

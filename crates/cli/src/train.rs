@@ -202,13 +202,13 @@ fn header(
             let features = args.processor.features();
             lines.row("processor", &format!("{features}; {} {threads}", args.threads));
             lines.row("compiled", &format!("in {}", time(compiled)));
-            if let Some(report) = executable.report("train") {
+            if let Ok(report) = executable.report("train") {
                 lines.row(
                     "arena",
                     &format!(
                         "{} for a training step; no plan of this order needs less than {}",
                         bytes(report.arena_bytes),
-                        bytes(report.lower_bound_bytes)
+                        bytes(report.plan.lower_bound_bytes)
                     ),
                 );
             }

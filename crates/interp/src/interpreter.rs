@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kilngrad_ir::{Graph, Program, Value, ValueName, verify};
+use kilngrad_ir::{Entry, Graph, Program, StateId, Value, ValueName, verify};
 
 use crate::array::Array;
 use crate::error::InterpError;
@@ -66,29 +66,51 @@ impl Interpreter {
         entry: &str,
         feeds: impl IntoIterator<Item = (&'n str, Array)>,
     ) -> Result<BTreeMap<Arc<str>, Array>, InterpError> {
-        let found = self.program.entry(entry);
-        let entry = found.ok_or_else(|| InterpError::UnknownEntry(entry.to_owned()))?;
-        let inputs = in_order(&entry.name, &entry.graph, feeds)?;
+        let entry = self.entry(entry)?;
+        let inputs = order_inputs(entry, feeds)?;
         let outcome = eval_entry(&self.program, entry, &inputs, &self.states)?;
         let outputs = entry.outputs.iter().cloned().zip(outcome.outputs).collect();
-        self.states.apply(outcome.updates);
+        self.apply(outcome.updates);
         Ok(outputs)
+    }
+
+    /// The entry called `name`.
+    ///
+    /// # Errors
+    ///
+    /// Where there is none.
+    pub fn entry(&self, name: &str) -> Result<&Entry, InterpError> {
+        let found = self.program.entry(name);
+        found.ok_or_else(|| InterpError::UnknownEntry(name.to_owned()))
+    }
+
+    /// Applies the updates of a call of one of the program's entries.
+    ///
+    /// # Panics
+    ///
+    /// As [`States::apply`].
+    pub fn apply(&mut self, updates: Vec<(StateId, Array)>) {
+        self.states.apply(updates);
     }
 }
 
-/// The feeds in the order of the graph's arguments.
-fn in_order<'n>(
-    entry: &str,
-    graph: &Graph,
+/// The feeds in the order of an entry's inputs.
+///
+/// # Errors
+///
+/// Where an input is missing, unknown or fed twice.
+pub fn order_inputs<'n>(
+    entry: &Entry,
     feeds: impl IntoIterator<Item = (&'n str, Array)>,
 ) -> Result<Vec<Array>, InterpError> {
+    let graph = &entry.graph;
     let mut slots: BTreeMap<&str, Vec<Array>> = BTreeMap::new();
     for &argument in graph.arguments() {
         slots.insert(name_of(graph, argument), Vec::new());
     }
     for (name, array) in feeds {
         let slot = slots.get_mut(name).ok_or_else(|| InterpError::UnknownInput {
-            entry: entry.to_owned(),
+            entry: entry.name.to_string(),
             name: name.to_owned(),
         })?;
         slot.push(array);

@@ -63,6 +63,6 @@ pub use bind::bind_inputs;
 pub use element::Element;
 pub use error::InterpError;
 pub use eval::{Outcome, Trace, eval_entry, eval_entry_traced, eval_node};
-pub use interpreter::Interpreter;
+pub use interpreter::{Interpreter, order_inputs};
 pub use magnitude::{Measured, eval_node_measured};
 pub use states::States;

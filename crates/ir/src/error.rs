@@ -23,6 +23,8 @@ pub enum ErrorKind {
     Check,
     /// Memory was refused or would not fit the address space.
     Memory,
+    /// A call computed NaN or an infinity, and was asked to watch for them.
+    NotFinite,
     /// The processor or the compiler lacks something.
     Unsupported,
     /// A file could not be read or written.

@@ -1,58 +1,51 @@
 //! From an entry to code: the only place that sees every stage.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kilngrad_codegen::{CodegenOptions, Module};
+use kilngrad_codegen::{CodegenOptions, FunctionText, Module};
 use kilngrad_ir::{
     Bindings, Constant, Entry, Error, ErrorKind, Op, Place, Program, Value, ValueName,
 };
 use kilngrad_lower::{External as Lower, Lowered, Packing};
-use kilngrad_passes::{Context, Exactness, Pass, PassError, Stage as PassStage};
-use kilngrad_runtime::{Code, Compile, Constant as Memory, External, Slot};
+use kilngrad_passes::{Compiled, Context, Exactness, Pass, PassError, Stage as PassStage};
+use kilngrad_runtime::{Code, Compile, Constant as Memory, External, NotFinite, Slot};
 
 use crate::dump::Dump;
 use crate::flops::flops;
 use crate::frozen::Weights;
 use crate::options::Options;
-
-/// What is known of an entry compiled for one binding of its symbols.
-#[derive(Debug, Clone)]
-pub struct Report {
-    /// What the symbols were bound to.
-    pub bindings: Bindings,
-    /// Bytes of the arena that a call uses: the plan's peak, and what single kernels keep beside.
-    pub arena_bytes: usize,
-    /// The most that is live at once in this order: no plan needs less.
-    pub lower_bound_bytes: usize,
-    /// Floating-point operations of one call: two for each term of a contraction, one for each
-    /// element of an elementwise operation or a reduction, counted before fusion.
-    pub flops: u64,
-    /// How long it took from the declared graph to machine code.
-    pub time: Duration,
-    /// The stages in order; their texts only if the options ask for them.
-    pub stages: Vec<Stage>,
-}
-
-/// A stage of the compiler.
-#[derive(Debug, Clone)]
-pub struct Stage {
-    /// The pass, or what was made.
-    pub name: &'static str,
-    /// Nodes of the entry's graph, or calls of the loop program, after it.
-    pub nodes: usize,
-    /// How long it took.
-    pub time: Duration,
-    /// Its text; empty unless the options ask for it.
-    pub text: String,
-}
+use crate::report::{self, Report, Stage};
+use crate::{frozen, nan, values};
 
 /// Compiles the entries of one program on demand.
+#[derive(Debug, Clone)]
 pub(crate) struct Compiler {
     pub(crate) program: Arc<Program>,
     pub(crate) options: Options,
     /// The states' values where no call changes them.
-    pub(crate) weights: Option<Weights>,
+    pub(crate) weights: Option<Arc<Weights>>,
+}
+
+/// What a step of compiling made, as it is observed.
+struct Step<'a> {
+    name: &'static str,
+    time: Duration,
+    made: Made<'a>,
+}
+
+enum Made<'a> {
+    Graph(&'a Program),
+    Loops(&'a kilngrad_loops::Program),
+    Text(&'a kilngrad_loops::Program, String),
+}
+
+/// An entry that is compiled, and what it was compiled through.
+struct Built {
+    compiled: Compiled,
+    lowered: Lowered,
+    module: Module,
 }
 
 /// The expansion of gradient requests, as a pass.
@@ -76,71 +69,179 @@ impl Pass for Differentiate {
 
 impl Compile<Report> for Compiler {
     fn compile(&self, entry: usize, bindings: &Bindings) -> Result<Code<Report>, Error> {
-        let started = Instant::now();
-        if let Some(weights) = &self.weights {
-            weights.check(&self.program, &self.program.entries[entry])?;
-        }
-        let program = only(&self.program, entry);
-        let machine = self.options.machine();
-        let keep = self.options.keep_stages || self.options.dump.is_some();
-        let mut stages = Vec::new();
-        let mut work = 0;
+        self.check_callable(entry)?;
+        self.code(&only(&self.program, entry), bindings)
+    }
 
-        let options =
-            kilngrad_passes::Options { machine: machine.clone(), bindings: bindings.clone() };
-        let mut observe = |stage: &PassStage<'_>| {
-            let graph = &stage.program.entries[0].graph;
-            // The last stage before fusion is the one whose operations are the call's work.
-            if !graph.nodes().any(|(_, node)| matches!(node.op, Op::Kernel(_))) {
-                work = flops(graph);
-            }
-            stages.push(Stage {
-                name: stage.name,
-                nodes: graph.node_count(),
-                time: stage.time,
-                text: if keep { stage.program.to_string() } else { String::new() },
-            });
+    fn compile_values(
+        &self,
+        entry: usize,
+        bindings: &Bindings,
+        names: &[&str],
+    ) -> Result<Code<Report>, Error> {
+        self.check_callable(entry)?;
+        self.code(&values::only_values(&self.program, entry, names)?, bindings)
+    }
+
+    fn explain(&self, call: &NotFinite<'_>) -> Error {
+        let declared = only(&self.program, call.entry);
+        let meaning = self.meaning(&declared, &call.bindings);
+        let states = match &self.weights {
+            Some(weights) => weights.all(&self.program),
+            None => call.states.iter().map(|bytes| Cow::Borrowed(*bytes)).collect(),
         };
-        let compiled = kilngrad_passes::run(&program, &options, &[&Differentiate], &mut observe)
-            .map_err(pass_error)?;
-        let planned = &compiled.program.entries[0];
+        match meaning.and_then(|program| nan::replay(&program, call, &states)) {
+            Ok(error) | Err(error) => error,
+        }
+    }
+}
 
+impl Compiler {
+    /// Refuses an entry that updates states where these are constants.
+    fn check_callable(&self, entry: usize) -> Result<(), Error> {
+        match self.weights {
+            Some(_) => frozen::check_callable(&self.program, &self.program.entries[entry]),
+            None => Ok(()),
+        }
+    }
+
+    /// Every stage of the entry at position `entry` for which `keep` holds, with its text.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps the entry from being compiled.
+    pub(crate) fn stages(
+        &self,
+        entry: usize,
+        bindings: &Bindings,
+        keep: impl Fn(&str) -> bool,
+    ) -> Result<Vec<Stage>, Error> {
+        let mut stages = Vec::new();
+        self.build(&only(&self.program, entry), bindings, true, &mut |step| {
+            if keep(step.name) {
+                stages.push(stage(step, bindings));
+            }
+        })?;
+        Ok(stages)
+    }
+
+    /// Shows `observe` the entry at position `entry` after each pass, under the pass's name.
+    ///
+    /// # Errors
+    ///
+    /// What the first failing pass reports.
+    pub(crate) fn history(
+        &self,
+        entry: usize,
+        bindings: &Bindings,
+        observe: &mut dyn FnMut(&'static str, &Program),
+    ) -> Result<(), Error> {
+        let program = only(&self.program, entry);
+        self.passes(&program, bindings, &mut |stage| observe(stage.name, stage.program))?;
+        Ok(())
+    }
+
+    /// The program of one entry as code computes it, up to rounding: its gradients expanded and its
+    /// formulas stable, before a pass that rounds otherwise.
+    fn meaning(&self, program: &Program, bindings: &Bindings) -> Result<Program, Error> {
+        let (mut meaning, mut rounded) = (None, false);
+        self.passes(program, bindings, &mut |stage| {
+            rounded |= stage.exactness == Exactness::Rounding;
+            if !rounded {
+                meaning = Some(stage.program.clone());
+            }
+        })?;
+        let missing = || Error::new(ErrorKind::Internal, "expected a stage before rounding passes");
+        meaning.ok_or_else(missing)
+    }
+
+    fn passes(
+        &self,
+        program: &Program,
+        bindings: &Bindings,
+        observe: &mut dyn FnMut(&PassStage<'_>),
+    ) -> Result<Compiled, Error> {
+        let machine = self.options.machine();
+        let options = kilngrad_passes::Options { machine, bindings: bindings.clone() };
+        kilngrad_passes::run(program, &options, &[&Differentiate], observe).map_err(pass_error)
+    }
+
+    /// Takes a program of one entry all the way.
+    fn build(
+        &self,
+        program: &Program,
+        bindings: &Bindings,
+        keep_text: bool,
+        observe: &mut dyn FnMut(Step<'_>),
+    ) -> Result<Built, Error> {
+        let compiled = self.passes(program, bindings, &mut |stage| {
+            let made = Made::Graph(stage.program);
+            observe(Step { name: stage.name, time: stage.time, made });
+        })?;
         let begun = Instant::now();
+        let machine = self.options.machine();
         let lower = match self.weights {
             Some(_) => kilngrad_lower::lower_frozen,
             None => kilngrad_lower::lower_entry,
         };
-        let lowered = lower(&compiled.program, planned, &machine)
+        let lowered = lower(&compiled.program, &compiled.program.entries[0], &machine)
             .map_err(|error| caused(ErrorKind::Internal, "lowering failed", error))?;
-        let loops = &lowered.program;
-        stages.push(Stage {
-            name: "loops",
-            nodes: loops.body.len(),
-            time: begun.elapsed(),
-            text: if keep { loops.to_string() } else { String::new() },
-        });
-
-        stages.extend(lowered.packings.iter().map(|packing| Stage {
-            name: "pack",
-            nodes: packing.program.body.len(),
-            time: Duration::ZERO,
-            text: if keep { packing.program.to_string() } else { String::new() },
-        }));
+        let (loops, time) = (&lowered.program, begun.elapsed());
+        for Packing { program, .. } in &lowered.packings {
+            observe(Step { name: "pack", time: Duration::ZERO, made: Made::Loops(program) });
+        }
+        observe(Step { name: "loops", time, made: Made::Loops(loops) });
 
         let begun = Instant::now();
-        let generate =
-            CodegenOptions { keep_text: keep, ..CodegenOptions::new(self.options.features) };
+        let generate = CodegenOptions { keep_text, ..CodegenOptions::new(self.options.features) };
         let module = kilngrad_codegen::compile(loops, &generate).map_err(codegen_error)?;
-        let clif: Vec<&str> = module.texts().iter().map(|text| text.clif.as_str()).collect();
-        stages.push(Stage {
-            name: "clif",
-            nodes: loops.kernels.len(),
-            time: begun.elapsed(),
-            text: clif.join("\n"),
-        });
+        let time = begun.elapsed();
+        let text = |of: fn(&FunctionText) -> &str| {
+            Made::Text(loops, module.texts().iter().map(of).collect::<Vec<_>>().join("\n"))
+        };
+        observe(Step { name: "clif", time, made: text(|function| &function.clif) });
+        let made = text(|function| &function.disassembly);
+        observe(Step { name: "assembly", time: Duration::ZERO, made });
+        Ok(Built { compiled, lowered, module })
+    }
 
-        let constants =
-            Constants { entry: planned, lowered: &lowered, weights: self.weights.as_ref() };
+    /// Compiles a program of one entry.
+    fn code(&self, program: &Program, bindings: &Bindings) -> Result<Code<Report>, Error> {
+        let started = Instant::now();
+        let dumps = self.options.dump.is_some();
+        let (mut stages, mut work) = (Vec::new(), 0);
+        let built = self.build(program, bindings, dumps, &mut |step| {
+            // The last stage before fusion is the one whose operations are the call's work.
+            if let Made::Graph(program) = step.made
+                && !has_kernels(&program.entries[0])
+            {
+                work = flops(&program.entries[0].graph);
+            }
+            if dumps {
+                stages.push(stage(step, bindings));
+            }
+        })?;
+        let Built { compiled, lowered, module } = built;
+        if let Some(folder) = &self.options.dump {
+            let name = &program.entries[0].name;
+            Dump::new(folder, name, bindings).write(&stages, &compiled)?;
+        }
+        let planned = &compiled.program.entries[0];
+        let plan = compiled.plans.into_iter().next().ok_or_else(|| {
+            Error::new(ErrorKind::Internal, "expected a planned entry after the last pass")
+        })?;
+        let report = Report {
+            entry: planned.name.clone(),
+            bindings: bindings.clone(),
+            arena_bytes: lowered.program.arena_bytes,
+            plan,
+            kernels: report::kernels(planned, &compiled.fusion),
+            flops: work,
+            time: started.elapsed(),
+        };
+        let (inputs, outputs) = slots(planned)?;
+        let weights = self.weights.as_deref();
+        let constants = Constants { entry: planned, lowered: &lowered, weights };
         let externals = lowered.externals.iter().map(|external| {
             constants.external(external, &|program| {
                 kilngrad_codegen::compile(program, &CodegenOptions::new(self.options.features))
@@ -148,25 +249,26 @@ impl Compile<Report> for Compiler {
             })
         });
         let externals = externals.collect::<Result<_, _>>()?;
-
-        let plan = planned.plan.ok_or_else(|| {
-            Error::new(ErrorKind::Internal, "expected a planned entry after the last pass")
-        })?;
-        let report = Report {
-            bindings: bindings.clone(),
-            arena_bytes: loops.arena_bytes,
-            lower_bound_bytes: plan.lower_bound_bytes,
-            flops: work,
-            time: started.elapsed(),
-            stages,
-        };
-        if let Some(folder) = &self.options.dump {
-            Dump::new(folder, &planned.name, bindings).write(&report, &compiled, &module)?;
-        }
-        let (inputs, outputs) = slots(planned)?;
         let checks = planned.checks.iter().map(|check| check.failure(&planned.name)).collect();
         Code::new(module, inputs, outputs, externals, checks, report)
     }
+}
+
+fn has_kernels(entry: &Entry) -> bool {
+    entry.graph.nodes().any(|(_, node)| matches!(node.op, Op::Kernel(_)))
+}
+
+/// A step with its text.
+fn stage(step: Step<'_>, bindings: &Bindings) -> Stage {
+    let (nodes, peak_bytes, text) = match step.made {
+        Made::Graph(program) => {
+            let entry = &program.entries[0];
+            (entry.graph.node_count(), report::peak_bytes(entry, bindings), program.to_string())
+        }
+        Made::Loops(loops) => (loops.body.len(), loops.arena_bytes, loops.to_string()),
+        Made::Text(loops, text) => (loops.body.len(), loops.arena_bytes, text),
+    };
+    Stage { name: step.name, nodes, peak_bytes, time: step.time, text }
 }
 
 /// The program with one entry.

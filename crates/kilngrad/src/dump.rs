@@ -3,11 +3,10 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use kilngrad_codegen::Module;
 use kilngrad_ir::{Bindings, Error, ErrorKind};
 use kilngrad_passes::Compiled;
 
-use crate::compiler::Report;
+use crate::report::Stage;
 
 /// Where the files of one compile go.
 pub(crate) struct Dump {
@@ -26,26 +25,19 @@ impl Dump {
         Dump { folder: folder.join(&name), name }
     }
 
-    /// Writes `00-input.kg`, `01-bind.kg`, …, the loop program, the code, a drawing of
-    /// the kernels, and what fusion and the memory plan decided.
-    pub(crate) fn write(
-        &self,
-        report: &Report,
-        compiled: &Compiled,
-        module: &Module,
-    ) -> Result<(), Error> {
+    /// Writes `00-input.kg`, `01-bind.kg`, …, the loop program, the code, a drawing of the
+    /// kernels, and what fusion and the memory plan decided.
+    pub(crate) fn write(&self, stages: &[Stage], compiled: &Compiled) -> Result<(), Error> {
         std::fs::create_dir_all(&self.folder).map_err(|error| self.failed(error))?;
-        for (index, stage) in report.stages.iter().enumerate() {
+        for (index, stage) in stages.iter().enumerate() {
             let extension = match stage.name {
                 "loops" | "pack" => "loops",
                 "clif" => "clif",
+                "assembly" => "s",
                 _ => "kg",
             };
             self.file(&format!("{index:02}-{}.{extension}", stage.name), &stage.text)?;
         }
-        let assembly: Vec<&str> =
-            module.texts().iter().map(|text| text.disassembly.as_str()).collect();
-        self.file("code.s", &assembly.join("\n"))?;
         let entry = &compiled.program.entries[0];
         let drawing = kilngrad_passes::draw::dot(&compiled.program, entry);
         self.file("kernels.dot", &drawing)?;

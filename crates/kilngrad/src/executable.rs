@@ -4,14 +4,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kilngrad_ir::{Error, ErrorKind, Program, Symbol};
-use kilngrad_runtime::{Call, Element, Input};
+use kilngrad_passes::PlanReport;
+use kilngrad_runtime::{Call, Code, Element, Input};
 use ndarray::ArrayViewD;
 
-use crate::compiler::{Compiler, Report};
+use crate::compiler::Compiler;
 use crate::frozen::Frozen;
 use crate::interpreted::Interpreted;
 use crate::options::Options;
+use crate::report::{KernelReport, Report, Stage};
+use crate::summary::Summary;
 use crate::weights;
+use crate::why::{self, Why};
 
 /// A compiled program with its states: call its entries, read and set its states, save them.
 ///
@@ -20,7 +24,7 @@ use crate::weights;
 #[derive(Debug)]
 pub struct Executable {
     inner: kilngrad_runtime::Executable<Report>,
-    options: Options,
+    compiler: Compiler,
 }
 
 impl Executable {
@@ -38,14 +42,15 @@ impl Executable {
             Compiler { program: Arc::clone(&program), options: options.clone(), weights: None };
         let mut inner = kilngrad_runtime::Executable::new(
             Arc::clone(&program),
-            Box::new(compiler),
+            Box::new(compiler.clone()),
             options.seed,
             options.threads,
         )?;
+        inner.watch(options.check_nan);
         for (entry, bindings) in options.ahead(&program) {
             inner.specialise(&entry, &bindings)?;
         }
-        Ok(Executable { inner, options: options.clone() })
+        Ok(Executable { inner, compiler })
     }
 
     /// Shares the program as it is now among threads: its states become constants, and what its
@@ -56,7 +61,7 @@ impl Executable {
     ///
     /// If memory is refused or an entry cannot be compiled.
     pub fn freeze(&self) -> Result<Frozen, Error> {
-        Frozen::new(&self.inner, &self.options)
+        Frozen::new(&self.inner, &self.compiler.options)
     }
 
     /// Another executable over a copy of the states, which shares the compiled code: the two train
@@ -66,7 +71,7 @@ impl Executable {
     ///
     /// If memory for the states is refused.
     pub fn fork(&self) -> Result<Executable, Error> {
-        Ok(Executable { inner: self.inner.fork()?, options: self.options.clone() })
+        Ok(Executable { inner: self.inner.fork()?, compiler: self.compiler.clone() })
     }
 
     /// Begins a call of the entry called `name`. Every mistake in it is reported when it is run.
@@ -84,9 +89,87 @@ impl Executable {
         Ok(self.inner.specialise(entry, &bindings)?.artifacts())
     }
 
-    /// What is known of an entry as it was last used; `None` before it is compiled.
-    pub fn report(&self, entry: &str) -> Option<&Report> {
-        self.inner.code(entry).map(kilngrad_runtime::Code::artifacts)
+    /// Parameters and layers of the program, and what a call of each entry takes.
+    pub fn summary(&self) -> Summary {
+        let program = self.program();
+        let reports = program.entries.iter().map(|entry| self.report(&entry.name).ok());
+        Summary::new(program, &reports.collect::<Vec<_>>())
+    }
+
+    /// What is known of an entry as it was last used.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such entry, or it is not compiled yet because no call or
+    /// [`specialise`](Self::specialise) has given the lengths of its symbols.
+    pub fn report(&self, entry: &str) -> Result<&Report, Error> {
+        reported(self.inner.code(entry)?, entry)
+    }
+
+    /// Where an entry's values lie, and who is live where most memory is.
+    ///
+    /// # Errors
+    ///
+    /// As [`report`](Self::report).
+    pub fn plan(&self, entry: &str) -> Result<&PlanReport, Error> {
+        Ok(&self.report(entry)?.plan)
+    }
+
+    /// An entry's kernels, in the order in which a call runs them.
+    ///
+    /// # Errors
+    ///
+    /// As [`report`](Self::report).
+    pub fn kernels(&self, entry: &str) -> Result<&[KernelReport], Error> {
+        Ok(&self.report(entry)?.kernels)
+    }
+
+    /// The stages that an entry is compiled through, with their texts, which are programs: they
+    /// parse, and may be interpreted.
+    ///
+    /// The entry is compiled again to this end, for the lengths it was last used with. The same
+    /// program on the same machine gives the same text.
+    ///
+    /// # Errors
+    ///
+    /// As [`report`](Self::report).
+    pub fn stages(&self, entry: &str) -> Result<Vec<Stage>, Error> {
+        self.stages_called(entry, |_| true)
+    }
+
+    /// The last stage called `name`: see [`stages`](Self::stages).
+    ///
+    /// # Errors
+    ///
+    /// As [`report`](Self::report), and if there is no such stage.
+    pub fn stage(&self, entry: &str, name: &str) -> Result<Stage, Error> {
+        let found = self.stages_called(entry, |stage| stage == name)?.pop();
+        found.ok_or_else(|| {
+            let message = "expected a pass, \"input\", \"loops\", \"clif\" or \"assembly\"";
+            Error::new(ErrorKind::Name, format!("{message}, found {name:?}"))
+        })
+    }
+
+    fn stages_called(&self, entry: &str, keep: impl Fn(&str) -> bool) -> Result<Vec<Stage>, Error> {
+        let bindings = &self.report(entry)?.bindings;
+        self.compiler.stages(self.position(entry)?, bindings, keep)
+    }
+
+    /// What became of a value of an entry, from the line that made it to the kernel that computes
+    /// it and the place where it lies. A value is called as in dumps, `h` or `%h`, `%12`, or by the
+    /// name of an output.
+    ///
+    /// # Errors
+    ///
+    /// As [`report`](Self::report), and if there is no such value.
+    pub fn why(&self, entry: &str, value: &str) -> Result<Why, Error> {
+        let bindings = &self.report(entry)?.bindings;
+        why::why(&self.compiler, self.position(entry)?, bindings, value)
+    }
+
+    fn position(&self, entry: &str) -> Result<usize, Error> {
+        let position = self.program().entries.iter().position(|known| *known.name == *entry);
+        position.ok_or_else(|| Error::new(ErrorKind::Name, format!("no entry is called {entry:?}")))
     }
 
     /// The program.
@@ -139,6 +222,21 @@ impl Executable {
     }
 }
 
+/// What is known of an entry, if it is compiled.
+pub(crate) fn reported<'c>(
+    code: Option<&'c Code<Report>>,
+    entry: &str,
+) -> Result<&'c Report, Error> {
+    let code = code.ok_or_else(|| {
+        let message = format!(
+            "expected entry {entry:?} to be compiled, found no lengths of its symbols: \
+             call it or specialise it first"
+        );
+        Error::new(ErrorKind::Shape, message)
+    })?;
+    Ok(code.artifacts())
+}
+
 /// What can be done with a program.
 pub trait ProgramExt {
     /// Compiles it.
@@ -168,6 +266,6 @@ impl ProgramExt for Program {
             let lines: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
             Error::new(ErrorKind::Gradient, lines.join("\n"))
         })?;
-        Interpreted::new(expanded, options.seed)
+        Interpreted::new(expanded, options)
     }
 }

@@ -1,5 +1,6 @@
 //! Use from several threads: a frozen program and its sessions.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,8 +8,10 @@ use kilngrad_ir::{Entry, Error, ErrorKind, Op, Program, StateId, Symbol};
 use kilngrad_passes::freeze::{PREPARE, freeze};
 use kilngrad_runtime::{Call, Constant, WeakConstant};
 
-use crate::compiler::{Compiler, Report};
+use crate::compiler::Compiler;
+use crate::executable::reported;
 use crate::options::Options;
+use crate::report::{Report, Stage};
 
 /// A compiled program whose states are constants: what threads share to call it at the same time.
 ///
@@ -25,6 +28,7 @@ use crate::options::Options;
 #[derive(Debug, Clone)]
 pub struct Frozen {
     inner: kilngrad_runtime::Frozen<Report>,
+    compiler: Compiler,
 }
 
 /// One caller of a [`Frozen`] program, with an arena and outputs of its own.
@@ -54,14 +58,12 @@ impl Frozen {
             Some(prepare) => prepare_states(executable, prepare, options)?,
             None => HashMap::new(),
         };
-        let weights = Weights::new(&program, executable, prepared)?;
-        let compiler = Compiler {
-            program: Arc::clone(&program),
-            options: options.clone(),
-            weights: Some(weights),
-        };
-        let inner = kilngrad_runtime::Frozen::new(program, Box::new(compiler), options.threads);
-        let frozen = Frozen { inner };
+        let weights = Some(Arc::new(Weights::new(&program, executable, prepared)?));
+        let compiler =
+            Compiler { program: Arc::clone(&program), options: options.clone(), weights };
+        let shared = Box::new(compiler.clone());
+        let inner = kilngrad_runtime::Frozen::new(program, shared, options.threads);
+        let frozen = Frozen { inner, compiler };
         for (entry, bindings) in options.ahead(frozen.program()) {
             if frozen.program().entry(&entry).is_none_or(|entry| entry.updates.is_empty()) {
                 frozen.inner.specialise(&entry, &bindings)?;
@@ -72,7 +74,9 @@ impl Frozen {
 
     /// A caller's own place to work. It acquires memory when it is first called.
     pub fn session(&self) -> Session {
-        Session { inner: self.inner.session() }
+        let mut inner = self.inner.session();
+        inner.watch(self.compiler.options.check_nan);
+        Session { inner }
     }
 
     /// Compiles an entry for these lengths of its symbols, unless it is compiled already.
@@ -84,6 +88,21 @@ impl Frozen {
     pub fn specialise(&self, entry: &str, lengths: &[(&str, usize)]) -> Result<(), Error> {
         let bindings = lengths.iter().map(|(symbol, n)| (Symbol::new(symbol), *n)).collect();
         self.inner.specialise(entry, &bindings).map(drop)
+    }
+
+    /// The stages that an entry is compiled through, with their texts, for these lengths of its
+    /// symbols: see [`Executable::stages`](crate::Executable::stages). Those called `pack` are the
+    /// loop programs that lay weights out once.
+    ///
+    /// # Errors
+    ///
+    /// As [`specialise`](Self::specialise).
+    pub fn stages(&self, entry: &str, lengths: &[(&str, usize)]) -> Result<Vec<Stage>, Error> {
+        self.specialise(entry, lengths)?;
+        let position = self.program().entries.iter().position(|known| *known.name == *entry);
+        let position = position.expect("an entry that is compiled is one of the program");
+        let bindings = lengths.iter().map(|(symbol, n)| (Symbol::new(symbol), *n)).collect();
+        self.compiler.stages(position, &bindings, |_| true)
     }
 
     /// The program as sessions call it. States called `prepared.…` come after those that were
@@ -99,10 +118,29 @@ impl Session {
         self.inner.call(name)
     }
 
-    /// What is known of an entry as it was last called here; `None` before it is called.
-    pub fn report(&self, entry: &str) -> Option<&Report> {
-        self.inner.code(entry).map(kilngrad_runtime::Code::artifacts)
+    /// What is known of an entry as it was last called here.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such entry, or it was not called yet.
+    pub fn report(&self, entry: &str) -> Result<&Report, Error> {
+        reported(self.inner.code(entry)?, entry)
     }
+}
+
+/// Refuses an entry that updates states.
+pub(crate) fn check_callable(program: &Program, entry: &Entry) -> Result<(), Error> {
+    let Some((state, _)) = entry.updates.first() else { return Ok(()) };
+    let (name, path) = (&entry.name, &program.state(*state).path);
+    let more = match entry.updates.len() - 1 {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let message = format!(
+        "expected an entry that updates no state, as the program is frozen, found {name:?}, \
+         which updates {path:?}{more}: call it on the executable"
+    );
+    Err(Error::new(ErrorKind::Unsupported, message))
 }
 
 /// The values of the prepared states, by their paths.
@@ -115,6 +153,8 @@ fn prepare_states(
     let compiler =
         Compiler { program: Arc::clone(&program), options: options.clone(), weights: None };
     let mut preparing = executable.sibling(program, Box::new(compiler))?;
+    // Where a call is not finite is for that call to say.
+    preparing.watch(false);
     let outputs = preparing.call(PREPARE).run()?;
     outputs.names().map(|name| Ok((name.into(), Constant::new(outputs.bytes(name)?)?))).collect()
 }
@@ -154,19 +194,14 @@ impl Weights {
         Ok(Weights { values: values.collect::<Result<_, Error>>()?, packed: Mutex::default() })
     }
 
-    /// Refuses an entry that updates states.
-    pub(crate) fn check(&self, program: &Program, entry: &Entry) -> Result<(), Error> {
-        let Some((state, _)) = entry.updates.first() else { return Ok(()) };
-        let (name, path) = (&entry.name, &program.state(*state).path);
-        let more = match entry.updates.len() - 1 {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        let message = format!(
-            "expected an entry that updates no state, as the program is frozen, found {name:?}, \
-             which updates {path:?}{more}: call it on the executable"
-        );
-        Err(Error::new(ErrorKind::Unsupported, message))
+    /// The bytes of every state; zeros where no entry that can be called reads it.
+    pub(crate) fn all(&self, program: &Program) -> Vec<Cow<'_, [u8]>> {
+        let states = program.states.iter().zip(&self.values);
+        let bytes = states.map(|(state, value)| match value {
+            Some(constant) => Cow::Borrowed(constant.bytes()),
+            None => Cow::Owned(vec![0; state.ty.byte_count().unwrap_or(0)]),
+        });
+        bytes.collect()
     }
 
     /// A state's value, if an entry that can be called reads it.

@@ -3,27 +3,31 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kilngrad_interp::{Array, Interpreter};
-use kilngrad_ir::{DType, Error, ErrorKind, Program};
+use kilngrad_interp::{Array, Interpreter, Trace, eval_entry_traced, order_inputs};
+use kilngrad_ir::{DType, Error, ErrorKind, Program, ValueName};
 use kilngrad_runtime::Input;
 
 use crate::executable::Executable;
+use crate::options::Options;
+use crate::{nan, values};
 
 /// A program run by the reference interpreter: slow, and what every other way to run it is held
 /// against.
 #[derive(Debug)]
 pub struct Interpreted {
     interpreter: Interpreter,
+    check_nan: bool,
 }
 
 impl Interpreted {
-    pub(crate) fn new(program: Program, seed: i64) -> Result<Interpreted, Error> {
-        Ok(Interpreted { interpreter: Interpreter::new(program, seed)? })
+    pub(crate) fn new(program: Program, options: &Options) -> Result<Interpreted, Error> {
+        let interpreter = Interpreter::new(program, options.seed)?;
+        Ok(Interpreted { interpreter, check_nan: options.check_nan })
     }
 
     /// Begins a call of an entry.
     pub fn call<'a>(&'a mut self, name: &'a str) -> InterpretedCall<'a> {
-        InterpretedCall { program: self, entry: name, feeds: Vec::new() }
+        InterpretedCall { program: self, entry: name, feeds: Vec::new(), fetched: Vec::new() }
     }
 
     /// The program, its gradient requests expanded.
@@ -62,6 +66,7 @@ pub struct InterpretedCall<'a> {
     program: &'a mut Interpreted,
     entry: &'a str,
     feeds: Vec<(&'a str, &'a dyn Input)>,
+    fetched: Vec<&'a str>,
 }
 
 impl std::fmt::Debug for InterpretedCall<'_> {
@@ -77,21 +82,49 @@ impl<'a> InterpretedCall<'a> {
         self
     }
 
+    /// Asks for a value inside the entry by its name: see [`Call::fetch`](crate::Call::fetch).
+    pub fn fetch(mut self, name: &'a str) -> InterpretedCall<'a> {
+        self.fetched.push(name);
+        self
+    }
+
     /// Interprets the entry.
     ///
     /// # Errors
     ///
-    /// If the entry or an input is unknown, fed twice or missing, or a dtype or shape is another
-    /// than expected. No state has changed then.
+    /// If the entry, an input or a fetched value is unknown, an input is fed twice or missing, a
+    /// dtype or shape is another than expected, or a result is not finite and the options
+    /// [forbid it](Options::check_nan). No state has changed then.
     pub fn run(self) -> Result<InterpretedOutputs, Error> {
-        let feeds = self.feeds.into_iter().map(|(name, value)| {
-            let mut bytes = vec![0; value.shape().iter().product::<usize>() * value.dtype().size()];
-            value.write_to(&mut bytes);
-            Ok((name, array(value.dtype(), value.shape(), &bytes)?))
-        });
+        let InterpretedCall { program, entry, feeds, fetched } = self;
+        let feeds = feeds.into_iter().map(|(name, value)| Ok((name, array_of(value)?)));
         let feeds = feeds.collect::<Result<Vec<_>, Error>>()?;
-        let values = self.program.interpreter.call(self.entry, feeds)?;
-        Ok(InterpretedOutputs { values })
+        let Interpreted { interpreter, check_nan } = program;
+        let entry = interpreter.entry(entry)?;
+        let inputs = order_inputs(entry, feeds)?;
+        let names = fetched.iter().map(|name| {
+            Ok((entry.graph.name(values::find(entry, name)?).clone(), Arc::from(*name)))
+        });
+        let names: Vec<(ValueName, Arc<str>)> = names.collect::<Result<_, Error>>()?;
+        let mut outputs = BTreeMap::new();
+        let mut keep = |trace: Trace<'_>| {
+            for (_, name) in names.iter().filter(|(value, _)| value == trace.name) {
+                if trace.kernel.is_none() {
+                    outputs.insert(Arc::clone(name), trace.array.clone());
+                }
+            }
+        };
+        let (declared, states) = (interpreter.program(), interpreter.states());
+        let outcome = eval_entry_traced(declared, entry, &inputs, states, &mut keep)?;
+        if *check_nan {
+            nan::check(
+                &nan::Replay { program: declared, entry, inputs: &inputs, states },
+                &outcome,
+            )?;
+        }
+        outputs.extend(entry.outputs.iter().cloned().zip(outcome.outputs));
+        interpreter.apply(outcome.updates);
+        Ok(InterpretedOutputs { values: outputs })
     }
 }
 
@@ -128,7 +161,15 @@ impl InterpretedOutputs {
     }
 }
 
-fn array(dtype: DType, shape: &[usize], bytes: &[u8]) -> Result<Array, Error> {
+/// What is fed as the interpreter's array.
+pub(crate) fn array_of(value: &dyn Input) -> Result<Array, Error> {
+    let mut bytes = vec![0; value.shape().iter().product::<usize>() * value.dtype().size()];
+    value.write_to(&mut bytes);
+    array(value.dtype(), value.shape(), &bytes)
+}
+
+/// Elements in memory as the interpreter's array.
+pub(crate) fn array(dtype: DType, shape: &[usize], bytes: &[u8]) -> Result<Array, Error> {
     Array::from_bytes(dtype, shape, bytes).ok_or_else(|| {
         Error::new(ErrorKind::Internal, format!("expected the bytes of {dtype} {shape:?}"))
     })

@@ -39,19 +39,28 @@ mod executable;
 mod flops;
 mod frozen;
 mod interpreted;
+mod nan;
 mod options;
 pub mod prelude;
+mod report;
+mod summary;
+pub mod units;
+mod values;
 mod weights;
+mod why;
 
-pub use compiler::{Report, Stage};
 pub use executable::{Executable, ProgramExt};
 pub use frozen::{Frozen, Session};
 pub use interpreted::{Interpreted, InterpretedCall, InterpretedOutputs};
 pub use kilngrad_interp::Array;
 pub use kilngrad_ir::{Error, ErrorKind, random};
+pub use kilngrad_passes::{LiveValue, PlanReport, Reason, Rejection};
 pub use kilngrad_runtime::{Call, Element, Input, Outputs};
 pub use kilngrad_tiles::Features;
 pub use options::Options;
+pub use report::{KernelReport, Report, Stage};
+pub use summary::{CompiledSummary, EntrySummary, Layer, Size, Summary};
+pub use why::{Step, Why};
 
 /// What functions of this crate return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -23,7 +23,7 @@ pub struct Options {
     pub(crate) entries: Option<Vec<String>>,
     pub(crate) specialise: Vec<(String, Vec<usize>)>,
     pub(crate) dump: Option<PathBuf>,
-    pub(crate) keep_stages: bool,
+    pub(crate) check_nan: bool,
 }
 
 impl Default for Options {
@@ -33,7 +33,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Seed 0, one thread, all features of this processor, every entry, no dump.
+    /// Seed 0, one thread, all features of this processor, every entry, no dump, no check for NaN.
     pub fn new() -> Options {
         Options {
             seed: 0,
@@ -42,7 +42,7 @@ impl Options {
             entries: None,
             specialise: Vec::new(),
             dump: None,
-            keep_stages: false,
+            check_nan: false,
         }
     }
 
@@ -91,10 +91,16 @@ impl Options {
         self
     }
 
-    /// Keeps the text of each stage in memory: see [`crate::Report::stages`].
+    /// Whether a call whose outputs or updated states are not all finite fails and changes no
+    /// state. The error, of kind [`ErrorKind::NotFinite`](crate::ErrorKind::NotFinite), names the
+    /// first value that is not finite though its operands are, what these are, and the line that
+    /// it comes from, forward or backward: the entry is run again in the reference interpreter.
+    ///
+    /// Infinities inside the entry that reach no result, such as a mask's, are no error. A checked
+    /// call copies the states that it updates and reads through its results.
     #[must_use]
-    pub fn keep_stages(mut self, keep: bool) -> Options {
-        self.keep_stages = keep;
+    pub fn check_nan(mut self, check: bool) -> Options {
+        self.check_nan = check;
         self
     }
 

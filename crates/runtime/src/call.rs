@@ -4,14 +4,14 @@
 //! changes no state. In steady state (a binding that was met before, contiguous inputs) a call
 //! allocates nothing.
 
-use kilngrad_codegen::FloatMode;
 use kilngrad_ir::{Bindings, DType, Dim, Error, ErrorKind, ValueName};
 use ndarray::ArrayViewD;
 use smallvec::SmallVec;
 
-use crate::code::{External, Slot};
+use crate::code::Slot;
 use crate::element::{Element, Input, elements_of};
-use crate::library::{Lengths, Library, unbound};
+use crate::launch::Launch;
+use crate::library::{Lengths, Library, Wanted, unbound};
 use crate::memory::AlignedBytes;
 use crate::states::{States, expect_dtype, unknown, view};
 use crate::workspace::{Binding, Workspace};
@@ -25,6 +25,7 @@ pub struct Call<'a, A> {
     entry: &'a str,
     feeds: SmallVec<[(&'a str, &'a dyn Input); 8]>,
     bindings: SmallVec<[(&'a str, usize); 4]>,
+    fetched: SmallVec<[&'a str; 4]>,
 }
 
 impl<'a, A> Call<'a, A> {
@@ -34,8 +35,8 @@ impl<'a, A> Call<'a, A> {
         states: &'a mut States,
         entry: &'a str,
     ) -> Call<'a, A> {
-        let (feeds, bindings) = (SmallVec::new(), SmallVec::new());
-        Call { library, workspace, states, entry, feeds, bindings }
+        let (feeds, bindings, fetched) = Default::default();
+        Call { library, workspace, states, entry, feeds, bindings, fetched }
     }
 
     /// Feeds an input: an array or view of any layout, of exactly the input's dtype.
@@ -50,68 +51,58 @@ impl<'a, A> Call<'a, A> {
         self
     }
 
+    /// Asks for a value inside the entry by its name in dumps (`h` or `%h`, `%12`): the outputs
+    /// have it under this name too. It is computed from what the call is fed and the states and
+    /// random numbers that it begins with.
+    ///
+    /// The entry itself runs the very code that it runs without, so neither outputs nor states
+    /// change in a bit. The values asked for are computed before it, by code of their own that is
+    /// compiled once for each list of names and kept as other bindings are; they are equal to the
+    /// entry's own up to the rounding of another fusion.
+    pub fn fetch(mut self, name: &'a str) -> Call<'a, A> {
+        self.fetched.push(name);
+        self
+    }
+
     /// Runs the entry.
     ///
     /// # Errors
     ///
-    /// If the entry, an input or a symbol is unknown, fed twice or missing, if a dtype or shape is
-    /// another than expected, if the entry cannot be compiled for these shapes, or if one of its
-    /// checks fails ([`ErrorKind::Check`]). No state has changed then.
+    /// If the entry, an input, a symbol or a fetched value is unknown, fed twice or missing, if a
+    /// dtype or shape is another than expected, if the entry cannot be compiled for these shapes,
+    /// if one of its checks fails ([`ErrorKind::Check`]), or if the call is
+    /// [watched](crate::Executable::watch) and a result is not finite. No state has changed then.
     pub fn run(self) -> Result<Outputs<'a>, Error> {
         let entry = self.library.find(self.entry)?;
         let order = self.order_of_feeds(entry)?;
-        let lengths = self.lengths(entry, &order)?;
-        if !self.workspace.knows(entry, &lengths) {
-            self.check_shapes(entry, &order, &lengths)?;
+        let lengths = &self.lengths(entry, &order)?;
+        let whole = Wanted { entry, lengths, fetched: &[] };
+        if !self.workspace.knows(&whole) {
+            self.check_shapes(entry, &order, lengths)?;
         }
-        let Call { library, workspace, states, feeds, .. } = self;
-        let at = workspace.bind(library, states, entry, &lengths)?;
-        let (binding, memory, host) = workspace.parts(entry, at);
-        let Binding { code, outputs, staging, table, .. } = binding;
-        let values = || order.iter().map(|position| feeds[*position].1);
-        for (value, slot) in values().zip(&code.inputs) {
-            expect_slot(slot, value)?;
-        }
-        for ((value, slot), place) in values().zip(&code.inputs).zip(staging.iter_mut()) {
-            if value.contiguous().is_none() {
-                place.reserve(slot.bytes())?;
-                value.write_to(&mut place.as_mut_slice()[..slot.bytes()]);
+        let Call { library, workspace, states, feeds, fetched, .. } = self;
+        let inputs: SmallVec<[&dyn Input; 8]> =
+            order.iter().map(|position| feeds[*position].1).collect();
+        // Both are compiled before either runs; the second cannot displace the first, which is the
+        // latest to be used.
+        let beside = match fetched.is_empty() {
+            true => None,
+            false => {
+                Some(workspace.bind(library, states, &Wanted { fetched: &fetched, ..whole })?)
             }
-        }
-        for (pointer, external) in table.0.iter_mut().zip(&code.externals) {
-            *pointer = match external {
-                External::Argument(index) => {
-                    let bytes = feeds[order[*index]].1.contiguous();
-                    let start = bytes.map_or(staging[*index].as_ptr(), <[u8]>::as_ptr);
-                    start.cast_mut()
-                }
-                External::Output(index) => outputs[*index].as_mut_ptr(),
-                External::State(id) => states.as_mut_ptr(*id),
-                External::Constant(constant) => constant.as_ptr().cast_mut(),
-            };
-        }
-        let _mode = FloatMode::enter();
-        // SAFETY: arena and scratch have the module's sizes, since binding reserved them, and its
-        // alignment; `Code::new` saw that each external has the bytes that the module expects of
-        // it and may be written where the module writes, and the table is in that order. Inputs
-        // have the slots' shapes and dtypes, so their bytes, and their elements are initialised.
-        // Outputs, states, arena and scratch are borrowed exclusively and are separate
-        // allocations; inputs and constants are only read, also by other sessions meanwhile. The
-        // host is the pool's, which this workspace owns, or runs in order, and its threads are in
-        // the default float mode.
-        let ran = unsafe {
-            code.module.entry().call(
-                memory.arena.as_mut_ptr(),
-                table.0.as_ptr(),
-                memory.scratch.as_mut_ptr(),
-                &host,
-            )
         };
-        ran.map_err(|check| {
-            let message = code.checks.get(check).map_or("expected a condition to hold", |it| it);
-            Error::new(ErrorKind::Check, message)
-        })?;
-        Ok(Outputs { slots: &code.outputs, values: outputs })
+        let at = workspace.bind(library, states, &whole)?;
+        let mut launch = Launch { library, workspace, states, entry, inputs: &inputs };
+        if let Some(beside) = beside {
+            launch.run(beside)?;
+        }
+        launch.run_watched(at)?;
+        let workspace: &'a Workspace<A> = workspace;
+        let returned = |at| {
+            let Binding { code, outputs, .. } = workspace.at(entry, at);
+            Returned { slots: &code.outputs, values: outputs }
+        };
+        Ok(Outputs { own: returned(at), fetched: beside.map(returned) })
     }
 
     /// For each input, the position of its feed.
@@ -210,17 +201,7 @@ fn word(name: &ValueName) -> &str {
     }
 }
 
-fn expect_slot(slot: &Slot, value: &dyn Input) -> Result<(), Error> {
-    if slot.dtype != value.dtype() {
-        expect_dtype(&format!("input {:?}", slot.name), slot.dtype, value.dtype())?;
-    }
-    if slot.shape == value.shape() {
-        return Ok(());
-    }
-    Err(wrong_shape(&slot.name, &format!("{:?}", slot.shape), value.shape()))
-}
-
-fn wrong_shape(name: &str, expected: &str, found: &[usize]) -> Error {
+pub(crate) fn wrong_shape(name: &str, expected: &str, found: &[usize]) -> Error {
     let message = format!("expected shape {expected} for input {name:?}, found {found:?}");
     Error::new(ErrorKind::Shape, message)
 }
@@ -235,14 +216,30 @@ impl<A> std::fmt::Debug for Call<'_, A> {
 /// What a call returned. It borrows the memory of who was called, which the next call reuses.
 #[derive(Debug, Clone, Copy)]
 pub struct Outputs<'a> {
+    own: Returned<'a>,
+    /// What was asked for beside the outputs.
+    fetched: Option<Returned<'a>>,
+}
+
+/// What one piece of code returned.
+#[derive(Debug, Clone, Copy)]
+struct Returned<'a> {
     slots: &'a [Slot],
     values: &'a [AlignedBytes],
 }
 
+impl<'a> Returned<'a> {
+    fn find(&self, name: &str) -> Option<(&'a Slot, &'a [u8])> {
+        let position = self.slots.iter().position(|slot| *slot.name == *name)?;
+        Some((&self.slots[position], self.values[position].as_slice()))
+    }
+}
+
 impl<'a> Outputs<'a> {
-    /// Names of the outputs, in the entry's order.
+    /// Names of the outputs, in the entry's order, and then of what was fetched.
     pub fn names(&self) -> impl Iterator<Item = &'a str> {
-        self.slots.iter().map(|slot| &*slot.name)
+        let fetched = self.fetched.map_or(&[][..], |fetched| fetched.slots);
+        self.own.slots.iter().chain(fetched).map(|slot| &*slot.name)
     }
 
     /// The dtype of an output.
@@ -251,7 +248,7 @@ impl<'a> Outputs<'a> {
     ///
     /// If there is no such output.
     pub fn dtype(&self, name: &str) -> Result<DType, Error> {
-        Ok(self.slots[self.find(name)?].dtype)
+        Ok(self.find(name)?.0.dtype)
     }
 
     /// An output as an array.
@@ -260,12 +257,11 @@ impl<'a> Outputs<'a> {
     ///
     /// If there is no such output, or it has another dtype.
     pub fn view<T: Element>(&self, name: &str) -> Result<ArrayViewD<'a, T>, Error> {
-        let at = self.find(name)?;
-        let slot = &self.slots[at];
+        let (slot, bytes) = self.find(name)?;
         if slot.dtype != T::DTYPE {
             expect_dtype(&format!("output {name:?}"), slot.dtype, T::DTYPE)?;
         }
-        view(elements_of(self.values[at].as_slice())?, &slot.shape)
+        view(elements_of(bytes)?, &slot.shape)
     }
 
     /// An output as it lies in memory: row-major, little-endian.
@@ -274,7 +270,7 @@ impl<'a> Outputs<'a> {
     ///
     /// If there is no such output.
     pub fn bytes(&self, name: &str) -> Result<&'a [u8], Error> {
-        Ok(self.values[self.find(name)?].as_slice())
+        Ok(self.find(name)?.1)
     }
 
     /// An output of rank 0 as its element.
@@ -283,12 +279,11 @@ impl<'a> Outputs<'a> {
     ///
     /// If there is no such output, or it has another dtype or rank.
     pub fn scalar<T: Element>(&self, name: &str) -> Result<T, Error> {
-        let at = self.find(name)?;
-        let slot = &self.slots[at];
+        let (slot, bytes) = self.find(name)?;
         if slot.dtype != T::DTYPE {
             expect_dtype(&format!("output {name:?}"), slot.dtype, T::DTYPE)?;
         }
-        match elements_of(self.values[at].as_slice())? {
+        match elements_of(bytes)? {
             [element] if slot.shape.is_empty() => Ok(*element),
             _ => {
                 let message =
@@ -298,8 +293,8 @@ impl<'a> Outputs<'a> {
         }
     }
 
-    fn find(&self, name: &str) -> Result<usize, Error> {
-        let position = self.slots.iter().position(|slot| *slot.name == *name);
-        position.ok_or_else(|| unknown("output", name, self.names()))
+    fn find(&self, name: &str) -> Result<(&'a Slot, &'a [u8]), Error> {
+        let fetched = || self.fetched.and_then(|fetched| fetched.find(name));
+        self.own.find(name).or_else(fetched).ok_or_else(|| unknown("output", name, self.names()))
     }
 }

@@ -6,6 +6,7 @@ use kilngrad_codegen::Module;
 use kilngrad_ir::{Bindings, DType, Error, ErrorKind, StateId};
 
 use crate::constant::Constant;
+use crate::finite::NotFinite;
 use crate::states::States;
 
 /// What stands behind a pointer of the entry's table.
@@ -131,8 +132,8 @@ impl<A> Code<A> {
     }
 }
 
-/// Compiles an entry for a binding of its symbols, when it is first called with them. Calls from
-/// several threads may overlap.
+/// Compiles an entry for a binding of its symbols, when it is first called with them, and says what
+/// went wrong in it. Calls from several threads may overlap.
 pub trait Compile<A>: Send + Sync {
     /// The program's entry at position `entry`, compiled.
     ///
@@ -140,4 +141,28 @@ pub trait Compile<A>: Send + Sync {
     ///
     /// Whatever keeps it from being compiled.
     fn compile(&self, entry: usize, bindings: &Bindings) -> Result<Code<A>, Error>;
+
+    /// Code with the inputs of the entry at position `entry` whose outputs are the values of the
+    /// entry that are called `names`, under these names and in this order, and which updates no
+    /// state.
+    ///
+    /// # Errors
+    ///
+    /// Where a name is unknown, or as [`compile`](Self::compile). Unless a compiler says otherwise
+    /// it knows no names.
+    fn compile_values(
+        &self,
+        entry: usize,
+        bindings: &Bindings,
+        names: &[&str],
+    ) -> Result<Code<A>, Error> {
+        let (_, _) = (entry, bindings);
+        let message = format!("expected a compiler that knows values by name, to fetch {names:?}");
+        Err(Error::new(ErrorKind::Unsupported, message))
+    }
+
+    /// Why a call computed a number that is not finite.
+    fn explain(&self, call: &NotFinite<'_>) -> Error {
+        Error::new(ErrorKind::NotFinite, format!("expected finite numbers, found {}", call.found))
+    }
 }

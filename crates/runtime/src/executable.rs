@@ -8,7 +8,7 @@ use ndarray::ArrayViewD;
 use crate::call::Call;
 use crate::code::{Code, Compile};
 use crate::element::{Element, Input};
-use crate::library::Library;
+use crate::library::{Library, Wanted};
 use crate::states::{self, States};
 use crate::workspace::Workspace;
 
@@ -49,7 +49,7 @@ impl<A> Executable<A> {
         Ok(Executable {
             library: Arc::clone(&self.library),
             states: self.states.copied()?,
-            workspace: Workspace::new(&self.library, self.workspace.threads()),
+            workspace: self.workspace.like(&self.library),
         })
     }
 
@@ -68,7 +68,7 @@ impl<A> Executable<A> {
             return Err(Error::new(ErrorKind::Build, "expected the same states, found others"));
         }
         let library = Arc::new(Library::new(program, compiler));
-        let workspace = Workspace::new(&library, self.workspace.threads());
+        let workspace = self.workspace.like(&library);
         Ok(Executable { library, states: self.states.copied()?, workspace })
     }
 
@@ -92,14 +92,26 @@ impl<A> Executable<A> {
         let Executable { library, states, workspace } = self;
         let entry = library.find(name)?;
         let lengths = library.lengths(entry, bindings)?;
-        let at = workspace.bind(library, states, entry, &lengths)?;
-        Ok(&workspace.parts(entry, at).0.code)
+        let wanted = Wanted { entry, lengths: &lengths, fetched: &[] };
+        let at = workspace.bind(library, states, &wanted)?;
+        Ok(&workspace.at(entry, at).code)
     }
 
-    /// What an entry was last compiled for, if it was.
-    pub fn code(&self, name: &str) -> Option<&Code<A>> {
-        let entry = self.library.find(name).ok()?;
-        Some(&self.workspace.latest(entry)?.code)
+    /// What an entry was last used as compiled for; `None` if it is not compiled.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such entry.
+    pub fn code(&self, name: &str) -> Result<Option<&Code<A>>, Error> {
+        let latest = self.workspace.latest(self.library.find(name)?);
+        Ok(latest.map(|binding| &*binding.code))
+    }
+
+    /// Whether each call from now on is watched: one after which an output, or a state that it
+    /// updates, is not finite fails, and has changed no state. A watched call copies those states
+    /// and reads through its results.
+    pub fn watch(&mut self, watch: bool) {
+        self.workspace.watch(watch);
     }
 
     /// A state's value.

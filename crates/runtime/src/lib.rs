@@ -14,7 +14,7 @@
 //! states. What is shared is read, so a call whose code its workspace has met takes no lock.
 //!
 //! `unsafe` is in these places: memory that is acquired fallibly (`memory`), elements as bytes
-//! (`element`), and the call of generated code with the threads that help it (`call`, `workspace`,
+//! (`element`), and the call of generated code with the threads that help it (`launch`, `workspace`,
 //! `constant`, `pool`).
 
 mod call;
@@ -22,6 +22,8 @@ mod code;
 mod constant;
 mod element;
 mod executable;
+mod finite;
+mod launch;
 mod library;
 mod memory;
 mod pool;
@@ -34,6 +36,7 @@ pub use code::{Code, Compile, External, Slot};
 pub use constant::{Constant, WeakConstant};
 pub use element::{Element, Input};
 pub use executable::Executable;
+pub use finite::{Found, NotFinite};
 pub use kilngrad_codegen::Features;
 pub use library::SPECIALISATIONS;
 pub use session::{Frozen, Session};

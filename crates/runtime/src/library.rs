@@ -12,6 +12,7 @@ use kilngrad_ir::{Bindings, Error, ErrorKind, Program, Symbol};
 use smallvec::SmallVec;
 
 use crate::code::{Code, Compile};
+use crate::finite::NotFinite;
 use crate::states::unknown;
 
 /// How many bindings of one entry's symbols are kept compiled, by an executable or a handle and by
@@ -36,9 +37,25 @@ struct Shelves<A> {
     clock: u64,
 }
 
-/// An entry under one binding.
+/// What is asked of a library: an entry under a binding, or, with names in `fetched`, these values
+/// of it instead of its outputs and updates.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'w> {
+    pub(crate) entry: usize,
+    pub(crate) lengths: &'w Lengths,
+    pub(crate) fetched: &'w [&'w str],
+}
+
+/// What code of an entry was compiled for: see [`Wanted`].
+#[derive(Debug, Clone)]
+pub(crate) struct Version {
+    pub(crate) lengths: Lengths,
+    pub(crate) fetched: Vec<String>,
+}
+
+/// A version of an entry.
 struct Volume<A> {
-    lengths: Lengths,
+    version: Version,
     last_used: u64,
     slot: Arc<CodeSlot<A>>,
 }
@@ -78,19 +95,33 @@ impl<A> Library<A> {
         symbols.map(|symbol| bindings.get(symbol).copied().ok_or_else(|| unbound(symbol))).collect()
     }
 
-    /// The entry's code for these lengths, which is compiled if it is not there. Another thread
-    /// that compiles the same is waited for.
-    pub(crate) fn code(&self, entry: usize, lengths: &Lengths) -> Result<Arc<Code<A>>, Error> {
-        let slot = self.slot(entry, lengths);
+    /// An entry's symbols with these lengths.
+    pub(crate) fn bindings(&self, entry: usize, lengths: &Lengths) -> Bindings {
+        self.symbols[entry].iter().cloned().zip(lengths.iter().copied()).collect()
+    }
+
+    /// Why a call computed a number that is not finite.
+    pub(crate) fn explain(&self, call: &NotFinite<'_>) -> Error {
+        self.compiler.explain(call)
+    }
+
+    /// The code that is wanted, which is compiled if it is not there. Another thread that compiles
+    /// the same is waited for.
+    pub(crate) fn code(&self, wanted: &Wanted<'_>) -> Result<Arc<Code<A>>, Error> {
+        let slot = self.slot(wanted);
         let mut code = lock(&slot);
         if let Some(code) = &*code {
             return Ok(Arc::clone(code));
         }
-        let symbols = self.symbols[entry].iter().cloned();
-        let bindings: Bindings = symbols.zip(lengths.iter().copied()).collect();
+        let Wanted { entry, lengths, fetched } = *wanted;
+        let bindings = self.bindings(entry, lengths);
         // Compiling folds constants by the same arithmetic as native code.
         let _mode = FloatMode::enter();
-        match self.compiler.compile(entry, &bindings) {
+        let compiled = match fetched {
+            [] => self.compiler.compile(entry, &bindings),
+            names => self.compiler.compile_values(entry, &bindings, names),
+        };
+        match compiled {
             Ok(compiled) => Ok(Arc::clone(code.insert(Arc::new(compiled)))),
             Err(error) => {
                 // What cannot be compiled is not to displace what can.
@@ -101,20 +132,32 @@ impl<A> Library<A> {
         }
     }
 
-    /// Where the code for these lengths is or will be.
-    fn slot(&self, entry: usize, lengths: &Lengths) -> Arc<CodeSlot<A>> {
+    /// Where the code that is wanted is or will be.
+    fn slot(&self, wanted: &Wanted<'_>) -> Arc<CodeSlot<A>> {
         let mut shelves = lock(&self.shelves);
         shelves.clock += 1;
         let last_used = shelves.clock;
-        let shelf = &mut shelves.entries[entry];
-        if let Some(volume) = shelf.iter_mut().find(|volume| volume.lengths == *lengths) {
+        let shelf = &mut shelves.entries[wanted.entry];
+        if let Some(volume) = shelf.iter_mut().find(|volume| volume.version.is(wanted)) {
             volume.last_used = last_used;
             return Arc::clone(&volume.slot);
         }
         let slot = Arc::new(Mutex::new(None));
-        let volume = Volume { lengths: lengths.clone(), last_used, slot: Arc::clone(&slot) };
+        let volume = Volume { version: Version::of(wanted), last_used, slot: Arc::clone(&slot) };
         keep(shelf, volume, |volume| volume.last_used);
         slot
+    }
+}
+
+impl Version {
+    pub(crate) fn of(wanted: &Wanted<'_>) -> Version {
+        let fetched = wanted.fetched.iter().map(|name| (*name).to_owned()).collect();
+        Version { lengths: wanted.lengths.clone(), fetched }
+    }
+
+    /// Whether this is what is wanted.
+    pub(crate) fn is(&self, wanted: &Wanted<'_>) -> bool {
+        self.lengths == *wanted.lengths && self.fetched == wanted.fetched
     }
 }
 

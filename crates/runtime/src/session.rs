@@ -6,7 +6,7 @@ use kilngrad_ir::{Bindings, Error, Program};
 
 use crate::call::Call;
 use crate::code::{Code, Compile};
-use crate::library::Library;
+use crate::library::{Library, Wanted};
 use crate::states::States;
 use crate::workspace::Workspace;
 
@@ -44,7 +44,8 @@ impl<A> Frozen<A> {
     /// If there is no such entry, a symbol is not bound, or it cannot be compiled.
     pub fn specialise(&self, name: &str, bindings: &Bindings) -> Result<Arc<Code<A>>, Error> {
         let entry = self.library.find(name)?;
-        self.library.code(entry, &self.library.lengths(entry, bindings)?)
+        let lengths = &self.library.lengths(entry, bindings)?;
+        self.library.code(&Wanted { entry, lengths, fetched: &[] })
     }
 }
 
@@ -79,10 +80,19 @@ impl<A> Session<A> {
         Call::new(&self.library, &mut self.workspace, &mut self.states, name)
     }
 
-    /// What an entry was last called for, if it was.
-    pub fn code(&self, name: &str) -> Option<&Code<A>> {
-        let entry = self.library.find(name).ok()?;
-        Some(&self.workspace.latest(entry)?.code)
+    /// What an entry was last called for; `None` if it was not called.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such entry.
+    pub fn code(&self, name: &str) -> Result<Option<&Code<A>>, Error> {
+        let latest = self.workspace.latest(self.library.find(name)?);
+        Ok(latest.map(|binding| &*binding.code))
+    }
+
+    /// Whether each call from now on is watched: one after which an output is not finite fails.
+    pub fn watch(&mut self, watch: bool) {
+        self.workspace.watch(watch);
     }
 }
 

@@ -46,6 +46,11 @@ impl States {
         Ok(States { values })
     }
 
+    /// The bytes of each, in order.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &[u8]> {
+        self.values.iter().map(AlignedBytes::as_slice)
+    }
+
     pub(crate) fn bytes(&self, id: StateId) -> &[u8] {
         self.values[id.index()].as_slice()
     }

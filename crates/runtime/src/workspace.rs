@@ -9,7 +9,8 @@ use kilngrad_codegen::Host;
 use kilngrad_ir::Error;
 
 use crate::code::{Code, Slot};
-use crate::library::{Lengths, Library, keep};
+use crate::finite::Copies;
+use crate::library::{Library, Version, Wanted, keep};
 use crate::memory::AlignedBytes;
 use crate::pool::Pool;
 use crate::states::States;
@@ -22,6 +23,8 @@ pub(crate) struct Workspace<A> {
     /// How many run a call, the calling one included.
     threads: usize,
     pool: Option<Pool>,
+    /// Copies of states, if calls are watched for numbers that are not finite.
+    pub(crate) watched: Option<Copies>,
     clock: u64,
 }
 
@@ -35,8 +38,7 @@ pub(crate) struct Memory {
 /// An entry's code for one binding, with memory of its own for what it returns and for inputs that
 /// are not contiguous.
 pub(crate) struct Binding<A> {
-    /// What the entry's symbols are bound to, in order.
-    lengths: Lengths,
+    pub(crate) version: Version,
     last_used: u64,
     pub(crate) code: Arc<Code<A>>,
     pub(crate) outputs: Vec<AlignedBytes>,
@@ -62,57 +64,71 @@ impl<A> Workspace<A> {
             memory: Memory { arena: AlignedBytes::EMPTY, scratch: AlignedBytes::EMPTY },
             threads,
             pool: None,
+            watched: None,
             clock: 0,
         }
-    }
-
-    pub(crate) fn threads(&self) -> usize {
-        self.threads
     }
 
     pub(crate) fn memory(&self) -> &Memory {
         &self.memory
     }
 
-    /// Whether the entry was met with these lengths.
-    pub(crate) fn knows(&self, entry: usize, lengths: &Lengths) -> bool {
-        self.entries[entry].iter().any(|binding| binding.lengths == *lengths)
+    /// Another one like this, which has met nothing.
+    pub(crate) fn like(&self, library: &Library<A>) -> Workspace<A> {
+        let mut workspace = Workspace::new(library, self.threads);
+        workspace.watch(self.watched.is_some());
+        workspace
     }
 
-    /// The binding of the entry that was used last.
+    /// Whether each call from now on is watched for numbers that are not finite.
+    pub(crate) fn watch(&mut self, watch: bool) {
+        self.watched = watch.then(Copies::default);
+    }
+
+    /// Whether what is wanted was met before.
+    pub(crate) fn knows(&self, wanted: &Wanted<'_>) -> bool {
+        self.entries[wanted.entry].iter().any(|binding| binding.version.is(wanted))
+    }
+
+    /// The binding of the whole entry that was used last.
     pub(crate) fn latest(&self, entry: usize) -> Option<&Binding<A>> {
-        self.entries[entry].iter().max_by_key(|binding| binding.last_used)
+        let whole = self.entries[entry].iter().filter(|it| it.version.fetched.is_empty());
+        whole.max_by_key(|binding| binding.last_used)
     }
 
-    /// Position of the entry's binding to these lengths, whose code comes from `library` if it was
-    /// not met before.
+    /// The binding at a position of an entry.
+    pub(crate) fn at(&self, entry: usize, at: usize) -> &Binding<A> {
+        &self.entries[entry][at]
+    }
+
+    /// Position of the binding that is wanted, whose code comes from `library` if it was not met
+    /// before.
     pub(crate) fn bind(
         &mut self,
         library: &Library<A>,
         states: &States,
-        entry: usize,
-        lengths: &Lengths,
+        wanted: &Wanted<'_>,
     ) -> Result<usize, Error> {
         self.clock += 1;
         let last_used = self.clock;
-        let known = &mut self.entries[entry];
-        if let Some(at) = known.iter().position(|binding| binding.lengths == *lengths) {
+        let known = &mut self.entries[wanted.entry];
+        if let Some(at) = known.iter().position(|binding| binding.version.is(wanted)) {
             known[at].last_used = last_used;
             return Ok(at);
         }
-        let code = library.code(entry, lengths)?;
+        let code = library.code(wanted)?;
         code.check_states(states)?;
         self.reserve(&code)?;
         let zeroed = |slot: &Slot| AlignedBytes::zeroed(slot.bytes());
         let binding = Binding {
-            lengths: lengths.clone(),
+            version: Version::of(wanted),
             last_used,
             outputs: code.outputs.iter().map(zeroed).collect::<Result<_, _>>()?,
             staging: code.inputs.iter().map(|_| AlignedBytes::EMPTY).collect(),
             table: Table(vec![std::ptr::null_mut(); code.externals.len()]),
             code,
         };
-        Ok(keep(&mut self.entries[entry], binding, |binding| binding.last_used))
+        Ok(keep(&mut self.entries[wanted.entry], binding, |binding| binding.last_used))
     }
 
     /// Memory for every binding so far and this code, on every thread.

@@ -226,8 +226,9 @@ pub(crate) fn word_or_quoted(text: &str) -> String {
     if is_word(text) { text.to_owned() } else { quoted(text) }
 }
 
-/// A path as messages show it: as it is where every character is printable, else in quotes.
-pub(crate) fn shown(text: &str) -> String {
+/// A name or path as messages show it: as it is where every character is printable, else in
+/// quotes and escaped.
+pub fn shown(text: &str) -> String {
     if text.chars().all(is_printable) { text.to_owned() } else { quoted(text) }
 }
 

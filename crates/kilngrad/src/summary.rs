@@ -1,0 +1,321 @@
+//! A model at a glance: its layers, what it learns, and what a call of each entry takes.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use kilngrad_ir::{Bindings, Entry, Mode, Node, Op, Program, Role, Shape, State, StateId, Type};
+
+use crate::report::Report;
+use crate::units::{bytes, flops, grouped, time};
+
+/// Of more layers than this, those that share the beginning of their path are shown as one.
+const MOST_LAYERS: usize = 40;
+
+/// What a program holds and what its entries take: see
+/// [`Executable::summary`](crate::Executable::summary).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Summary {
+    /// The program's name.
+    pub program: String,
+    /// Every scope that declares parameters or buffers of its own, in the order of declaration.
+    pub layers: Vec<Layer>,
+    /// Parameters that some entry updates.
+    pub trainable: Size,
+    /// Parameters that no entry updates.
+    pub frozen: Size,
+    /// What layers remember beside their parameters, such as running statistics.
+    pub buffers: Size,
+    /// Moments and counters of optimizers.
+    pub optimizer: Size,
+    /// The entries, in the order of declaration.
+    pub entries: Vec<EntrySummary>,
+}
+
+/// A scope with parameters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layer {
+    /// Its path.
+    pub name: String,
+    /// What it computes, if that is a layer known to this library: `dense`, `layer_norm`,
+    /// `rms_norm`.
+    pub kind: Option<&'static str>,
+    /// The type of what it gives in the first entry that uses it, symbols included.
+    pub output: Option<Type>,
+    /// Parameters that it declares itself.
+    pub parameters: usize,
+}
+
+/// How much some states are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Size {
+    /// How many states.
+    pub tensors: usize,
+    /// Numbers in them.
+    pub elements: usize,
+    /// Bytes of them.
+    pub bytes: usize,
+}
+
+/// What a call of an entry takes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EntrySummary {
+    /// Its name.
+    pub name: String,
+    /// What it was built for.
+    pub mode: Mode,
+    /// As it was last used; `None` before it is compiled.
+    pub compiled: Option<CompiledSummary>,
+}
+
+/// What a call of a compiled entry takes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CompiledSummary {
+    /// What the symbols are bound to.
+    pub bindings: Bindings,
+    /// Floating-point operations: see [`Report::flops`].
+    pub flops: u64,
+    /// How many kernels run.
+    pub kernels: usize,
+    /// Bytes of the arena.
+    pub arena_bytes: usize,
+    /// Bytes that any plan of this order needs.
+    pub lower_bound_bytes: usize,
+    /// How long it took to compile.
+    pub time: Duration,
+}
+
+impl Summary {
+    /// A program, with what is known of each entry, in order.
+    pub(crate) fn new(program: &Program, reports: &[Option<&Report>]) -> Summary {
+        let updated: BTreeSet<StateId> =
+            program.entries.iter().flat_map(|entry| &entry.updates).map(|(id, _)| *id).collect();
+        let trained = |id: StateId| updated.contains(&id);
+        let size = |keep: &dyn Fn(StateId, Role) -> bool| {
+            let states = program.states.iter().enumerate();
+            let kept = states.filter(|(at, state)| keep(StateId::from_index(*at), state.role));
+            kept.fold(Size::default(), |size, (_, state)| size.with(&state.ty))
+        };
+        Summary {
+            program: program.name.to_string(),
+            layers: layers(program),
+            trainable: size(&|id, role| role == Role::Parameter && trained(id)),
+            frozen: size(&|id, role| role == Role::Parameter && !trained(id)),
+            buffers: size(&|_, role| role == Role::Buffer),
+            optimizer: size(&|_, role| role == Role::Optimizer),
+            entries: program
+                .entries
+                .iter()
+                .zip(reports)
+                .map(|(entry, report)| EntrySummary {
+                    name: entry.name.to_string(),
+                    mode: entry.mode,
+                    compiled: report.map(compiled),
+                })
+                .collect(),
+        }
+    }
+}
+
+impl Size {
+    fn with(self, ty: &Type) -> Size {
+        Size {
+            tensors: self.tensors + 1,
+            elements: self.elements + ty.element_count().unwrap_or(0),
+            bytes: self.bytes + ty.byte_count().unwrap_or(0),
+        }
+    }
+}
+
+fn compiled(report: &Report) -> CompiledSummary {
+    CompiledSummary {
+        bindings: report.bindings.clone(),
+        flops: report.flops,
+        kernels: report.kernels.len(),
+        arena_bytes: report.arena_bytes,
+        lower_bound_bytes: report.plan.lower_bound_bytes,
+        time: report.time,
+    }
+}
+
+fn layers(program: &Program) -> Vec<Layer> {
+    let mut layers: Vec<Layer> = Vec::new();
+    let own = |state: &&State| matches!(state.role, Role::Parameter | Role::Buffer);
+    for state in program.states.iter().filter(own) {
+        let scope = state.path.rsplit_once('.').map_or("", |(scope, _)| scope);
+        let at = layers.iter().position(|layer| layer.name == *scope).unwrap_or_else(|| {
+            layers.push(layer(program, scope));
+            layers.len() - 1
+        });
+        if state.role == Role::Parameter {
+            layers[at].parameters += state.ty.element_count().unwrap_or(0);
+        }
+    }
+    layers
+}
+
+/// A scope in the first entry that computes something in it. What is outside any scope is no layer.
+fn layer(program: &Program, scope: &str) -> Layer {
+    let used = program.entries.iter().map(|entry| (entry, forward(entry, scope)));
+    let (kind, output) = used
+        .filter(|_| !scope.is_empty())
+        .filter_map(|(entry, nodes)| {
+            let last = nodes.iter().rfind(|node| node.origin.scope() == scope)?;
+            Some((kind(program, scope, &nodes), Some(entry.graph.ty(last.result()).clone())))
+        })
+        .next()
+        .unwrap_or((None, None));
+    Layer { name: scope.to_owned(), kind, output, parameters: 0 }
+}
+
+/// The nodes of a scope and of the scopes in it, up to the first gradient: what comes after is the
+/// optimizer's.
+fn forward<'e>(entry: &'e Entry, scope: &str) -> Vec<&'e Node> {
+    let nodes = entry.graph.nodes().map(|(_, node)| node);
+    nodes
+        .take_while(|node| !matches!(node.op, Op::Gradient { .. }))
+        .filter(|node| !matches!(node.op, Op::State(_)))
+        .filter(|node| {
+            let rest = node.origin.scope().strip_prefix(scope);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        })
+        .collect()
+}
+
+/// A layer is known by the functions that it calls, which have scopes of their name in its own, and
+/// a dense one by its one contraction.
+fn kind(program: &Program, scope: &str, nodes: &[&Node]) -> Option<&'static str> {
+    for known in ["layer_norm", "rms_norm"] {
+        let inner = format!("{scope}.{known}");
+        if nodes.iter().any(|node| node.origin.scope() == inner) {
+            return Some(known);
+        }
+    }
+    let is_own = |state: &&State| state.path.rsplit_once('.').is_some_and(|path| path.0 == scope);
+    let matrices = program.states.iter().filter(is_own).filter(|state| state.ty.rank() == 2);
+    let own = nodes.iter().filter(|node| node.origin.scope() == scope);
+    let contractions = own.filter(|node| matches!(node.op, Op::Dot(_)));
+    (matrices.count() == 1 && contractions.count() > 0).then_some("dense")
+}
+
+/// Layers as they are shown: at most [`MOST_LAYERS`], unless more begin differently.
+fn folded(layers: &[Layer]) -> Vec<Layer> {
+    let deepest = layers.iter().map(|layer| layer.name.split('.').count()).max().unwrap_or(0);
+    let mut shown = layers.to_vec();
+    for depth in (1..deepest).rev() {
+        if shown.len() <= MOST_LAYERS {
+            break;
+        }
+        shown = cut(layers, depth);
+    }
+    shown
+}
+
+/// Layers whose paths begin with the same `depth` names, as one: with the output of the last.
+fn cut(layers: &[Layer], depth: usize) -> Vec<Layer> {
+    let mut shown: Vec<(Layer, usize)> = Vec::new();
+    for layer in layers {
+        let name: Vec<&str> = layer.name.split('.').take(depth).collect();
+        let name = name.join(".");
+        match shown.iter_mut().find(|(known, _)| known.name == name) {
+            Some((known, count)) => {
+                known.parameters += layer.parameters;
+                known.output.clone_from(&layer.output);
+                known.kind = None;
+                *count += 1;
+            }
+            None => shown.push((Layer { name, ..layer.clone() }, 1)),
+        }
+    }
+    let named = shown.into_iter().map(|(mut layer, count)| {
+        if count > 1 {
+            layer.name += &format!(" ({count} layers)");
+        }
+        layer
+    });
+    named.collect()
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", kilngrad_ir::text::shown(&self.program))?;
+        table(f, &folded(&self.layers))?;
+        writeln!(f)?;
+        let sizes = [
+            ("trainable", "parameter", self.trainable),
+            ("frozen", "parameter", self.frozen),
+            ("buffers", "number", self.buffers),
+            ("optimizer", "number", self.optimizer),
+        ];
+        for (label, what, size) in sizes {
+            // A model without parameters says so; of the rest only what is there is shown.
+            if size.tensors > 0 || label == "trainable" {
+                let (numbers, tensors) =
+                    (plural(size.elements, what), plural(size.tensors, "tensor"));
+                writeln!(f, "{label:<10} {numbers} in {tensors}, {}", bytes(size.bytes))?;
+            }
+        }
+        for entry in &self.entries {
+            writeln!(f)?;
+            write!(f, "entry {} ({})", entry.name, entry.mode.name())?;
+            match &entry.compiled {
+                None => f.write_str(": compiled when it is first called")?,
+                Some(compiled) => write!(f, "{compiled}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What follows an entry's name.
+impl fmt::Display for CompiledSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (symbol, length)) in self.bindings.iter().enumerate() {
+            write!(f, "{} {symbol} = {length}", if index == 0 { " for" } else { "," })?;
+        }
+        write!(
+            f,
+            ": {} a call in {}, arena {} (no plan of this order needs less than {}), \
+             compiled in {}",
+            flops(self.flops),
+            plural(self.kernels, "kernel"),
+            bytes(self.arena_bytes),
+            bytes(self.lower_bound_bytes),
+            time(self.time)
+        )
+    }
+}
+
+/// `1 tensor`, `2 tensors`.
+fn plural(count: usize, what: &str) -> String {
+    format!("{} {what}{}", grouped(count), if count == 1 { "" } else { "s" })
+}
+
+/// Columns as wide as their widest cell; numbers are flush right.
+fn table(f: &mut fmt::Formatter<'_>, layers: &[Layer]) -> fmt::Result {
+    let row = |layer: &Layer| {
+        let name = if layer.name.is_empty() { "(no scope)".to_owned() } else { layer.name.clone() };
+        let output = layer.output.as_ref().map(|ty| output(&ty.shape));
+        let kind = layer.kind.unwrap_or("-").to_owned();
+        [name, kind, output.unwrap_or_else(|| "-".to_owned()), grouped(layer.parameters)]
+    };
+    let header = ["layer", "kind", "output", "parameters"].map(str::to_owned);
+    let rows: Vec<[String; 4]> = std::iter::once(header).chain(layers.iter().map(row)).collect();
+    let width =
+        |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let [name, kind, output, parameters] = [0, 1, 2, 3].map(width);
+    for (index, row) in rows.iter().enumerate() {
+        let [a, b, c, d] = row;
+        writeln!(f, "  {a:<name$}  {b:<kind$}  {c:<output$}  {d:>parameters$}")?;
+        if index == 0 {
+            writeln!(f, "  {}", "-".repeat(name + kind + output + parameters + 6))?;
+        }
+    }
+    Ok(())
+}
+
+/// `(n, 64)`.
+fn output(shape: &Shape) -> String {
+    let dims: Vec<String> = shape.dims().iter().map(ToString::to_string).collect();
+    format!("({})", dims.join(", "))
+}
