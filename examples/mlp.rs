@@ -54,7 +54,7 @@ fn main() -> Result<()> {
     let path = std::env::temp_dir().join("digits.safetensors");
     exe.save(&path)?;
     let mut again = declare()?.compile(&Options::new())?;
-    again.load(&path)?;
+    again.load(&path, &Load::strict())?;
     let outputs = again.call("predict").feed("x", &test.x).run()?;
     let probs = outputs.view::<f32>("probs")?;
     let right = probs.outer_iter().zip(&test.y).filter(|(row, digit)| {

@@ -2,8 +2,9 @@
 //!
 //! `cargo run --release --example serve` trains a small model, serves it on a free port of
 //! 127.0.0.1, asks it a few questions over that port, and ends.
-//! `cargo run --release --example serve -- 8080 [WEIGHTS]` serves on a port until it is stopped,
-//! with the weights that the example `mlp` saved, if a file of them is named.
+//! `cargo run --release --example serve -- 8080 [FILE]` serves on a port until it is stopped: the
+//! program of a file, such as the example `mlp` leaves as `digits.safetensors` among temporary
+//! files, if one is named.
 //!
 //! A client sends a line of numbers between 0 and 1, separated by commas: the 64 pixels of a digit,
 //! or of several, one after the other. For each it gets a line with the digit.
@@ -17,7 +18,7 @@ use std::thread;
 
 use kilngrad::data;
 use kilngrad::prelude::{
-    Adam, Builder, Dense, Executable, F32, Frozen, I64, Mode, Options, Program, ProgramExt,
+    Adam, Builder, Dense, Executable, F32, Frozen, I64, Limits, Mode, Options, Program, ProgramExt,
     Session, Tensor,
 };
 use ndarray::{ArrayView1, ArrayView2};
@@ -27,7 +28,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 const PIXELS: usize = 64;
 const THREADS: usize = 4;
 
-/// The network of the example `mlp`.
+/// A network of two layers.
 fn declare() -> Result<Program> {
     let b = Builder::new("digits");
     let n = b.dim("n");
@@ -51,20 +52,25 @@ fn forward<'b>([hidden, head]: &[Dense; 2], x: Tensor<'b>) -> Tensor<'b> {
     head.forward(hidden.forward(x).relu().dropout("drop", 0.1))
 }
 
-/// The program with weights from a file, or trained here and now.
-fn model(weights: Option<&str>) -> Result<Frozen> {
-    let options = Options::new().entries(&["predict"]).specialise("n", &[1, 8]);
-    let mut exe: Executable = declare()?.compile(&options)?;
-    match weights {
-        Some(path) => exe.load(path)?,
-        None => {
-            for epoch in 0..10 {
-                for batch in data::digits()?.batches(32, epoch) {
-                    exe.call("train").feed("x", &batch.x).feed("y", &batch.y).run()?;
-                }
-            }
+/// The network, trained here and now.
+fn train(options: &Options) -> Result<Executable> {
+    let mut exe = declare()?.compile(options)?;
+    let digits = data::digits()?;
+    for epoch in 0..10 {
+        for batch in digits.batches(32, epoch) {
+            exe.call("train").feed("x", &batch.x).feed("y", &batch.y).run()?;
         }
     }
+    Ok(exe)
+}
+
+/// What is served: the program of a file, or one that is trained first.
+fn model(file: Option<&str>) -> Result<Frozen> {
+    let options = Options::new().entries(&["predict"]).specialise("n", &[1, 8]);
+    let exe = match file {
+        Some(path) => Program::load(path, &Limits::default())?.compile(&options)?,
+        None => train(&options)?,
+    };
     Ok(exe.freeze()?) // Send + Sync + Clone: weights and code
 }
 
@@ -138,8 +144,8 @@ fn demonstrate(model: &Frozen, listener: &TcpListener) -> Result<()> {
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let (port, weights) = (arguments.next(), arguments.next());
-    let model = model(weights.as_deref())?;
+    let (port, file) = (arguments.next(), arguments.next());
+    let model = model(file.as_deref())?;
     let listener = TcpListener::bind(("127.0.0.1", port.as_deref().map_or(Ok(0), str::parse)?))?;
     if port.is_none() {
         return demonstrate(&model, &listener);

@@ -1,7 +1,9 @@
 //! One way to call a program, whichever way it runs.
 
+use std::path::Path;
+
 use kilngrad::prelude::*;
-use kilngrad::{Features, Input};
+use kilngrad::{Array, Features, Input};
 
 use clap::ValueEnum;
 
@@ -78,6 +80,70 @@ impl Engine {
             }
         }
     }
+}
+
+impl Engine {
+    /// Calls an entry, with lengths of symbols that no input binds, and gives its outputs by name in
+    /// the order of the entry. The interpreter takes every length from the inputs.
+    pub(crate) fn outputs(
+        &mut self,
+        entry: &str,
+        feeds: &[(&str, &Array)],
+        lengths: &[(String, usize)],
+    ) -> Result<Vec<(String, Array)>> {
+        let feeds = feeds.iter().map(|(name, array)| (*name, input(array)));
+        match self {
+            Engine::Native(executable) => {
+                let call = feeds
+                    .fold(executable.call(entry), |call, (name, value)| call.feed(name, value));
+                let call = lengths.iter().fold(call, |call, (name, n)| call.bind(name, *n));
+                let results = call.run()?;
+                let named = |name: &str| Ok((name.to_owned(), output(&results, name)?));
+                results.names().map(named).collect()
+            }
+            Engine::Interpreter(program) => {
+                let names: Vec<String> = program
+                    .program()
+                    .entry(entry)
+                    .map_or(Vec::new(), |e| e.outputs.iter().map(ToString::to_string).collect());
+                let call =
+                    feeds.fold(program.call(entry), |call, (name, value)| call.feed(name, value));
+                let results = call.run()?;
+                let named = |name: String| Ok((name.clone(), results.array(&name)?.clone()));
+                names.into_iter().map(named).collect()
+            }
+        }
+    }
+
+    /// Writes the program with what its states hold.
+    pub(crate) fn save(&self, path: &Path) -> Result<()> {
+        match self {
+            Engine::Native(executable) => executable.save(path),
+            Engine::Interpreter(program) => program.snapshot().save(path),
+        }
+    }
+}
+
+fn input(array: &Array) -> &dyn Input {
+    match array {
+        Array::F32(array) => array,
+        Array::F64(array) => array,
+        Array::I32(array) => array,
+        Array::I64(array) => array,
+        Array::U8(array) => array,
+        Array::Bool(array) => array,
+    }
+}
+
+fn output(outputs: &Outputs<'_>, name: &str) -> Result<Array> {
+    Ok(match outputs.dtype(name)? {
+        DType::F32 => outputs.view::<f32>(name)?.to_owned().into(),
+        DType::F64 => outputs.view::<f64>(name)?.to_owned().into(),
+        DType::I32 => outputs.view::<i32>(name)?.to_owned().into(),
+        DType::I64 => outputs.view::<i64>(name)?.to_owned().into(),
+        DType::U8 => outputs.view::<u8>(name)?.to_owned().into(),
+        DType::Bool => outputs.view::<bool>(name)?.to_owned().into(),
+    })
 }
 
 fn scalar(dtype: DType, name: &str, outputs: &Outputs<'_>) -> Result<f64> {

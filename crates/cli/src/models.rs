@@ -32,8 +32,16 @@ pub(crate) struct Model {
     pub(crate) epochs: usize,
 }
 
+/// The model called `name`, which is one of [`NAMES`].
+pub(crate) fn model(name: &str, float: DType) -> Result<Model> {
+    match name {
+        "mlp" => mlp(float),
+        _ => Err(Error::new(ErrorKind::Name, format!("no model is called {name:?}"))),
+    }
+}
+
 /// The dense network on the digits.
-pub(crate) fn mlp(float: DType) -> Result<Model> {
+fn mlp(float: DType) -> Result<Model> {
     let b = Builder::new("digits").with_float(float);
     let n = b.dim("n");
     let net = Mlp::new(&b.scope("net"));

@@ -94,3 +94,8 @@ impl Progress {
         self.bar.finish_and_clear();
     }
 }
+
+/// `1 error`, `2 errors`.
+pub(crate) fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}

@@ -62,7 +62,7 @@ struct Summary {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let lines = Lines::new(args.json);
-    let model = models::mlp(args.float.dtype())?;
+    let model = models::model(&args.model, args.float.dtype())?;
     let epochs = args.epochs.unwrap_or(model.epochs);
     let (train, test) = data::digits()?.split_every(5);
     let mut options = Options::new()

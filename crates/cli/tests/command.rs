@@ -148,6 +148,12 @@ fn wrong_usage_exits_with_two() {
         &["bench", "nothing"],
         &["train", "mlp", "--threads", "0"],
         &["train", "mlp", "--seconds", "1"],
+        &["run"],
+        &["run", "a.kg", "--bind", "n"],
+        &["run", "a.kg", "--bind", "n=-1"],
+        &["check"],
+        &["dump", "mlp"],
+        &["completion", "cmd"],
         &[],
     ] {
         let output = kilngrad(args);

@@ -3,6 +3,8 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use crate::diagnostic::{Diagnostic, Source};
+
 /// What kind of thing went wrong: what a program may want to tell apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -41,12 +43,32 @@ struct Inner {
     kind: ErrorKind,
     message: String,
     source: Option<Box<dyn StdError + Send + Sync>>,
+    diagnostics: Vec<Diagnostic>,
 }
 
 impl Error {
     /// An error with a message in lower case and without a period.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
-        Error(Box::new(Inner { kind, message: message.into(), source: None }))
+        Error(Box::new(Inner {
+            kind,
+            message: message.into(),
+            source: None,
+            diagnostics: Vec::new(),
+        }))
+    }
+
+    /// An error of several diagnostics, a paragraph each, with the lines that they are about where
+    /// these are of a text that is at hand.
+    pub fn diagnosed(
+        kind: ErrorKind,
+        diagnostics: Vec<Diagnostic>,
+        text: Option<&Source<'_>>,
+    ) -> Error {
+        let show = |diagnostic: &Diagnostic| {
+            text.map_or_else(|| diagnostic.to_string(), |text| diagnostic.render(text))
+        };
+        let shown: Vec<String> = diagnostics.iter().map(show).collect();
+        Error(Box::new(Inner { kind, message: shown.join("\n\n"), source: None, diagnostics }))
     }
 
     /// An error with what caused it.
@@ -55,12 +77,22 @@ impl Error {
         message: impl Into<String>,
         source: impl Into<Box<dyn StdError + Send + Sync>>,
     ) -> Error {
-        Error(Box::new(Inner { kind, message: message.into(), source: Some(source.into()) }))
+        Error(Box::new(Inner {
+            kind,
+            message: message.into(),
+            source: Some(source.into()),
+            diagnostics: Vec::new(),
+        }))
     }
 
     /// What kind of thing went wrong.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
+    }
+
+    /// The diagnostics that it is made of; none where it is of another kind.
+    pub fn diagnostics(&self) -> &[Diagnostic] {
+        &self.0.diagnostics
     }
 }
 

@@ -1,11 +1,11 @@
 //! What is wrong with a text, and how that is shown.
 
 use kilngrad_ir::Source;
-use kilngrad_ir::text::{Limits, MAX_ERRORS, ParseOptions, parse};
+use kilngrad_ir::text::{Limits, MAX_ERRORS, ParseOptions, no_arrays, parse};
 
 /// What parsing `text` says; it must go wrong.
 fn render(text: &str, options: &ParseOptions<'_>) -> String {
-    match parse(text, options, &mut |_| None) {
+    match parse(text, options, &mut no_arrays) {
         Ok(program) => panic!("expected errors, found\n{program}"),
         Err(errors) => errors.render(&Source { file: options.file, text }),
     }
@@ -464,7 +464,7 @@ error[graph_v5]: expected f32[2] of "a", found f32[]
 fn errors_end_after_some() {
     let lines = "  %0: f33[] = constant 0.0\n".repeat(1000);
     let text = format!("{HEADER}entry @e() eval {{\n{lines}}}\n");
-    let errors = parse(&text, &ParseOptions::new("model.kg"), &mut |_| None);
+    let errors = parse(&text, &ParseOptions::new("model.kg"), &mut no_arrays);
     assert_eq!(errors.map_err(|errors| errors.diagnostics().len()), Err(MAX_ERRORS));
 }
 
@@ -486,6 +486,11 @@ fn limits_are_kept() {
         array,
         Limits { elements: 2, ..default },
         "error[text_t3]: expected arrays of at most 2 elements together",
+    );
+    check(
+        "state \"a\": f32[1000000,1000000] = uniform(0.0, 1.0, stream=0x1) parameter\n",
+        default,
+        "error[text_t3]: expected arrays of at most 268435456 elements together",
     );
     let values =
         "state \"a\": f32[] = 0.0 buffer\nentry @e(%x: f32[]) eval {\n  %0: f32[] = neg %x\n}\n";

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use kilngrad_ir::op::{BINARY, CompareOp, ReduceOp, UNARY};
-use kilngrad_ir::text::{MAX_DEGREE, MAX_RANK, MAX_TERMS, ParseOptions, parse};
+use kilngrad_ir::text::{MAX_DEGREE, MAX_RANK, MAX_TERMS, ParseOptions, no_arrays, parse};
 use kilngrad_ir::{DType, Graph, MAX_NESTING, Op, Program, Role, Source};
 
 const REFERENCE: &str = include_str!("../../../docs/ir.md");
@@ -56,7 +56,7 @@ fn examples() -> Vec<String> {
 }
 
 fn read(text: &str) -> Program {
-    match parse(text, &ParseOptions::new("ir.md"), &mut |_| None) {
+    match parse(text, &ParseOptions::new("ir.md"), &mut no_arrays) {
         Ok(program) => program,
         Err(errors) => panic!("{}", errors.render(&Source { file: "ir.md", text })),
     }

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use kilngrad_ir::op::BinaryOp;
-use kilngrad_ir::text::{Limits, ParseOptions, PrintOptions, parse, print};
+use kilngrad_ir::text::{Limits, ParseOptions, PrintOptions, no_arrays, parse, print};
 use kilngrad_ir::{
     Constant, DType, Dense, Entry, Graph, Init, Literal, Mode, Op, Origin, Program, Role, Site,
     Source, State, StateId, Type, Value, ValueName, verify,
@@ -12,7 +12,7 @@ use kilngrad_ir::{
 const EVERYTHING: &str = include_str!("everything.kg");
 
 fn read(text: &str) -> Program {
-    match parse(text, &ParseOptions::new("test.kg"), &mut |_| None) {
+    match parse(text, &ParseOptions::new("test.kg"), &mut no_arrays) {
         Ok(program) => program,
         Err(errors) => panic!("{}", errors.render(&Source { file: "test.kg", text })),
     }
@@ -166,28 +166,37 @@ fn arguments_may_be_added_after_nodes() {
 #[test]
 fn arrays_beside_the_text() {
     let program = read(EVERYTHING);
-    let printed = print(&program, &PrintOptions { external_above: 2 });
-    let lengths: Vec<_> = printed.constants.iter().map(|(k, d)| (k.as_str(), d.len())).collect();
-    assert_eq!(lengths, [("c0", 3), ("c1", 128)]);
-    assert!(printed.text.contains("state \"norm.mean\": f64[3] = external \"c0\" buffer"));
-    let find = |key: &str| {
-        let found = printed.constants.iter().find(|(name, _)| name == key);
-        found.map(|(_, dense)| dense.clone())
-    };
+    let some = PrintOptions { external_above: 2, external_states: false };
+    let printed = print(&program, &some);
+    let lengths: Vec<_> =
+        printed.arrays.iter().map(|array| (array.key.as_str(), array.elements.len())).collect();
+    assert_eq!(lengths, [("norm.mean", 3), ("kilngrad.constant.0", 128)]);
+    assert!(printed.text.contains("state \"norm.mean\": f64[3] = external \"norm.mean\" buffer"));
     let options = ParseOptions::new("test.kg");
-    assert_eq!(parse(&printed.text, &options, &mut |key| find(key)), Ok(program));
-    let missing = parse(&printed.text, &options, &mut |_| None).unwrap_err();
+    let again = parse(&printed.text, &options, &mut |key, ty| printed.array(key, ty));
+    assert_eq!(again, Ok(program.clone()));
+    let missing = parse(&printed.text, &options, &mut no_arrays).unwrap_err();
     assert_eq!(missing.diagnostics()[0].rule, "text_t5");
     let other = Dense::new(DType::I32, []).unwrap();
-    let wrong = parse(&printed.text, &options, &mut |_| Some(other.clone())).unwrap_err();
+    let wrong = parse(&printed.text, &options, &mut |_, _| Ok(other.clone())).unwrap_err();
     assert_eq!(wrong.diagnostics()[0].rule, "constant_c1");
+
+    // A file of weights has every state's array, and no other has a state's path for its key.
+    let states = PrintOptions { external_above: 3, external_states: true };
+    let text = program.to_string().replace("\"flag\"", "\"kilngrad.constant.0\"");
+    let program = read(&text);
+    let printed = print(&program, &states);
+    let keys: Vec<_> = printed.arrays.iter().map(|array| array.key.as_str()).collect();
+    assert_eq!(keys, ["norm.mean", "kilngrad.constant.0", "kilngrad.constant.1"]);
+    let again = parse(&printed.text, &options, &mut |key, ty| printed.array(key, ty));
+    assert_eq!(again, Ok(program));
 }
 
 /// On request a node without an origin gets its line of the text.
 #[test]
 fn lines_of_the_text_as_origins() {
     let options = ParseOptions { sites: true, ..ParseOptions::new("dir/a.kg") };
-    let program = parse(EVERYTHING, &options, &mut |_| None).unwrap();
+    let program = parse(EVERYTHING, &options, &mut no_arrays).unwrap();
     let entry = program.entry("step").unwrap();
     let sites: Vec<String> =
         entry.graph.nodes().take(7).map(|(_, node)| node.origin.to_string()).collect();

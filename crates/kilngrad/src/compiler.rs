@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use kilngrad_codegen::{CodegenOptions, FunctionText, Module};
 use kilngrad_ir::{
-    Bindings, Constant, Entry, Error, ErrorKind, Op, Place, Program, Value, ValueName,
+    Bindings, Constant, Entry, Error, ErrorKind, Init, Literal, Op, Place, Program, State, Value,
+    ValueName,
 };
 use kilngrad_lower::{External as Lower, Lowered, Packing};
 use kilngrad_passes::{Compiled, Context, Exactness, Pass, PassError, Stage as PassStage};
@@ -271,11 +272,21 @@ fn stage(step: Step<'_>, bindings: &Bindings) -> Stage {
     Stage { name: step.name, nodes, peak_bytes, time: step.time, text }
 }
 
-/// The program with one entry.
+/// The program with one entry, as it is compiled: without the weights that it may begin with. What
+/// states hold is no part of how an entry is computed, and the text of a stage would repeat it.
 fn only(program: &Program, entry: usize) -> Program {
+    let states = program.states.iter().map(|state| {
+        let init = match &state.init {
+            Init::Dense(weights) => Init::Splat(Literal::from_bits(weights.dtype(), 0)),
+            Init::Splat(_) | Init::Uniform { .. } | Init::Normal { .. } | Init::Seed => {
+                state.init.clone()
+            }
+        };
+        State { init, ..state.clone() }
+    });
     Program {
         name: program.name.clone(),
-        states: program.states.clone(),
+        states: states.collect(),
         entries: vec![program.entries[entry].clone()],
     }
 }
@@ -370,7 +381,9 @@ fn pass_error(error: PassError) -> Error {
             ErrorKind::Shape
         }
         PassError::Size { .. } => ErrorKind::Memory,
-        PassError::Diagnostics(_) => ErrorKind::Gradient,
+        PassError::Diagnostics(diagnostics) => {
+            return Error::diagnosed(ErrorKind::Gradient, diagnostics.clone(), None);
+        }
         PassError::Unexpanded { .. }
         | PassError::Invalid { .. }
         | PassError::Kernel { .. }

@@ -17,10 +17,9 @@ pub(crate) struct Dump {
 impl Dump {
     /// Files of entry `entry` under `bindings`, in a folder of their own below `folder`.
     pub(crate) fn new(folder: &std::path::Path, entry: &str, bindings: &Bindings) -> Dump {
-        let mut name = entry.to_owned();
+        let mut name = in_file_name(entry);
         for (symbol, length) in bindings {
-            // Names of entries are words, and so are those of symbols.
-            let _ = write!(name, ".{symbol}{length}");
+            let _ = write!(name, ".{}{length}", in_file_name(symbol.name()));
         }
         Dump { folder: folder.join(&name), name }
     }
@@ -60,4 +59,13 @@ impl Dump {
     fn failed(&self, error: std::io::Error) -> Error {
         Error::caused(ErrorKind::Io, format!("could not write the dump of {}", self.name), error)
     }
+}
+
+/// A name as a part of a file's name: what a program calls things never leaves the folder, nor is
+/// it hidden there.
+fn in_file_name(name: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    let name = name.chars().map(|c| if plain(c) { c } else { '_' });
+    // Longer names than this are refused by file systems; what a call is bound to is still added.
+    name.take(100).collect::<String>().trim_start_matches('.').to_owned()
 }

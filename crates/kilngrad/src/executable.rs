@@ -3,18 +3,19 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use kilngrad_ir::{Error, ErrorKind, Program, Symbol};
+use kilngrad_ir::text::Limits;
+use kilngrad_ir::{Dense, Error, ErrorKind, Program, Symbol};
 use kilngrad_passes::PlanReport;
 use kilngrad_runtime::{Call, Code, Element, Input};
 use ndarray::ArrayViewD;
 
 use crate::compiler::Compiler;
+use crate::files::{self, Load, Loaded};
 use crate::frozen::Frozen;
 use crate::interpreted::Interpreted;
 use crate::options::Options;
 use crate::report::{KernelReport, Report, Stage};
 use crate::summary::Summary;
-use crate::weights;
 use crate::why::{self, Why};
 
 /// A compiled program with its states: call its entries, read and set its states, save them.
@@ -200,25 +201,36 @@ impl Executable {
         self.inner.state_bytes()
     }
 
-    /// Writes every state as safetensors, with the program's text in the metadata. The file is
-    /// written beside `path` and renamed, so what was there is whole or replaced.
-    ///
-    /// # Errors
-    ///
-    /// If the file cannot be written.
-    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
-        weights::save(&self.inner, path.as_ref())
+    /// The program whose states begin with what they hold now: compiled again, it goes on from
+    /// here, whatever the seed.
+    pub fn snapshot(&self) -> Program {
+        let states = self.program().states.iter().zip(self.state_bytes());
+        let values = states.map(|(state, (_, bytes))| {
+            Dense::from_bytes(state.ty.dtype, bytes.into())
+                .expect("a state's bytes are elements of its dtype")
+        });
+        files::with_states(self.program(), values)
     }
 
-    /// Reads every state from a file that [`save`](Self::save) wrote for a program of the same
-    /// states.
+    /// Writes the [`snapshot`](Self::snapshot): see [`ProgramExt::save`]. In a `.safetensors` file
+    /// each state is an array under its path.
     ///
     /// # Errors
     ///
-    /// If the file cannot be read, is damaged, or a state is missing, unexpected, or of another
-    /// type; nothing changes then.
-    pub fn load(&mut self, path: impl AsRef<Path>) -> Result<(), Error> {
-        weights::load(&mut self.inner, path.as_ref())
+    /// As [`ProgramExt::save`].
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        files::save(&self.snapshot(), path.as_ref())
+    }
+
+    /// Gives states their values from a safetensors file: one that [`save`](Self::save) wrote, or
+    /// any with an array for each state under its path.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, is damaged, or larger than the limits allow, or `load` is strict
+    /// and a state is missing, unexpected, or of another type; nothing changes then.
+    pub fn load(&mut self, path: impl AsRef<Path>, load: &Load) -> Result<Loaded, Error> {
+        files::load_states(&mut self.inner, path.as_ref(), load)
     }
 }
 
@@ -252,6 +264,28 @@ pub trait ProgramExt {
     ///
     /// If the program is invalid or asks for a gradient that does not exist.
     fn interpret(self, options: &Options) -> Result<Interpreted, Error>;
+
+    /// Writes it: as text where `path` ends in `.kg`, with large arrays in `PATH.safetensors`
+    /// beside it; or, where it ends in `.safetensors`, as one file of every array that a state
+    /// begins with, under the state's path, and the text. Each file is written beside its place
+    /// and renamed, so what was there is whole or replaced.
+    ///
+    /// # Errors
+    ///
+    /// If the name has another ending, or a file cannot be written.
+    fn save(&self, path: impl AsRef<Path>) -> Result<(), Error>;
+
+    /// Reads what [`save`](Self::save) or [`Executable::save`] wrote, told apart by what is in the
+    /// file. Nothing in it is trusted: it is verified whole, and bounded by `limits`.
+    ///
+    /// # Errors
+    ///
+    /// If a file cannot be read, is damaged or larger than `limits` allow, or arrays are missing,
+    /// not named by the text, or of another type. The message shows the lines of the text that are
+    /// wrong; [`Error::diagnostics`] has them.
+    fn load(path: impl AsRef<Path>, limits: &Limits) -> Result<Self, Error>
+    where
+        Self: Sized;
 }
 
 impl ProgramExt for Program {
@@ -262,10 +296,16 @@ impl ProgramExt for Program {
     fn interpret(self, options: &Options) -> Result<Interpreted, Error> {
         kilngrad_ir::verify(&self)
             .map_err(|error| Error::caused(ErrorKind::Build, "invalid program", error))?;
-        let expanded = kilngrad_autodiff::differentiate(&self).map_err(|diagnostics| {
-            let lines: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
-            Error::new(ErrorKind::Gradient, lines.join("\n"))
-        })?;
-        Interpreted::new(expanded, options)
+        let expanded = kilngrad_autodiff::differentiate(&self)
+            .map_err(|diagnostics| Error::diagnosed(ErrorKind::Gradient, diagnostics, None))?;
+        Interpreted::new(self, expanded, options)
+    }
+
+    fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        files::save(self, path.as_ref())
+    }
+
+    fn load(path: impl AsRef<Path>, limits: &Limits) -> Result<Program, Error> {
+        files::load(path.as_ref(), limits)
     }
 }

@@ -15,14 +15,20 @@ use crate::{nan, values};
 /// against.
 #[derive(Debug)]
 pub struct Interpreted {
+    /// As it was given, with gradient requests.
+    declared: Program,
     interpreter: Interpreter,
     check_nan: bool,
 }
 
 impl Interpreted {
-    pub(crate) fn new(program: Program, options: &Options) -> Result<Interpreted, Error> {
-        let interpreter = Interpreter::new(program, options.seed)?;
-        Ok(Interpreted { interpreter, check_nan: options.check_nan })
+    pub(crate) fn new(
+        declared: Program,
+        expanded: Program,
+        options: &Options,
+    ) -> Result<Interpreted, Error> {
+        let interpreter = Interpreter::new(expanded, options.seed)?;
+        Ok(Interpreted { declared, interpreter, check_nan: options.check_nan })
     }
 
     /// Begins a call of an entry.
@@ -33,6 +39,13 @@ impl Interpreted {
     /// The program, its gradient requests expanded.
     pub fn program(&self) -> &Program {
         self.interpreter.program()
+    }
+
+    /// The program as it was declared, whose states begin with what they hold now: see
+    /// [`Executable::snapshot`].
+    pub fn snapshot(&self) -> Program {
+        let values = self.interpreter.states().values().iter().map(Array::to_dense);
+        crate::files::with_states(&self.declared, values)
     }
 
     /// A state's value.
@@ -99,7 +112,7 @@ impl<'a> InterpretedCall<'a> {
         let InterpretedCall { program, entry, feeds, fetched } = self;
         let feeds = feeds.into_iter().map(|(name, value)| Ok((name, array_of(value)?)));
         let feeds = feeds.collect::<Result<Vec<_>, Error>>()?;
-        let Interpreted { interpreter, check_nan } = program;
+        let Interpreted { interpreter, check_nan, declared: _ } = program;
         let entry = interpreter.entry(entry)?;
         let inputs = order_inputs(entry, feeds)?;
         let names = fetched.iter().map(|name| {

@@ -31,11 +31,13 @@
 
 #![forbid(unsafe_code)]
 
+mod arrays;
 mod compiler;
 #[cfg(feature = "data")]
 pub mod data;
 mod dump;
 mod executable;
+mod files;
 mod flops;
 mod frozen;
 mod interpreted;
@@ -46,13 +48,15 @@ mod report;
 mod summary;
 pub mod units;
 mod values;
-mod weights;
 mod why;
 
+pub use arrays::{load_arrays, save_arrays};
 pub use executable::{Executable, ProgramExt};
+pub use files::{Load, Loaded, Mismatch};
 pub use frozen::{Frozen, Session};
 pub use interpreted::{Interpreted, InterpretedCall, InterpretedOutputs};
 pub use kilngrad_interp::Array;
+pub use kilngrad_ir::text::Limits;
 pub use kilngrad_ir::{Error, ErrorKind, random};
 pub use kilngrad_passes::{LiveValue, PlanReport, Reason, Rejection};
 pub use kilngrad_runtime::{Call, Element, Input, Outputs};

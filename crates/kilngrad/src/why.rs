@@ -170,7 +170,11 @@ fn inside(entry: &Entry, name: &ValueName) -> At {
 
 /// What an entry returns, or updates a state with, instead of a value.
 fn by_root(last: &Entry, value: Value, next: &Entry) -> Option<Value> {
-    last.roots().zip(next.roots()).find(|(root, _)| *root == value).map(|(_, root)| root)
+    let mut results = last.graph.results().iter().zip(next.graph.results());
+    let result = results.find(|(before, _)| **before == value).map(|(_, now)| *now);
+    let mut updates = last.updates.iter().zip(&next.updates);
+    let update = || updates.find(|(before, _)| before.1 == value).map(|(_, now)| now.1);
+    result.or_else(update)
 }
 
 /// What a reader of a value that is still there reads in its place.
@@ -199,14 +203,10 @@ fn shown(graph: &Graph, value: Value) -> String {
 
 /// `@k3_dot_add (contraction of 7 operations)`.
 fn described(node: &Node) -> String {
-    match &node.op {
-        Op::Kernel(kernel) => {
-            let (kind, count) = (kernel.kind.name(), kernel.body.node_count());
-            let s = if count == 1 { "" } else { "s" };
-            format!("@{} ({kind} of {count} operation{s})", kernel.name)
-        }
-        op => op.name().to_owned(),
-    }
+    let Op::Kernel(kernel) = &node.op else { return node.op.name().to_owned() };
+    let (kind, count) = (kernel.kind.name(), kernel.body.node_count());
+    let s = if count == 1 { "" } else { "s" };
+    format!("@{} ({kind} of {count} operation{s})", kernel.name)
 }
 
 /// Where the last stage has a value.
@@ -245,8 +245,5 @@ fn kernel_id((id, node): (NodeId, &Node)) -> Option<NodeId> {
 }
 
 fn kernel_name(node: &Node) -> &str {
-    match &node.op {
-        Op::Kernel(kernel) => &kernel.name,
-        op => op.name(),
-    }
+    if let Op::Kernel(kernel) = &node.op { &kernel.name } else { node.op.name() }
 }

@@ -132,7 +132,7 @@ fn states_are_read_set_saved_and_loaded() {
     exe.save(&path).unwrap();
 
     let mut other = executable();
-    other.load(&path).unwrap();
+    other.load(&path, &Load::strict()).unwrap();
     assert_eq!(other.state::<f32>("model.w").unwrap(), weights.view().into_dyn());
 
     let bytes = std::fs::read(&path).unwrap();
@@ -140,11 +140,18 @@ fn states_are_read_set_saved_and_loaded() {
         std::fs::write(&path, &bytes[..length]).unwrap();
         let mut torn = executable();
         let before: Vec<Vec<u8>> = torn.state_bytes().map(|(_, b)| b.to_vec()).collect();
-        assert_eq!(torn.load(&path).unwrap_err().kind(), ErrorKind::Format, "{length} bytes");
+        assert_eq!(
+            torn.load(&path, &Load::strict()).unwrap_err().kind(),
+            ErrorKind::Format,
+            "{length} bytes"
+        );
         let after: Vec<Vec<u8>> = torn.state_bytes().map(|(_, b)| b.to_vec()).collect();
         assert_eq!(before, after);
     }
-    assert_eq!(other.load(folder.join("absent")).unwrap_err().kind(), ErrorKind::Io);
+    assert_eq!(
+        other.load(folder.join("absent"), &Load::strict()).unwrap_err().kind(),
+        ErrorKind::Io
+    );
     assert!(exe.save(folder.join("absent").join("weights")).is_err());
     std::fs::remove_dir_all(&folder).unwrap();
 }

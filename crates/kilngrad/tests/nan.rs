@@ -154,23 +154,21 @@ fn a_mask_of_infinities_is_fine_until_it_is_the_cause() {
 }
 
 #[test]
-fn a_label_out_of_range_is_where_its_nan_begins() {
-    let b = Builder::new("labels");
-    let net = Dense::new(&b.scope("net"), "head", 3, 4);
-    let train = b.entry("train", Mode::Train);
-    let (x, y) = (train.input("x", F32, (2, 3)), train.input("y", I64, (2,)));
+fn a_stated_nan_begins_where_it_is_taken() {
+    // As a function does that marks what is out of its domain.
     let line = line!() + 1;
-    let loss = net.forward(x).cross_entropy(y);
-    train.minimize(loss, b.params("net"), Sgd::new(0.1));
-    train.output("loss", loss);
-    let mut exe = b.finish().unwrap().compile(&Options::new().check_nan(true)).unwrap();
-    let x = array![[1f32, 2.0, 3.0], [0.0, 1.0, 0.0]];
-    let error = exe.call("train").feed("x", &x).feed("y", &array![0i64, 4]).run().unwrap_err();
-    let text = error.to_string();
-    for word in ["= select", "in \"cross_entropy\"", &format!("nan.rs:{line}:")] {
-        assert!(text.contains(word), "expected {word:?} in: {text}");
-    }
-    exe.call("train").feed("x", &x).feed("y", &array![0i64, 3]).run().unwrap();
+    let program = declare(0.01, |x, w| x.gt(0.0).select(x * w, f64::NAN).sum(..));
+    check(
+        &program,
+        &array![1f32, 1.0, 1.0],
+        &array![1f32, 1.0, -1.0],
+        &[
+            "nan at [2] of",
+            "= select, 0.99 to 1.99, 1 of 3 nan",
+            "bool[3], false to true",
+            &format!("nan.rs:{line}:"),
+        ],
+    );
 }
 
 #[test]

@@ -221,7 +221,8 @@ fn concat(operands: &[Known<'_>], axis: usize, ty: &Type) -> Option<Constant> {
     if first.is_some() && operands.iter().all(|operand| operand.splat() == first) {
         return first.map(Constant::Splat);
     }
-    let count = ty.element_count().filter(|count| *count <= MAX_ELEMENTS)?;
+    // Of no elements there may be any number of rows.
+    let count = ty.element_count().filter(|count| (1..=MAX_ELEMENTS).contains(count))?;
     let outer: usize = lengths(ty)[..axis].iter().product();
     let mut pieces = Vec::with_capacity(operands.len());
     for operand in operands {

@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use kilngrad_ir::text::{Limits, ParseOptions, parse};
+use kilngrad_ir::text::{Limits, ParseOptions, no_arrays, parse};
 use kilngrad_ir::{Place, Program, Value};
 use kilngrad_passes::check::{CheckError, check};
 
@@ -506,7 +506,7 @@ fn errors_name_rule_values_entry_and_line() {
     );
     let options = ParseOptions { sites: true, ..ParseOptions::new("model.kg") };
     let text = format!("{STATES}{}", with(STEP, "at constants+80", "at constants+84"));
-    let program = parse(&text, &options, &mut |_| None).unwrap();
+    let program = parse(&text, &options, &mut no_arrays).unwrap();
     let error = check(&program, &program.entries[0]).unwrap_err();
     assert!(error.to_string().ends_with("at %d in entry step, built at model.kg:10:3"), "{error}");
 }

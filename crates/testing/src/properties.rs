@@ -5,7 +5,7 @@
 
 use kilngrad_interp::{Array, States, eval_entry};
 use kilngrad_ir::text::{ParseOptions, PrintOptions, parse, print};
-use kilngrad_ir::{Bindings, Dense, NodeId, Op, Program, Source, Value};
+use kilngrad_ir::{Bindings, NodeId, Op, Program, Source, Type, Value};
 use kilngrad_loops::ChunkOrder;
 use kilngrad_passes::{Exactness, Stage};
 use kilngrad_tiles::Features;
@@ -23,19 +23,17 @@ use crate::recipe::Regime;
 ///
 /// What differs.
 pub fn text_round_trips(program: &Program) -> Result<(), String> {
-    for external_above in [usize::MAX, 6] {
-        let printed = print(program, &PrintOptions { external_above });
-        let mut beside = |key: &str| -> Option<Dense> {
-            let found = printed.constants.iter().find(|(known, _)| known == key);
-            found.map(|(_, dense)| dense.clone())
-        };
+    for (external_above, external_states) in [(usize::MAX, false), (6, false), (6, true)] {
+        let options = PrintOptions { external_above, external_states };
+        let printed = print(program, &options);
         let text = &printed.text;
+        let mut beside = |key: &str, ty: &Type| printed.array(key, ty);
         let again = parse(text, &ParseOptions::new("random.kg"), &mut beside);
         let again = again.map_err(|errors| errors.render(&Source { file: "random.kg", text }))?;
         if again != *program {
             return Err(format!("the text reads as another program:\n{again}\nfrom\n{text}"));
         }
-        let once_more = print(&again, &PrintOptions { external_above });
+        let once_more = print(&again, &options);
         if once_more != printed {
             return Err(format!("expected the text\n{text}\nagain, found\n{}", once_more.text));
         }

@@ -29,9 +29,14 @@ use crate::error::{Error, ErrorKind};
 use crate::graph::is_word;
 use crate::literal::Dense;
 use crate::program::Program;
+use crate::text::print::Beside;
+use crate::types::Type;
 
 /// The version in the first line of the text, which grows whenever a text would be read otherwise.
 pub const VERSION: u64 = 1;
+
+/// What keys of arrays that are no state's begin with.
+pub const CONSTANT_KEY: &str = "kilngrad.constant.";
 
 /// How many axes a type of a text may have.
 pub const MAX_RANK: usize = 32;
@@ -47,15 +52,19 @@ pub const MAX_DEGREE: usize = 32;
 /// How many errors are reported before parsing stops.
 pub const MAX_ERRORS: usize = 20;
 
-/// What a text may ask for. The defaults are safe for files from anywhere: a text within them is
-/// read in seconds and in a small multiple of its own length of memory.
+/// What a file may ask for: a text, and the arrays beside it. The defaults are safe for files from
+/// anywhere: a file within them is read in seconds, and in a small multiple of its own length and of
+/// its states' size of memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of the text; less than 2³² in any case. 256 MiB.
+    /// Bytes of a text; less than 2³² in any case. 256 MiB.
     pub bytes: usize,
-    /// Elements of all arrays that the text states or names, together. 64 Mi.
+    /// Bytes of a file of arrays, with what else is in it. 2 GiB.
+    pub file_bytes: usize,
+    /// Elements of all arrays that the text states or names and of all states, together, or of all
+    /// arrays of a file. 256 Mi.
     pub elements: usize,
-    /// Values of all graphs, and states, together. 4 Mi.
+    /// Values of all graphs, and states, together, or arrays of a file. 4 Mi.
     pub values: usize,
     /// How deep regions nest; at most [`MAX_NESTING`](crate::MAX_NESTING) in any case.
     pub nesting: usize,
@@ -65,7 +74,8 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             bytes: 256 << 20,
-            elements: 64 << 20,
+            file_bytes: 2 << 30,
+            elements: 256 << 20,
             values: 4 << 20,
             nesting: crate::verify::MAX_NESTING,
         }
@@ -96,12 +106,15 @@ impl<'a> ParseOptions<'a> {
 pub struct PrintOptions {
     /// Arrays of more elements are left out of the text, which names them by a key instead.
     pub external_above: usize,
+    /// Whether every array that a state begins with is left out, however short: the arrays beside
+    /// the text are then all the states' values.
+    pub external_states: bool,
 }
 
 impl Default for PrintOptions {
     /// Every array is in the text.
     fn default() -> PrintOptions {
-        PrintOptions { external_above: usize::MAX }
+        PrintOptions { external_above: usize::MAX, external_states: false }
     }
 }
 
@@ -110,19 +123,57 @@ impl Default for PrintOptions {
 pub struct Printed {
     /// The text.
     pub text: String,
-    /// The arrays that the text names, by key, in the order of the text. Keys are words.
-    pub constants: Vec<(String, Dense)>,
+    /// The arrays that the text names, by key, in the order of the text. A state's array has the
+    /// state's path for its key; others have keys that begin with [`CONSTANT_KEY`] and are no
+    /// state's path.
+    pub arrays: Vec<NamedArray>,
+}
+
+/// An array beside a text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NamedArray {
+    /// What the text calls it.
+    pub key: String,
+    /// Its type.
+    pub ty: Type,
+    /// Its elements.
+    pub elements: Dense,
+}
+
+impl Printed {
+    /// The array of a type under a key, as [`parse`] asks for it.
+    ///
+    /// # Errors
+    ///
+    /// That there is none.
+    pub fn array(&self, key: &str, ty: &Type) -> Result<Dense, String> {
+        let found = self.arrays.iter().find(|array| array.key == key && array.ty == *ty);
+        found.map_or_else(|| no_arrays(key, ty), |array| Ok(array.elements.clone()))
+    }
 }
 
 /// Writes a program.
 pub fn print(program: &Program, options: &PrintOptions) -> Printed {
-    let mut printed = Printed { text: String::new(), constants: Vec::new() };
-    let beside = Some((options.external_above, &mut printed.constants));
+    let mut printed = Printed { text: String::new(), arrays: Vec::new() };
+    let beside = Some(Beside::new(program, options, &mut printed.arrays));
     print::write(program, &mut printed.text, beside).expect("a string takes any text");
     printed
 }
 
-/// Reads and verifies a program; `constants` gives the arrays beside the text by their keys.
+/// Gives the array of this type that is beside the text under this key, or says why it cannot: what
+/// was expected, and what was found.
+pub type External<'a> = &'a mut dyn FnMut(&str, &Type) -> Result<Dense, String>;
+
+/// Of a text beside which there is nothing.
+///
+/// # Errors
+///
+/// Always.
+pub fn no_arrays(key: &str, ty: &Type) -> Result<Dense, String> {
+    Err(format!("expected {ty} beside the text under the key {}, found none", quoted(key)))
+}
+
+/// Reads and verifies a program; `external` gives the arrays beside the text by their keys.
 ///
 /// # Errors
 ///
@@ -130,9 +181,9 @@ pub fn print(program: &Program, options: &PrintOptions) -> Printed {
 pub fn parse(
     text: &str,
     options: &ParseOptions<'_>,
-    constants: &mut dyn FnMut(&str) -> Option<Dense>,
+    external: External<'_>,
 ) -> Result<Program, ParseErrors> {
-    parse::parse(text, options, constants)
+    parse::parse(text, options, external)
 }
 
 impl Program {
@@ -162,7 +213,7 @@ impl Program {
     /// ```
     pub fn parse(text: &str, limits: &Limits) -> Result<Program, ParseErrors> {
         let options = ParseOptions { limits: *limits, ..ParseOptions::new("program.kg") };
-        parse(text, &options, &mut |_| None)
+        parse(text, &options, &mut no_arrays)
     }
 }
 
@@ -177,6 +228,11 @@ impl ParseErrors {
     /// sites are in the file that the options name.
     pub fn diagnostics(&self) -> &[Diagnostic] {
         &self.diagnostics
+    }
+
+    /// As an error that shows the lines of the text that the diagnostics are about.
+    pub fn into_error(self, source: &Source<'_>) -> Error {
+        Error::diagnosed(ErrorKind::Format, self.diagnostics, Some(source))
     }
 
     /// The diagnostics with the lines of the text that they are about.
@@ -201,7 +257,7 @@ impl std::error::Error for ParseErrors {}
 
 impl From<ParseErrors> for Error {
     fn from(errors: ParseErrors) -> Error {
-        Error::new(ErrorKind::Format, errors.to_string())
+        Error::diagnosed(ErrorKind::Format, errors.diagnostics, None)
     }
 }
 

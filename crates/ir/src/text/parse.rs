@@ -18,11 +18,10 @@ use std::sync::Arc;
 
 use crate::diagnostic::Diagnostic;
 use crate::dim::Symbol;
-use crate::literal::Dense;
 use crate::program::{Check, Entry, Init, Mode, Plan, Program, Role, State, StateId};
 use crate::text::lex::{Kind, Lexer, Span, Token};
 use crate::text::scope::{Known, Name, Scope};
-use crate::text::{ParseErrors, ParseOptions, VERSION, quoted};
+use crate::text::{External, ParseErrors, ParseOptions, VERSION, quoted};
 use crate::types::Type;
 use crate::verify::verify;
 
@@ -31,21 +30,18 @@ struct Failed;
 
 type Parsed<T> = Result<T, Failed>;
 
-/// Gives the arrays that are beside the text.
-type Constants<'o> = &'o mut dyn FnMut(&str) -> Option<Dense>;
-
 /// Reads and verifies a program.
 pub(super) fn parse(
     text: &str,
     options: &ParseOptions<'_>,
-    constants: Constants<'_>,
+    external: External<'_>,
 ) -> Result<Program, ParseErrors> {
     let most = options.limits.bytes.min(u32::MAX as usize - 1);
     if text.len() > most {
         let message = format!("expected a text of at most {most} bytes, found {}", text.len());
         return Err(ParseErrors { diagnostics: vec![Diagnostic::new("text_t3", message)] });
     }
-    let mut parser = Parser::new(text, options, constants);
+    let mut parser = Parser::new(text, options, external);
     parser.program();
     if parser.errors.is_empty()
         && let Err(error) = verify(&parser.program)
@@ -64,7 +60,7 @@ struct Parser<'t, 'o> {
     options: &'o ParseOptions<'o>,
     /// What sites call the text.
     file: Arc<str>,
-    constants: Constants<'o>,
+    external: External<'o>,
     lexer: Lexer<'t>,
     /// The token that is looked at.
     token: Token<'t>,
@@ -92,17 +88,13 @@ struct Parser<'t, 'o> {
 
 /// Structure: header, states, entries, statements.
 impl<'t, 'o> Parser<'t, 'o> {
-    fn new(
-        text: &'t str,
-        options: &'o ParseOptions<'o>,
-        constants: Constants<'o>,
-    ) -> Parser<'t, 'o> {
+    fn new(text: &'t str, options: &'o ParseOptions<'o>, external: External<'o>) -> Parser<'t, 'o> {
         let mut lexer = Lexer::new(text);
         Parser {
             text,
             options,
             file: options.file.into(),
-            constants,
+            external,
             token: lexer.next(),
             lexer,
             previous: Span::default(),
@@ -180,6 +172,10 @@ impl<'t, 'o> Parser<'t, 'o> {
         };
         self.advance();
         self.count_value(span)?;
+        // Elements that are stated have been counted one by one; the others will take memory too.
+        if !matches!(init, Init::Dense(_)) {
+            self.count_elements(ty.element_count().unwrap_or(0), span)?;
+        }
         // The first of two equal paths is meant by readers until the verifier refuses the second.
         let id = StateId::from_index(self.program.states.len());
         self.states.entry(path.clone()).or_insert(id);
@@ -209,7 +205,7 @@ impl<'t, 'o> Parser<'t, 'o> {
                     _ => Init::Normal { mean: first, std: second, stream },
                 })
             }
-            Kind::Mark('[') | Kind::Word("external") => Ok(Init::Dense(self.dense(ty.dtype)?)),
+            Kind::Mark('[') | Kind::Word("external") => Ok(Init::Dense(self.dense(ty)?)),
             _ => Ok(Init::Splat(self.literal(ty.dtype)?)),
         }
     }

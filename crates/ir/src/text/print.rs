@@ -3,6 +3,7 @@
 //! A broken program is written as far as it goes: what is missing shows as `?`, which does not
 //! parse.
 
+use std::collections::HashSet;
 use std::fmt::{self, Write};
 
 use crate::graph::{Graph, Node, Value};
@@ -10,23 +11,68 @@ use crate::literal::{Constant, Dense, Literal};
 use crate::op::{DotAxes, Kernel, Op, PadAxis, SliceAxis};
 use crate::origin::Origin;
 use crate::program::{Entry, Init, Place, Program, State, StateId};
-use crate::text::{VERSION, quoted, word_or_quoted};
+use crate::text::{CONSTANT_KEY, NamedArray, PrintOptions, VERSION, quoted, word_or_quoted};
+use crate::types::Type;
 
 /// Elements of an array in one line.
 const ROW: usize = 16;
 
-/// Arrays of more elements than the first part go to the second, under keys.
-type Beside<'a> = Option<(usize, &'a mut Vec<(String, Dense)>)>;
+/// Which arrays are left out of the text, and where they go, under keys.
+pub(super) struct Beside<'a> {
+    options: &'a PrintOptions,
+    arrays: &'a mut Vec<NamedArray>,
+    /// Keys that only a state's array may have.
+    paths: HashSet<&'a str>,
+    /// Numbers the keys of other arrays.
+    next: usize,
+}
+
+impl<'a> Beside<'a> {
+    pub(super) fn new(
+        program: &'a Program,
+        options: &'a PrintOptions,
+        arrays: &'a mut Vec<NamedArray>,
+    ) -> Beside<'a> {
+        let paths = program.states.iter().map(|state| &*state.path).collect();
+        Beside { options, arrays, paths, next: 0 }
+    }
+
+    /// The key under which an array goes beside the text; `path` is that of the state which begins
+    /// with it. `None` where the array stays in the text.
+    fn take(&mut self, elements: &Dense, ty: &Type, path: Option<&str>) -> Option<String> {
+        let state = path.is_some() && self.options.external_states;
+        if elements.len() <= self.options.external_above && !state {
+            return None;
+        }
+        let key = match path {
+            Some(path) => path.to_owned(),
+            None => loop {
+                let key = format!("{CONSTANT_KEY}{}", self.next);
+                self.next += 1;
+                if !self.paths.contains(&*key) {
+                    break key;
+                }
+            },
+        };
+        let (ty, elements) = (ty.clone(), elements.clone());
+        self.arrays.push(NamedArray { key: key.clone(), ty, elements });
+        Some(key)
+    }
+}
 
 /// Writes `program` to `out`.
-pub(super) fn write(program: &Program, out: &mut dyn Write, beside: Beside<'_>) -> fmt::Result {
+pub(super) fn write(
+    program: &Program,
+    out: &mut dyn Write,
+    beside: Option<Beside<'_>>,
+) -> fmt::Result {
     Printer { program, out, beside, indent: 0 }.program()
 }
 
 struct Printer<'p, 'o> {
     program: &'p Program,
     out: &'o mut dyn Write,
-    beside: Beside<'o>,
+    beside: Option<Beside<'o>>,
     indent: usize,
 }
 
@@ -52,7 +98,7 @@ impl<'p> Printer<'p, '_> {
         write!(self.out, "state {}: {} = ", quoted(&state.path), state.ty)?;
         match &state.init {
             Init::Splat(literal) => write!(self.out, "{literal}")?,
-            Init::Dense(dense) => self.dense(dense)?,
+            Init::Dense(dense) => self.dense(dense, Some(&state.ty), Some(&state.path))?,
             Init::Uniform { low, high, stream } => {
                 self.random_init("uniform", *low, *high, *stream)?;
             }
@@ -167,10 +213,11 @@ impl<'p> Printer<'p, '_> {
             let gap = if index == 0 { " " } else { ", " };
             write!(self.out, "{gap}{}", name(graph, operand))?;
         }
-        self.attributes(&node.op)
+        let result = node.results.first().and_then(|value| graph.try_value(*value));
+        self.attributes(&node.op, result.map(|data| &data.ty))
     }
 
-    fn attributes(&mut self, op: &Op) -> fmt::Result {
+    fn attributes(&mut self, op: &Op, ty: Option<&Type>) -> fmt::Result {
         match op {
             Op::State(id) => {
                 let path = self.path(*id);
@@ -179,7 +226,7 @@ impl<'p> Printer<'p, '_> {
             Op::Constant(Constant::Splat(literal)) => write!(self.out, " {literal}"),
             Op::Constant(Constant::Dense(dense)) => {
                 self.out.write_str(" ")?;
-                self.dense(dense)
+                self.dense(dense, ty, None)
             }
             Op::Dimension(dim) => write!(self.out, " {dim}"),
             Op::Iota { axis }
@@ -298,13 +345,12 @@ impl<'p> Printer<'p, '_> {
         state.map_or("?".to_owned(), |state| quoted(&state.path))
     }
 
-    /// `[1.0, 2.0]`, or the key under which the elements are beside the text.
-    fn dense(&mut self, dense: &Dense) -> fmt::Result {
-        if let Some((above, constants)) = &mut self.beside
-            && dense.len() > *above
+    /// `[1.0, 2.0]`, or the key under which the elements are beside the text; `path` is that of the
+    /// state which begins with them.
+    fn dense(&mut self, dense: &Dense, ty: Option<&Type>, path: Option<&str>) -> fmt::Result {
+        if let (Some(beside), Some(ty)) = (&mut self.beside, ty)
+            && let Some(key) = beside.take(dense, ty, path)
         {
-            let key = format!("c{}", constants.len());
-            constants.push((key.clone(), dense.clone()));
             return write!(self.out, "external {}", quoted(&key));
         }
         self.out.write_str("[")?;

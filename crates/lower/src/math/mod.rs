@@ -16,25 +16,34 @@
     reason = "coefficients are written as their sources print them"
 )]
 
+mod arc;
+mod double;
 mod erf;
 mod exp;
+mod hyperbolic;
 mod log;
 mod pow;
+mod quadrant;
 mod rem;
 mod tanh;
 #[cfg(test)]
 mod tests;
+mod trigonometric;
+mod wide;
 
 use kilngrad_loops::{BinaryInst, CompareInst, MaskInst, Reg, Scalar, UnaryInst};
 
 use crate::code::Code;
 
-pub(crate) use erf::erf;
-pub(crate) use exp::{exp, expm1, sigmoid};
-pub(crate) use log::{log, log1p};
+pub(crate) use arc::{acos, asin, atan, atan2};
+pub(crate) use erf::{erf, erfc};
+pub(crate) use exp::{exp, exp2, expm1, sigmoid};
+pub(crate) use hyperbolic::{acosh, asinh, atanh, cosh, sinh};
+pub(crate) use log::{log, log1p, log2};
 pub(crate) use pow::pow;
 pub(crate) use rem::rem;
 pub(crate) use tanh::tanh;
+pub(crate) use trigonometric::{cos, sin, tan};
 
 /// Facts of a float format.
 #[derive(Debug, Clone, Copy)]

@@ -321,7 +321,7 @@ impl Parser<'_, '_> {
             return Err(self.report("type_c2", span, message));
         };
         match self.peek() {
-            Kind::Mark('[') | Kind::Word("external") => Ok(Constant::Dense(self.dense(ty.dtype)?)),
+            Kind::Mark('[') | Kind::Word("external") => Ok(Constant::Dense(self.dense(ty)?)),
             _ => Ok(Constant::Splat(self.literal(ty.dtype)?)),
         }
     }

@@ -224,26 +224,23 @@ impl Parser<'_, '_> {
     }
 
     /// `[1.0, 2.0]`, or `external "key"`.
-    pub(super) fn dense(&mut self, dtype: DType) -> Parsed<Dense> {
+    pub(super) fn dense(&mut self, ty: &Type) -> Parsed<Dense> {
         if self.eat_word("external") {
             let span = self.token.span;
             let key = self.string("the key of an array")?;
-            let Some(dense) = (self.constants)(&key) else {
-                let message =
-                    format!("expected an array beside the text under the key {}", quoted(&key));
-                return Err(self.report("text_t5", span, message));
-            };
-            self.count_elements(dense.len(), span)?;
-            return Ok(dense);
+            self.count_elements(ty.element_count().unwrap_or(0), span)?;
+            let dense = (self.external)(&key, ty);
+            return dense.map_err(|message| self.report("text_t5", span, message));
         }
         let mut bytes = Vec::new();
         self.list('[', ']', |parser| {
             let span = parser.token.span;
             parser.count_elements(1, span)?;
-            parser.literal(dtype)?.write_to(&mut bytes);
+            parser.literal(ty.dtype)?.write_to(&mut bytes);
             Ok(())
         })?;
-        Ok(Dense::from_bytes(dtype, bytes.into()).expect("these are the bytes of whole elements"))
+        Ok(Dense::from_bytes(ty.dtype, bytes.into())
+            .expect("these are the bytes of whole elements"))
     }
 }
 

@@ -1,0 +1,37 @@
+//! `kilngrad grad`: a program with its gradient requests expanded.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use kilngrad::prelude::*;
+
+use crate::program;
+
+/// Arguments of `kilngrad grad`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The program: a .kg text, or a .safetensors file with a program in it.
+    file: PathBuf,
+    /// Only this entry [default: all].
+    #[arg(long, value_name = "NAME")]
+    entry: Option<String>,
+    /// Write it there, to .kg or .safetensors, instead of printing it.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let mut program = program::load(&args.file)?;
+    if let Some(name) = &args.entry {
+        program.entries = vec![program::entry(&program, Some(name))?.clone()];
+    }
+    let expanded = program::differentiate(&program, &args.file)?;
+    match &args.out {
+        Some(path) => expanded.save(path),
+        None => {
+            // A closed pipe is the reader's choice.
+            let _ = write!(std::io::stdout().lock(), "{expanded}");
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! `kilngrad models`: what there is to train and to time.
+
+use kilngrad::prelude::*;
+use serde_json::{Value, json};
+
+use crate::models::{NAMES, model};
+use crate::output::Lines;
+use crate::workloads::WORKLOADS;
+
+/// Arguments of `kilngrad models`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let mut models = Vec::new();
+    for name in NAMES {
+        models.push((name, model(name, F32)?.description));
+    }
+    let lines = Lines::new(args.json);
+    if args.json {
+        let list = |rows: &[(&str, &str)]| -> Vec<Value> {
+            rows.iter().map(|(name, what)| json!({ "name": name, "description": what })).collect()
+        };
+        lines.json(&json!({ "train": list(&models), "bench": list(&WORKLOADS) }));
+        return Ok(());
+    }
+    for (command, rows) in [("train", &models[..]), ("bench", &WORKLOADS)] {
+        for (name, what) in rows {
+            lines.say(&format!("{command} {name:<12} {what}"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,293 @@
+//! Named arrays in files: safetensors.
+//!
+//! A file is eight bytes with the length of a header, the header (JSON: a name, a dtype, a shape and
+//! a place for each array, and a table of texts), and the elements. Files are untrusted: what is
+//! allocated is in proportion to the bytes that are there, never to a number that they state, and
+//! what comes from a file is escaped where an error shows it.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use kilngrad_interp::Array;
+use kilngrad_ir::text::{Limits, MAX_RANK, shown};
+use kilngrad_ir::{DType, Error, ErrorKind, Type};
+use safetensors::tensor::{Metadata, TensorView};
+use safetensors::{Dtype, SafeTensors};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess};
+
+/// Reads every array of a safetensors file, by name.
+///
+/// # Errors
+///
+/// If the file cannot be read, is damaged or larger than `limits` allow, or has an array of a dtype
+/// that is none of the compiler's.
+pub fn load_arrays(
+    path: impl AsRef<Path>,
+    limits: &Limits,
+) -> Result<BTreeMap<String, Array>, Error> {
+    let path = path.as_ref();
+    let file = ArrayFile::parse(path, read(path, limits)?, limits)?;
+    let arrays = file.names().into_iter().map(|name| {
+        let found = file.get(&name).map_err(|found| {
+            let expected = format!("{path:?}: expected an array of a dtype of the compiler for");
+            Error::new(ErrorKind::Format, format!("{expected} {name:?}, found {found}"))
+        });
+        let (ty, bytes) = found?;
+        let shape = ty.shape.as_constant().unwrap_or_default();
+        let array = Array::from_bytes(ty.dtype, &shape, bytes).ok_or_else(|| {
+            let message = format!("{path:?}: expected truth values of 0 and 1 in {name:?}");
+            Error::new(ErrorKind::Format, message)
+        })?;
+        Ok((name, array))
+    });
+    arrays.collect()
+}
+
+/// Writes arrays as safetensors. The file is written beside `path` and renamed, so what was there is
+/// whole or replaced.
+///
+/// # Errors
+///
+/// If the file cannot be written.
+pub fn save_arrays<'a>(
+    path: impl AsRef<Path>,
+    arrays: impl IntoIterator<Item = (&'a str, &'a Array)>,
+) -> Result<(), Error> {
+    let owned: Vec<(&str, Type, Vec<u8>)> =
+        arrays.into_iter().map(|(name, array)| (name, array.ty(), array.to_bytes())).collect();
+    let arrays = owned.iter().map(|(name, ty, bytes)| (*name, ty, bytes.as_slice()));
+    write_arrays(path.as_ref(), arrays, None)
+}
+
+/// The bytes of a file that is not larger than `limits` allow.
+pub(crate) fn read(path: &Path, limits: &Limits) -> Result<Vec<u8>, Error> {
+    let failed = |error| Error::caused(ErrorKind::Io, format!("could not read {path:?}"), error);
+    let most = limits.file_bytes as u64;
+    let file = File::open(path).map_err(failed)?;
+    let stated = file.metadata().map_err(failed)?.len();
+    let mut bytes = Vec::new();
+    if stated <= most {
+        // A file may grow while it is read, and what is no file has no length.
+        file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
+    }
+    if stated > most || bytes.len() as u64 > most {
+        let found = stated.max(bytes.len() as u64);
+        let message = format!("{path:?}: expected a file of at most {most} bytes, found {found}");
+        return Err(Error::new(ErrorKind::Format, message));
+    }
+    Ok(bytes)
+}
+
+/// Whether a file's bytes begin as those of a safetensors file, which no text does: a text's first
+/// eight characters are not the length of anything that fits memory.
+pub(crate) fn looks_like_arrays(bytes: &[u8]) -> bool {
+    let Some((length, rest)) = bytes.split_first_chunk() else { return false };
+    rest.first() == Some(&b'{') && u64::from_le_bytes(*length) <= rest.len() as u64
+}
+
+/// A safetensors file that has been checked.
+#[derive(Debug)]
+pub(crate) struct ArrayFile {
+    bytes: Vec<u8>,
+    /// Where the elements begin.
+    start: usize,
+    header: Metadata,
+}
+
+impl ArrayFile {
+    /// Checks the file's bytes; errors name it by `path`.
+    pub(crate) fn parse(path: &Path, bytes: Vec<u8>, limits: &Limits) -> Result<ArrayFile, Error> {
+        let damaged = |why: String| {
+            let message = format!("{path:?} is not a safetensors file: {}", shown(&why));
+            Error::new(ErrorKind::Format, message)
+        };
+        check_header(&bytes, limits).map_err(damaged)?;
+        let (length, header) =
+            SafeTensors::read_metadata(&bytes).map_err(|error| damaged(error.to_string()))?;
+        let file = ArrayFile { bytes, start: size_of::<u64>() + length, header };
+        let counts = file.header.tensors().into_values().filter_map(|info| {
+            Some(type_of(info.dtype, &info.shape).ok()?.element_count().unwrap_or(0))
+        });
+        if counts.fold(0, usize::saturating_add) > limits.elements {
+            let most = limits.elements;
+            return Err(damaged(format!("expected at most {most} elements, found more")));
+        }
+        Ok(file)
+    }
+
+    /// The names of the arrays, in the order of their elements.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.header.offset_keys()
+    }
+
+    /// A text of the header's table.
+    pub(crate) fn text(&self, key: &str) -> Option<&str> {
+        self.header.metadata().as_ref()?.get(key).map(String::as_str)
+    }
+
+    /// An array's type and elements, or what there is instead.
+    pub(crate) fn get(&self, name: &str) -> Result<(Type, &[u8]), String> {
+        let info = self.header.info(name).ok_or("none")?;
+        let ty = type_of(info.dtype, &info.shape)?;
+        let (from, to) = info.data_offsets;
+        Ok((ty, &self.bytes[self.start + from..self.start + to]))
+    }
+}
+
+/// Writes arrays with an entry of the header's table.
+pub(crate) fn write_arrays<'a>(
+    path: &Path,
+    arrays: impl IntoIterator<Item = (&'a str, &'a Type, &'a [u8])>,
+    text: Option<(&str, String)>,
+) -> Result<(), Error> {
+    let refused = |error| {
+        Error::caused(ErrorKind::Format, format!("could not write {path:?} as safetensors"), error)
+    };
+    let views = arrays.into_iter().map(|(name, ty, bytes)| {
+        let shape = ty.shape.as_constant().unwrap_or_default();
+        Ok((name, TensorView::new(dtype_in_file(ty.dtype), shape, bytes)?))
+    });
+    let views = views.collect::<Result<Vec<_>, _>>().map_err(refused)?;
+    let table = text.map(|(key, text)| [(key.to_owned(), text)].into());
+    write(path, &safetensors::serialize(views, table).map_err(refused)?)
+}
+
+/// Writes a file beside `path` and renames it.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let beside = beside(path);
+    let written = File::create(&beside).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    written.and_then(|()| std::fs::rename(&beside, path)).map_err(|error| {
+        // The half-written file is of no use to anyone; that it could not be written is the error.
+        let _ = std::fs::remove_file(&beside);
+        Error::caused(ErrorKind::Io, format!("could not write {path:?}"), error)
+    })
+}
+
+/// A name of its own in the same folder, so that renaming replaces at once.
+fn beside(path: &Path) -> PathBuf {
+    static WRITTEN: AtomicU64 = AtomicU64::new(0);
+    let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.{number}.tmp", std::process::id()));
+    path.with_file_name(name)
+}
+
+fn dtype_in_file(dtype: DType) -> Dtype {
+    match dtype {
+        DType::F32 => Dtype::F32,
+        DType::F64 => Dtype::F64,
+        DType::I32 => Dtype::I32,
+        DType::I64 => Dtype::I64,
+        DType::U8 => Dtype::U8,
+        DType::Bool => Dtype::BOOL,
+    }
+}
+
+/// The type of an array, whose size fits memory; the error says what there is instead.
+fn type_of(dtype: Dtype, shape: &[usize]) -> Result<Type, String> {
+    let known = DType::ALL.into_iter().find(|known| dtype_in_file(*known) == dtype);
+    // Lengths beside a zero may be any number.
+    let fits = shape.iter().all(|length| i64::try_from(*length).is_ok());
+    let ty = known.filter(|_| fits).map(|known| Type::new(known, shape.iter().copied().collect()));
+    ty.filter(|ty| ty.byte_count().is_some()).ok_or_else(|| format!("{dtype}{shape:?}"))
+}
+
+/// Checks a header before it is read into tables: that names are unique, and that there are not
+/// more of them, nor more axes, than `limits` and the language allow.
+fn check_header(bytes: &[u8], limits: &Limits) -> Result<(), String> {
+    let length =
+        bytes.split_first_chunk().map(|(length, rest)| (u64::from_le_bytes(*length), rest));
+    let header = length.and_then(|(length, rest)| rest.get(..usize::try_from(length).ok()?));
+    let header = header.ok_or("expected a header of the stated length, found the end")?;
+    let mut json = serde_json::Deserializer::from_slice(header);
+    let arrays = Names { most: limits.values, arrays: true };
+    arrays.deserialize(&mut json).map_err(|error| error.to_string())
+}
+
+/// An object whose names are unique: of the header, whose values are arrays but for the table of
+/// texts, or that table.
+struct Names {
+    most: usize,
+    arrays: bool,
+}
+
+/// What the header says of an array, as far as it is checked here.
+#[derive(serde::Deserialize)]
+struct Stated {
+    #[serde(rename = "shape")]
+    _shape: Axes,
+}
+
+/// Not too many axes.
+struct Axes;
+
+impl<'de> DeserializeSeed<'de> for Names {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> serde::de::Visitor<'de> for Names {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let error = <A::Error as serde::de::Error>::custom::<String>;
+        let mut names = HashSet::new();
+        while let Some(name) = map.next_key::<String>()? {
+            if self.arrays && name == "__metadata__" {
+                map.next_value_seed(Names { most: self.most, arrays: false })?;
+            } else if self.arrays {
+                map.next_value::<Stated>()?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+            if names.contains(&name) {
+                return Err(error(format!("expected unique names, found {name:?} twice")));
+            }
+            names.insert(name);
+            if names.len() > self.most {
+                return Err(error(format!("expected at most {} names, found more", self.most)));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'de> Deserialize<'de> for Axes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Axes, D::Error> {
+        deserializer.deserialize_seq(Axes)
+    }
+}
+
+impl<'de> serde::de::Visitor<'de> for Axes {
+    type Value = Axes;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of lengths")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut lengths: A) -> Result<Axes, A::Error> {
+        let mut rank = 0;
+        while lengths.next_element::<IgnoredAny>()?.is_some() {
+            rank += 1;
+            if rank > MAX_RANK {
+                let message = format!("expected at most {MAX_RANK} axes, found more");
+                return Err(serde::de::Error::custom(message));
+            }
+        }
+        Ok(Axes)
+    }
+}

@@ -1,0 +1,290 @@
+//! Programs in files: a text with its arrays beside it, or one file of arrays with the text in it.
+//!
+//! `NAME.kg` is a program's text; arrays of more than [`IN_TEXT`] elements are in
+//! `NAME.kg.safetensors` beside it. `NAME.safetensors` holds every array that a state begins with,
+//! under the state's path, so that any reader of the format finds the weights, and the text in the
+//! header's table under [`PROGRAM`]. Both are the same text with the same keys.
+//!
+//! An executable is saved as its program whose states begin with what they hold now: a program that
+//! is loaded and compiled goes on from there.
+
+use std::cell::OnceCell;
+use std::collections::{BTreeSet, HashSet};
+use std::path::{Path, PathBuf};
+
+use kilngrad_ir::text::{self, Limits, ParseOptions, PrintOptions, Printed};
+use kilngrad_ir::{Dense, Error, ErrorKind, Init, Program, Source, Type};
+use kilngrad_runtime::Executable;
+
+use crate::arrays::{ArrayFile, looks_like_arrays, read, write, write_arrays};
+
+/// The key of the program's text in a header's table.
+const PROGRAM: &str = "kilngrad.program";
+
+/// Arrays of more elements than this are not in the text.
+const IN_TEXT: usize = 256;
+
+/// How weights are loaded into an executable.
+///
+/// ```
+/// use kilngrad::prelude::*;
+///
+/// let all_or_nothing = Load::strict();
+/// let what_fits = Load::partial().limits(Limits { file_bytes: 1 << 20, ..Limits::default() });
+/// # let _ = (all_or_nothing, what_fits);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    partial: bool,
+    limits: Limits,
+}
+
+impl Load {
+    /// The file has exactly the program's states, of their types; anything else is an error.
+    pub fn strict() -> Load {
+        Load { partial: false, limits: Limits::default() }
+    }
+
+    /// States that the file has, of their types, are loaded, and the others keep their values;
+    /// [`Loaded`] says which.
+    pub fn partial() -> Load {
+        Load { partial: true, ..Load::strict() }
+    }
+
+    /// What the file may ask for, instead of [`Limits::default`].
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Load {
+        self.limits = limits;
+        self
+    }
+}
+
+/// What loading weights did. Paths and names are in order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Loaded {
+    /// States that have their values from the file.
+    pub loaded: Vec<String>,
+    /// States that the file has not.
+    pub missing: Vec<String>,
+    /// Arrays of the file that are no state of the program.
+    pub unexpected: Vec<String>,
+    /// States that the file has with another type.
+    pub mismatched: Vec<Mismatch>,
+}
+
+/// A state that a file has with another type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mismatch {
+    /// The state.
+    pub path: String,
+    /// Its type.
+    pub expected: Type,
+    /// What the file has.
+    pub found: String,
+}
+
+/// Writes a program as its file's name says.
+pub(crate) fn save(program: &Program, path: &Path) -> Result<(), Error> {
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("kg") => {
+            let options = PrintOptions { external_above: IN_TEXT, external_states: false };
+            let printed = text::print(program, &options);
+            // The arrays first: whoever finds the text finds what it names.
+            if !printed.arrays.is_empty() {
+                save_arrays(&printed, &arrays_of(path), None)?;
+            }
+            write(path, printed.text.as_bytes())
+        }
+        Some("safetensors") => {
+            let options = PrintOptions { external_above: IN_TEXT, external_states: true };
+            let printed = text::print(program, &options);
+            save_arrays(&printed, path, Some((PROGRAM, printed.text.clone())))
+        }
+        Some(_) | None => {
+            let message =
+                format!("expected a name that ends in .kg or .safetensors, found {path:?}");
+            Err(Error::new(ErrorKind::Format, message))
+        }
+    }
+}
+
+/// Writes the arrays that a text names.
+fn save_arrays(printed: &Printed, path: &Path, text: Option<(&str, String)>) -> Result<(), Error> {
+    let arrays = printed.arrays.iter();
+    write_arrays(
+        path,
+        arrays.map(|array| (&*array.key, &array.ty, &array.elements.bytes()[..])),
+        text,
+    )
+}
+
+/// Reads a program from either kind of file, told apart by what is in it.
+pub(crate) fn load(path: &Path, limits: &Limits) -> Result<Program, Error> {
+    let bytes = read(path, limits)?;
+    let stated = path.extension().is_some_and(|extension| extension == "safetensors");
+    match stated || looks_like_arrays(&bytes) {
+        true => one_file(path, bytes, limits),
+        false => text_file(path, &bytes, limits),
+    }
+}
+
+fn one_file(path: &Path, bytes: Vec<u8>, limits: &Limits) -> Result<Program, Error> {
+    let file = ArrayFile::parse(path, bytes, limits)?;
+    let text = file.text(PROGRAM).ok_or_else(|| {
+        let message = format!(
+            "{path:?}: expected a program's text under {PROGRAM} in the header, found weights alone: \
+             load them into an executable"
+        );
+        Error::new(ErrorKind::Format, message)
+    })?;
+    // A line of this text is nothing that a reader can look up: origins are those that it states.
+    let (program, named) = parse(path, text, limits, false, || Ok(&file))?;
+    expect_named(path, &file, &named)?;
+    Ok(program)
+}
+
+fn text_file(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Program, Error> {
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let message = format!("{path:?}: expected a program's text or a safetensors file");
+        Error::caused(ErrorKind::Format, message, error)
+    })?;
+    let beside = arrays_of(path);
+    // Of a text that names no array, what is beside it is no concern.
+    let file = OnceCell::new();
+    let open = || read(&beside, limits).and_then(|bytes| ArrayFile::parse(&beside, bytes, limits));
+    let arrays = || file.get_or_init(|| open().map_err(|error| error.to_string())).as_ref();
+    let (program, named) = parse(path, text, limits, true, arrays)?;
+    if let Some(Ok(file)) = file.get() {
+        expect_named(&beside, file, &named)?;
+    }
+    Ok(program)
+}
+
+/// Reads a text and the arrays that it names: the program, and these names. With `sites` a node
+/// without an origin gets its line of the text for one.
+fn parse<'f>(
+    path: &Path,
+    text: &str,
+    limits: &Limits,
+    sites: bool,
+    arrays: impl Fn() -> Result<&'f ArrayFile, &'f String>,
+) -> Result<(Program, HashSet<String>), Error> {
+    let file = path.to_string_lossy();
+    let options = ParseOptions { file: &file, limits: *limits, sites };
+    let mut named = HashSet::new();
+    let mut external = |key: &str, ty: &Type| {
+        named.insert(key.to_owned());
+        let found = arrays().map_err(String::clone).and_then(|file| elements(file, key, ty));
+        found.map_err(|found| {
+            format!("expected {ty} beside the text under the key {key:?}, found {found}")
+        })
+    };
+    let program = text::parse(text, &options, &mut external)
+        .map_err(|errors| errors.into_error(&Source { file: &file, text }))?;
+    Ok((program, named))
+}
+
+/// Refuses a file with an array that the text does not name.
+fn expect_named(path: &Path, file: &ArrayFile, named: &HashSet<String>) -> Result<(), Error> {
+    match file.names().iter().find(|name| !named.contains(*name)) {
+        None => Ok(()),
+        Some(name) => {
+            let message = format!("{path:?}: expected arrays that the text names, found {name:?}");
+            Err(Error::new(ErrorKind::Format, message))
+        }
+    }
+}
+
+/// The elements of an array of this type, or what there is instead.
+fn elements(file: &ArrayFile, name: &str, ty: &Type) -> Result<Dense, String> {
+    let (found, bytes) = file.get(name)?;
+    if found != *ty {
+        return Err(found.to_string());
+    }
+    Dense::from_bytes(ty.dtype, bytes.into())
+        .ok_or_else(|| format!("{found} of other truth values than 0 and 1"))
+}
+
+/// Where the arrays of a text are.
+fn arrays_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".safetensors");
+    name.into()
+}
+
+/// The program whose states begin with these values, in the order of its table.
+pub(crate) fn with_states(program: &Program, values: impl IntoIterator<Item = Dense>) -> Program {
+    let mut program = program.clone();
+    for (state, value) in program.states.iter_mut().zip(values) {
+        state.init = Init::Dense(value);
+    }
+    program
+}
+
+/// Gives an executable's states their values from a file. Everything is checked before the first
+/// state changes.
+pub(crate) fn load_states<A>(
+    executable: &mut Executable<A>,
+    path: &Path,
+    load: &Load,
+) -> Result<Loaded, Error> {
+    let file = ArrayFile::parse(path, read(path, &load.limits)?, &load.limits)?;
+    let names = file.names();
+    let mut loaded = Loaded::default();
+    let program = std::sync::Arc::clone(executable.program());
+    let mut unexpected: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+    for state in &program.states {
+        let path = state.path.to_string();
+        if !unexpected.remove(&*path) {
+            loaded.missing.push(path);
+            continue;
+        }
+        match elements(&file, &path, &state.ty) {
+            Ok(_) => loaded.loaded.push(path),
+            Err(found) => {
+                loaded.mismatched.push(Mismatch { path, expected: state.ty.clone(), found });
+            }
+        }
+    }
+    // A program's own constants are in its file too, and are no weights.
+    unexpected.retain(|name| !name.starts_with(text::CONSTANT_KEY));
+    loaded.unexpected = unexpected.into_iter().map(str::to_owned).collect();
+    if !load.partial {
+        loaded.expect_all(path)?;
+    }
+    for name in &loaded.loaded {
+        if let Ok((_, bytes)) = file.get(name) {
+            executable.set_state_bytes(name, bytes)?;
+        }
+    }
+    Ok(loaded)
+}
+
+impl Loaded {
+    /// The error of a file that has not exactly the states that are expected.
+    fn expect_all(&self, path: &Path) -> Result<(), Error> {
+        let mut wrong = Vec::new();
+        for Mismatch { path, expected, found } in self.mismatched.iter().take(SHOWN) {
+            wrong.push(format!("expected state {path:?} of {expected}, found {found}"));
+        }
+        for (what, names) in [("no", &self.missing), ("unexpected", &self.unexpected)] {
+            if !names.is_empty() {
+                let shown: Vec<String> =
+                    names.iter().take(SHOWN).map(|name| format!("{name:?}")).collect();
+                let more = if names.len() > SHOWN { ", …" } else { "" };
+                let list = shown.join(", ");
+                wrong.push(format!("expected the program's states, found {what} {list}{more}"));
+            }
+        }
+        match wrong.is_empty() {
+            true => Ok(()),
+            false => {
+                let message = format!("{path:?}: {}", wrong.join("; "));
+                Err(Error::new(ErrorKind::Format, message))
+            }
+        }
+    }
+}
+
+/// How many names of a kind an error lists.
+const SHOWN: usize = 4;
