@@ -6,8 +6,9 @@ use std::sync::Barrier;
 use std::thread;
 
 use kilngrad::prelude::*;
+use kilngrad::{Call, Report};
 use kilngrad_testing::features;
-use ndarray::{Array1, Array2};
+use ndarray::{Array1, Array2, ArrayView1, arr0, arr1};
 
 const INPUTS: usize = 24;
 const CLASSES: usize = 5;
@@ -229,4 +230,142 @@ fn forks_train_on_independently() {
     assert_eq!(states(&fork), states(&exe));
     drop(exe);
     assert!(train(&mut fork, 4) < ahead);
+}
+
+/// Rows of a table that a call looks up; its indices, its factor and the table itself are checked.
+fn lookup() -> Program {
+    let b = Builder::new("lookup");
+    let n = b.dim("n");
+    let table = b.scope("net").param("table", (6, 4), Init::Xavier);
+    let look_up = b.entry("look_up", Mode::Eval);
+    let (index, factor) = (look_up.input("index", I64, (n,)), look_up.input("factor", F32, ()));
+    let weights = look_up.read(table);
+    look_up.check(factor.gt(0.0), "a positive factor");
+    look_up.check(weights.lt(10.0), "small weights");
+    let rows = weights.tanh().index_select(0, index).named("rows");
+    look_up.output("sums", (rows * factor).log().sum(1));
+    b.finish().unwrap()
+}
+
+/// Who can be called.
+trait Called {
+    fn begin<'a>(&'a mut self, entry: &'a str) -> Call<'a, Report>;
+}
+
+impl Called for Executable {
+    fn begin<'a>(&'a mut self, entry: &'a str) -> Call<'a, Report> {
+        self.call(entry)
+    }
+}
+
+impl Called for Session {
+    fn begin<'a>(&'a mut self, entry: &'a str) -> Call<'a, Report> {
+        self.call(entry)
+    }
+}
+
+/// The bits of what a call returns, or why it failed.
+fn look_up(called: &mut impl Called, index: &[i64], factor: f32) -> Result<Vec<u32>> {
+    fetching(called, index, factor, &[])
+}
+
+fn fetching(
+    called: &mut impl Called,
+    index: &[i64],
+    factor: f32,
+    names: &[&str],
+) -> Result<Vec<u32>> {
+    let (index, factor) = (ArrayView1::from(index), arr0(factor));
+    let call = called.begin("look_up").feed("index", &index).feed("factor", &factor);
+    let outputs = names.iter().fold(call, |call, name| call.fetch(name)).run()?;
+    Ok(outputs.view::<f32>("sums")?.iter().map(|sum| sum.to_bits()).collect())
+}
+
+#[test]
+fn checks_hold_in_sessions_as_in_executables() {
+    for threads in [1, 2] {
+        let mut exe = lookup().compile(&options().threads(threads)).unwrap();
+        let model = exe.freeze().unwrap();
+        let (mut session, mut other) = (model.session(), model.session());
+        let expected = look_up(&mut session, &[0, 5, 3], 2.0).unwrap();
+        for (index, factor, message) in [
+            ([0, 6, 3], 2.0, "expected indices"),
+            ([0, 1, i64::MIN], 2.0, "expected indices"),
+            ([0, 5, 3], -1.0, "expected a positive factor in entry look_up"),
+            ([0, 5, 3], f32::NAN, "expected a positive factor in entry look_up"),
+        ] {
+            let error = look_up(&mut session, &index, factor).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Check);
+            assert!(error.to_string().starts_with(message), "{error}");
+            let meant = look_up(&mut exe, &index, factor).unwrap_err();
+            assert_eq!(error.to_string(), meant.to_string());
+            // What is fetched is computed before a check is decided; the call fails all the same.
+            let error = fetching(&mut session, &index, factor, &["rows"]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Check);
+            for session in [&mut session, &mut other] {
+                assert_eq!(look_up(session, &[0, 5, 3], 2.0).unwrap(), expected);
+            }
+        }
+        // A check of weights alone is one of every call.
+        exe.set_state("net.table", &Array2::<f32>::from_elem((6, 4), 11.0)).unwrap();
+        let mut large = exe.freeze().unwrap().session();
+        let error = look_up(&mut large, &[0], 1.0).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Check);
+        assert!(error.to_string().starts_with("expected small weights"), "{error}");
+        assert_eq!(look_up(&mut session, &[0, 5, 3], 2.0).unwrap(), expected);
+    }
+}
+
+/// As from an executable, without a change of a bit of the outputs.
+#[test]
+fn sessions_fetch_what_is_inside_an_entry() {
+    let mut exe = lookup().compile(&options()).unwrap();
+    let model = exe.freeze().unwrap();
+    let expected = look_up(&mut model.session(), &[4, 0], 3.0).unwrap();
+    let (index, factor) = (arr1(&[4i64, 0]), arr0(3f32));
+    let call = exe.call("look_up").feed("index", &index).feed("factor", &factor);
+    let meant = call.fetch("rows").run().unwrap().view::<f32>("rows").unwrap().to_owned();
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut session = model.session();
+                for _ in 0..50 {
+                    let call = session.call("look_up").feed("index", &index);
+                    let outputs = call.feed("factor", &factor).fetch("rows").run().unwrap();
+                    assert_eq!(outputs.names().collect::<Vec<_>>(), ["sums", "rows"]);
+                    let sums = outputs.view::<f32>("sums").unwrap();
+                    let bits: Vec<u32> = sums.iter().map(|sum| sum.to_bits()).collect();
+                    assert_eq!(bits, expected);
+                    let rows = outputs.view::<f32>("rows").unwrap();
+                    assert!(rows.iter().zip(&meant).all(|(row, meant)| (row - meant).abs() < 1e-6));
+                }
+                let error = fetching(&mut session, &[0], 1.0, &["row"]).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Name);
+                assert!(error.to_string().contains("\"rows\""), "{error}");
+                assert_eq!(look_up(&mut session, &[4, 0], 3.0).unwrap(), expected);
+            });
+        }
+    });
+}
+
+#[test]
+fn sessions_are_watched_for_what_is_not_finite() {
+    let mut exe = lookup().compile(&options().check_nan(true)).unwrap();
+    let positive = Array2::from_shape_fn((6, 4), |(i, j)| (i + j) as f32 / 10.0 + 0.1);
+    exe.set_state("net.table", &positive).unwrap();
+    let mut session = exe.freeze().unwrap().session();
+    let expected = look_up(&mut session, &[1, 2], 2.0).unwrap();
+    let error = look_up(&mut session, &[1, 2], f32::INFINITY).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFinite);
+    assert!(error.to_string().contains("inf in input %factor"), "{error}");
+    assert_eq!(look_up(&mut session, &[1, 2], 2.0).unwrap(), expected);
+    // Weights are told apart from what a call computes of them.
+    let mut negative = positive;
+    negative[[2, 1]] = -0.5;
+    exe.set_state("net.table", &negative).unwrap();
+    let mut session = exe.freeze().unwrap().session();
+    let error = look_up(&mut session, &[1, 2], 2.0).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFinite);
+    assert!(error.to_string().contains("= log"), "{error}");
+    look_up(&mut session, &[1, 3], 2.0).unwrap();
 }

@@ -114,6 +114,9 @@ impl Frozen {
 
 impl Session {
     /// Begins a call of the entry called `name`. Every mistake in it is reported when it is run.
+    ///
+    /// What can be [fetched](Call::fetch) are the values of the entry as it is in
+    /// [`Frozen::program`]: those from which prepared states were computed are not among them.
     pub fn call<'a>(&'a mut self, name: &'a str) -> Call<'a, Report> {
         self.inner.call(name)
     }
