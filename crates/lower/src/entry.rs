@@ -184,6 +184,7 @@ impl Writer<'_> {
             | Op::Gather { .. }
             | Op::ScatterAdd { .. }
             | Op::StopGradient
+            | Op::CustomGradient(_)
             | Op::Gradient { .. } => Err(LowerError::NotFused { op: node.op.name() }),
         }
     }

@@ -210,7 +210,10 @@ fn worth_preparing(program: &Program, graph: &Graph) -> Vec<bool> {
         if pins.contains(value) || mentions_symbols(&node.op) {
             continue;
         }
-        let sources = operands.iter().fold(0usize, |sum, bytes| sum.saturating_add(*bytes));
+        // A function with a derivative of its own gives its first operand on and reads no other.
+        let read_now = if let Op::CustomGradient(_) = node.op { 1 } else { operands.len() };
+        let sources =
+            operands[..read_now].iter().fold(0usize, |sum, bytes| sum.saturating_add(*bytes));
         let (bytes, prepared) = match work(program, &node.op) {
             Work::Never => continue,
             Work::None { bytes } => (sources.saturating_add(bytes), false),
@@ -243,7 +246,8 @@ fn work(program: &Program, op: &Op) -> Work {
         | Op::Iota { .. }
         | Op::Broadcast { .. }
         | Op::Reshape
-        | Op::StopGradient => Work::None { bytes: 0 },
+        | Op::StopGradient
+        | Op::CustomGradient(_) => Work::None { bytes: 0 },
         Op::Random { .. }
         | Op::Unary(_)
         | Op::Binary(_)
@@ -263,13 +267,19 @@ fn work(program: &Program, op: &Op) -> Work {
     }
 }
 
-/// Whether an attribute has a symbol, so that the value depends on what a call binds.
+/// Whether an attribute has a symbol, so that the value depends on what a call binds. Recurses once
+/// a region.
 fn mentions_symbols(op: &Op) -> bool {
     let free = |dim: &Dim| dim.as_constant().is_none();
     match op {
         Op::Dimension(dim) => free(dim),
         Op::Slice(axes) => axes.iter().any(|axis| free(&axis.start) || free(&axis.limit)),
         Op::Pad(axes) => axes.iter().any(|axis| free(&axis.low) || free(&axis.high)),
+        Op::CustomGradient(custom) => {
+            let region = &custom.backward;
+            region.values().any(|(_, data)| data.ty.shape.dims().iter().any(free))
+                || region.nodes().any(|(_, node)| mentions_symbols(&node.op))
+        }
         Op::State(_)
         | Op::Constant(_)
         | Op::Iota { .. }

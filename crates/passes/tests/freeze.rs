@@ -36,10 +36,18 @@ fn check(program: &Program) -> Vec<String> {
         }
         let types = before.graph.arguments().iter().map(|value| before.graph.ty(*value));
         let inputs: Vec<Array> = types.map(|ty| draw.array(ty, false)).collect();
-        let expected = eval_entry(program, before, &inputs, &states).unwrap().outputs;
-        let found = eval_entry(&frozen, after, &inputs, &all).unwrap().outputs;
-        for (expected, found) in expected.iter().zip(&found) {
-            assert!(expected.first_difference(found).is_none(), "{frozen}");
+        let expected = eval_entry(program, before, &inputs, &states);
+        let found = eval_entry(&frozen, after, &inputs, &all);
+        match (expected, found) {
+            (Ok(expected), Ok(found)) => {
+                for (expected, found) in expected.outputs.iter().zip(&found.outputs) {
+                    assert!(expected.first_difference(found).is_none(), "{frozen}");
+                }
+            }
+            // A check fails on both.
+            (expected, found) => {
+                assert_eq!(found.unwrap_err().to_string(), expected.unwrap_err().to_string());
+            }
         }
     }
     prepared.iter().map(|array| array.ty().to_string()).collect()
@@ -182,4 +190,77 @@ fn prepared_paths_avoid_those_that_are_taken() {
     let frozen = freeze(&program).program;
     assert_eq!(&*frozen.states[1].path, "prepared.0_");
     check(&program);
+}
+
+/// What a check of weights needs is prepared; the check itself is one of every call.
+#[test]
+fn checks_stay_with_calls() {
+    for limit in ["1e30", "-1e30"] {
+        let body = format!(
+            "%m: f32[] = reduce_max %w axes=[0,1]
+             %t: f32[] = constant {limit}
+             %c: bool[] = lt %m, %t
+             check %c, \"weights below {limit}\"
+             %y: f32[4] = add %x, %b
+             return y = %y"
+        );
+        let program = parse(&format!(
+            r#"state "w": f32[6,4] = 0.0 parameter
+               state "b": f32[4] = 0.0 parameter
+               entry @e(%x: f32[4]) eval {{
+                 %w: f32[6,4] = state "w"
+                 %b: f32[4] = state "b"
+                 {body}
+               }}"#
+        ));
+        assert_eq!(check(&program), ["bool[]"]);
+        let frozen = freeze(&program);
+        assert_eq!(frozen.program.entries[0].checks.len(), 1);
+        assert!(frozen.prepare.unwrap().entries[0].checks.is_empty());
+    }
+}
+
+/// Weights that are rounded with a derivative of their own are prepared through it, unless it has
+/// lengths that a call binds.
+#[test]
+fn functions_with_a_derivative_of_their_own_are_looked_through() {
+    let rounded = |rows: &str, region: &str| {
+        let body = format!(
+            "%r: f32[6,4] = round %w
+             %q: f32[6,4] = custom_gradient(%dy of %v = %r) wrt (%a = %w) {{
+               {region}
+             }}
+             %t: f32[4,6] = transpose %q permutation=[1,0]
+             %y: f32[{rows},6] = dot %x, %t contract=[1]x[0]
+             return y = %y"
+        );
+        parse(&format!(
+            r#"state "w": f32[6,4] = 0.0 parameter
+               entry @e(%x: f32[{rows},4]) eval {{
+                 %w: f32[6,4] = state "w"
+                 {body}
+               }}"#
+        ))
+    };
+    assert_eq!(check(&rounded("3", "yield %dy")), ["f32[4,6]"]);
+    let by_rows = "%k: i64[] = dimension n
+         %f: f32[] = cast %k
+         %s: f32[6,4] = broadcast %f dims=[]
+         %d: f32[6,4] = mul %dy, %s
+         yield %d";
+    for (region, prepared) in [("yield %dy", "f32[4,6]"), (by_rows, "f32[6,4]")] {
+        let program = freeze(&rounded("n", region)).program;
+        assert_eq!(program.states[1].ty.to_string(), prepared, "{program}");
+    }
+    // Of its operands a call reads the first alone, which has less than what is computed of it.
+    let repeated = "%r: f32[4,4] = broadcast %b dims=[0]
+         %q: f32[4,4] = custom_gradient(%dy of %v = %r) wrt (%a = %w) {
+           %0: f32[6,4] = constant 0.0
+           yield %0
+         }
+         %c: f32[4,4] = broadcast %b dims=[1]
+         %o: f32[4,4] = mul %q, %c
+         %y: f32[4,4] = add %x, %o
+         return y = %y";
+    assert_eq!(prepared_of("%x: f32[4,4]", repeated), [""; 0]);
 }

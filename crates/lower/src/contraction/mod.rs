@@ -262,6 +262,7 @@ fn cost(graph: &Graph) -> usize {
         | Op::Gather { .. }
         | Op::ScatterAdd { .. }
         | Op::StopGradient
+        | Op::CustomGradient(_)
         | Op::Gradient { .. }
         | Op::Kernel(_) => 0,
     };

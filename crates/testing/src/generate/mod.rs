@@ -10,6 +10,7 @@
 //! numbers are kept by: where an operation would leave its domain, or whole numbers the ones that
 //! are exact in `f32`, its operands are clamped first.
 
+mod custom;
 mod differentiable;
 mod elementwise;
 mod finish;
@@ -53,7 +54,7 @@ const LENGTHS: [usize; 26] =
 type Kind = fn(&mut Generator, &mut Picks<'_>);
 
 /// What steps may add, in order of simplicity; how often a kind stands here is how likely it is.
-const KINDS: [Kind; 45] = [
+const KINDS: [Kind; 46] = [
     Generator::unary_step,
     Generator::binary_step,
     Generator::reduce_step,
@@ -76,6 +77,7 @@ const KINDS: [Kind; 45] = [
     Generator::pad_step,
     Generator::concat_step,
     Generator::stop_gradient_step,
+    Generator::custom_gradient_step,
     Generator::normalise_step,
     Generator::unary_step,
     Generator::unary_step,
@@ -506,6 +508,7 @@ mod tests {
             "scatter_add",
             "check",
             "stop_gradient",
+            "custom_gradient",
             "rank 0",
             "empty",
             "symbols",
