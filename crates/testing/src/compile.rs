@@ -62,7 +62,8 @@ pub struct Compiled {
     frozen: bool,
 }
 
-/// The machine model for these features. Caches are small, so that small programs are blocked.
+/// The machine model for these features. Its caches and chunks are small, so that small programs
+/// are blocked and split as large ones are.
 pub fn machine(features: Features) -> Machine {
     let tile = |scalar| {
         let shape = kilngrad_tiles::best(features, scalar).shape;
@@ -72,6 +73,9 @@ pub fn machine(features: Features) -> Machine {
         fma: features.fma,
         tile_f32: tile(Scalar::F32),
         tile_f64: tile(Scalar::F64),
+        l1_bytes: 2 << 10,
+        l2_bytes: 8 << 10,
+        chunk_cycles: 256,
         ..Machine::BASELINE
     }
 }

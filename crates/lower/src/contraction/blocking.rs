@@ -19,9 +19,6 @@ use kilngrad_ir::{DType, Machine, TileSize};
 pub(crate) use super::nest::Share;
 use super::nest::{Nest, Which};
 
-/// Cycles that a chunk should take at least, for its dispatch to be small beside it.
-const CHUNK_CYCLES: f64 = 16_000.0;
-
 /// The most chunks a product is split into.
 const MAX_CHUNKS: usize = 16;
 
@@ -77,6 +74,7 @@ pub(crate) struct Costs {
     l1: usize,
     l2: usize,
     fma: bool,
+    chunk_cycles: usize,
     /// Whether an epilogue follows the sums.
     pub(crate) epilogue: bool,
     /// Whether the right operand lies in panels already, at which chunks have to begin.
@@ -86,9 +84,18 @@ pub(crate) struct Costs {
 impl Costs {
     /// Neither with an epilogue nor over panels.
     pub(crate) fn new(machine: &Machine, dtype: DType) -> Costs {
-        let Machine { l1_bytes: l1, l2_bytes: l2, fma, .. } = *machine;
+        let Machine { l1_bytes: l1, l2_bytes: l2, fma, chunk_cycles, .. } = *machine;
         let tile = machine.tile(dtype).unwrap_or(TileSize { rows: 1, cols: 1 });
-        Costs { tile, size: dtype.size(), l1, l2, fma, epilogue: false, panels: false }
+        Costs {
+            tile,
+            size: dtype.size(),
+            l1,
+            l2,
+            fma,
+            chunk_cycles,
+            epilogue: false,
+            panels: false,
+        }
     }
 
     /// Whether chunks of this share begin where they may.
@@ -103,7 +110,8 @@ impl Costs {
 pub(crate) fn choose(nest: &Nest, costs: &Costs) -> Blocking {
     let (whole, alone) = cheapest_blocks(nest, costs, Share::WHOLE);
     let mut best = (whole, scored(alone, 1));
-    for share in shares(nest, alone).filter(|share| costs.allows(nest, *share)) {
+    for share in shares(nest, costs.chunk_cycles, alone).filter(|share| costs.allows(nest, *share))
+    {
         let (blocking, cycles) = cheapest_blocks(nest, costs, share);
         let score = scored(cycles * share.chunks as f64, share.chunks);
         if score < best.1 {
@@ -115,15 +123,17 @@ pub(crate) fn choose(nest: &Nest, costs: &Costs) -> Blocking {
 
 /// How to share out a nest that is not cut further and takes so many cycles: over as many chunks as
 /// pay off, along the outermost axis that has so many.
-pub(crate) fn share(nest: &Nest, cycles: f64) -> Share {
-    let most = shares(nest, cycles).map(|share| share.chunks).max();
-    let mut shares = shares(nest, cycles);
-    shares.find(|share| Some(share.chunks) == most).unwrap_or(Share::WHOLE)
+pub(crate) fn share(nest: &Nest, costs: &Costs, cycles: f64) -> Share {
+    let shares = || shares(nest, costs.chunk_cycles, cycles);
+    let most = shares().map(|share| share.chunks).max();
+    shares().find(|share| Some(share.chunks) == most).unwrap_or(Share::WHOLE)
 }
 
 /// The ways to share out work of so many cycles over two chunks or more.
-fn shares(nest: &Nest, cycles: f64) -> impl Iterator<Item = Share> {
-    let most = ((cycles / CHUNK_CYCLES) as usize).clamp(1, MAX_CHUNKS);
+///
+/// A chunk takes `chunk_cycles` at least, for its dispatch to be small beside it.
+fn shares(nest: &Nest, chunk_cycles: usize, cycles: f64) -> impl Iterator<Item = Share> {
+    let most = ((cycles / chunk_cycles.max(1) as f64) as usize).clamp(1, MAX_CHUNKS);
     nest.splittable().flat_map(move |which| {
         let extent = nest.axis(which).extent;
         (2..=most)

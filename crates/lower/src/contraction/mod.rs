@@ -217,10 +217,10 @@ enum Plan {
 impl Plan {
     fn new(way: Way, nest: &Nest, costs: &Costs) -> Plan {
         match way {
-            Way::Plain => Plan::Plain(blocking::share(nest, nest.terms() * PLAIN_CYCLES)),
+            Way::Plain => Plan::Plain(blocking::share(nest, costs, nest.terms() * PLAIN_CYCLES)),
             Way::InnerProducts => {
                 let cycles = nest.terms() * VECTOR_CYCLES * costs.size as f64 / 16.0;
-                Plan::InnerProducts(blocking::share(nest, cycles))
+                Plan::InnerProducts(blocking::share(nest, costs, cycles))
             }
             Way::Tiles(shape) => Plan::Tiles(blocking::choose(nest, costs), shape),
         }
