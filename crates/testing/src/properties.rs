@@ -195,7 +195,8 @@ fn everything(outcome: BoundedOutcome, states: &States) -> Vec<Bounded> {
     outcome.outputs.into_iter().chain(after).collect()
 }
 
-/// Loops and machine code compute the same bits, chunks in any order and on any number of threads.
+/// Loops and machine code compute the same bits, chunks in any order and on any number of threads,
+/// and whether or not the states are constants.
 ///
 /// # Errors
 ///
@@ -213,6 +214,14 @@ pub fn loops_and_native_agree(case: &Case, features: Features) -> Result<(), Str
             same_bits(&up, &native).map_err(|error| {
                 format!("native code on {threads} threads: {error}\n{}", compiled.lowered.program)
             })?;
+        }
+        if let Some(frozen) = compiled.frozen()? {
+            let constant = frozen.evaluate(inputs, &states, ChunkOrder::Ascending)?;
+            same_bits(&up, &constant)
+                .map_err(|error| format!("with states as constants: {error}"))?;
+            let native = frozen.native(inputs, &states, 1)?;
+            same_bits(&up, &native)
+                .map_err(|error| format!("native code with states as constants: {error}"))?;
         }
     }
     Ok(())
