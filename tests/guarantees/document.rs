@@ -27,3 +27,16 @@ fn every_promise_names_its_tests() {
     }
     assert!(named > 30, "{named} tests are named");
 }
+
+#[test]
+fn the_oldest_rust_is_stated_once() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let version = env!("CARGO_PKG_RUST_VERSION");
+    for (file, words) in [
+        ("README.md", format!("With Rust {version} ")),
+        ("docs/guarantees.md", format!("builds the project is {version},")),
+    ] {
+        let text = fs::read_to_string(root.join(file)).unwrap();
+        assert!(text.contains(&words), "expected {words:?} in {file}");
+    }
+}

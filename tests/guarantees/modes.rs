@@ -81,7 +81,8 @@ fn the_callers_mode_changes_no_bit_and_is_restored() {
         control::write(control::HOSTILE);
         let found = bits(&mut exe, &x);
         // Compiled and its states initialised under the hostile mode, too.
-        let anew = program.compile(&options).map(|mut exe| bits(&mut exe, &x));
+        let ahead = options.specialise("n", &[x.len()]);
+        let anew = program.compile(&ahead).map(|mut exe| bits(&mut exe, &x));
         let after = control::read();
         control::write(before);
         assert_eq!(after & !control::FLAGS, control::HOSTILE & !control::FLAGS);

@@ -188,10 +188,15 @@ fn threads_that_are_refused_are_an_error() {
         // A worker's stack is 2 MiB of address space, a hundred of them too much.
         cap_address_space(64 << 20);
         let options = Options::new().features(features()).threads(101);
-        let error = large().compile(&options).map(drop).unwrap_err();
+        let x = Array2::<f32>::ones((5, 400));
+        let call = |options: &Options| {
+            let mut exe = large().compile(options)?;
+            exe.call("step").feed("x", &x).run().map(drop)
+        };
+        let error = call(&options).unwrap_err();
         let kinds = [ErrorKind::Unsupported, ErrorKind::Memory];
         assert!(kinds.contains(&error.kind()), "{error}");
-        large().compile(&options.threads(1)).unwrap();
+        call(&options.threads(1)).unwrap();
     });
 }
 

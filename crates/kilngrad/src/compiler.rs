@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kilngrad_codegen::{CodegenOptions, FloatMode, FunctionText, Module};
+use kilngrad_codegen::{CodegenOptions, FunctionText, Module};
 use kilngrad_ir::{
     Bindings, Constant, Entry, Error, ErrorKind, Init, Literal, Op, Place, Program, State, Value,
     ValueName,
@@ -208,8 +208,6 @@ impl Compiler {
 
     /// Compiles a program of one entry.
     fn code(&self, program: &Program, bindings: &Bindings) -> Result<Code<Report>, Error> {
-        // What is folded must not depend on the caller's mode.
-        let _mode = FloatMode::enter();
         let started = Instant::now();
         let dumps = self.options.dump.is_some();
         let (mut stages, mut work) = (Vec::new(), 0);
