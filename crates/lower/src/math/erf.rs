@@ -9,6 +9,7 @@
 use kilngrad_loops::{BinaryInst, CompareInst, Reg, Scalar};
 
 use super::exp;
+use super::exp::exp_of_sum;
 use crate::code::Code;
 
 /// `erf x`.
@@ -32,9 +33,7 @@ fn erf_f32(code: &mut Code<'_>, x: Reg) -> Reg {
             -1.287_175_12e-1,
         ],
     );
-    let minus = code.neg(t);
-    let exponent = code.mul_add(exponent, t, minus);
-    let power = exp(code, exponent);
+    let power = exp_of_product(code, exponent, t);
     let one = code.float_like(x, 1.0);
     let far = code.sub(one, power);
     let far = code.with_sign(far, x);
@@ -53,6 +52,17 @@ fn erf_f32(code: &mut Code<'_>, x: Reg) -> Reg {
     let near = code.mul_add(polynomial, x, x);
     let is_near = code.test(CompareInst::Le, magnitude, 0.927_734_375);
     code.select(is_near, near, far)
+}
+
+/// `e^(p·t − t)` for `p` above −1, whose exponent is kept as a sum: near −2 its rounding would be a
+/// quarter of a unit of the result.
+fn exp_of_product(code: &mut Code<'_>, p: Reg, t: Reg) -> Reg {
+    let minus = code.neg(t);
+    let product = code.mul(p, t);
+    let exponent = code.add(product, minus);
+    let kept = code.sub(minus, exponent);
+    let lost = code.mul_add(p, t, kept);
+    exp_of_sum(code, exponent, Some(lost))
 }
 
 /// Numerator and denominator, highest power first.
