@@ -1,4 +1,8 @@
 //! Unary elementwise operations, each stated once as a row.
+//!
+//! The reference functions are those of the `libm` crate, not of the platform's C library, so that
+//! the interpreter gives, and passes fold to, the same bits everywhere. (`pow` is the exception: the
+//! crate's is hundreds of units off where the exponent is beyond 2³¹.)
 
 use std::f64::consts::FRAC_2_SQRT_PI;
 
@@ -133,8 +137,8 @@ pub const UNARY: [UnaryRow; 18] = [
         domain: Domain::Float,
         edges: "exp(−inf) = 0, exp(inf) = inf, NaN stays NaN",
         cost: 16,
-        f32: |x| f64::from(x).exp() as f32,
-        f64: f64::exp,
+        f32: |x| libm::exp(f64::from(x)) as f32,
+        f64: libm::exp,
         integer: |x| x,
         derivative: UnaryDerivative::Of(|_, _, y| y),
     },
@@ -144,8 +148,8 @@ pub const UNARY: [UnaryRow; 18] = [
         domain: Domain::Float,
         edges: "expm1(−inf) = −1, expm1(±0) = ±0, NaN stays NaN",
         cost: 20,
-        f32: |x| f64::from(x).exp_m1() as f32,
-        f64: f64::exp_m1,
+        f32: |x| libm::expm1(f64::from(x)) as f32,
+        f64: libm::expm1,
         integer: |x| x,
         derivative: UnaryDerivative::Of(|e, x, _| e.unary(U::Exp, x)),
     },
@@ -155,8 +159,8 @@ pub const UNARY: [UnaryRow; 18] = [
         domain: Domain::Float,
         edges: "log(±0) = −inf, log(x < 0) = NaN, log(inf) = inf",
         cost: 18,
-        f32: |x| f64::from(x).ln() as f32,
-        f64: f64::ln,
+        f32: |x| libm::log(f64::from(x)) as f32,
+        f64: libm::log,
         integer: |x| x,
         derivative: UnaryDerivative::Of(|e, x, _| e.recip(x)),
     },
@@ -166,8 +170,8 @@ pub const UNARY: [UnaryRow; 18] = [
         domain: Domain::Float,
         edges: "log1p(−1) = −inf, log1p(x < −1) = NaN, log1p(±0) = ±0",
         cost: 22,
-        f32: |x| f64::from(x).ln_1p() as f32,
-        f64: f64::ln_1p,
+        f32: |x| libm::log1p(f64::from(x)) as f32,
+        f64: libm::log1p,
         integer: |x| x,
         derivative: UnaryDerivative::Of(|e, x, _| {
             let one = e.constant_like(x, 1.0);
@@ -209,8 +213,8 @@ pub const UNARY: [UnaryRow; 18] = [
         domain: Domain::Float,
         edges: "tanh(±inf) = ±1, tanh(±0) = ±0, NaN stays NaN",
         cost: 20,
-        f32: |x| f64::from(x).tanh() as f32,
-        f64: f64::tanh,
+        f32: |x| libm::tanh(f64::from(x)) as f32,
+        f64: libm::tanh,
         integer: |x| x,
         derivative: UnaryDerivative::Of(|e, _, y| {
             let one = e.constant_like(y, 1.0);
@@ -323,12 +327,8 @@ impl UnaryOp {
 
 /// Written so that neither branch overflows: `e` of a positive argument is never taken.
 fn sigmoid(x: f64) -> f64 {
-    if x >= 0.0 {
-        1.0 / (1.0 + (-x).exp())
-    } else {
-        let power = x.exp();
-        power / (1.0 + power)
-    }
+    let power = libm::exp(-x.abs());
+    if x < 0.0 { power / (1.0 + power) } else { 1.0 / (1.0 + power) }
 }
 
 #[cfg(test)]
