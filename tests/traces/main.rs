@@ -7,13 +7,10 @@
 
 mod models;
 
-use std::path::PathBuf;
-
+use kilngrad::Array;
 use kilngrad::prelude::*;
-use kilngrad::{Array, Input};
-use kilngrad_testing::features;
-use ndarray::{ArrayD, IxDyn};
-use safetensors::{Dtype, SafeTensors};
+use kilngrad_testing::reference::{Reference, rounded};
+use kilngrad_testing::{features, input};
 use serde_json::Value as Json;
 
 use models::{Weights, declare};
@@ -61,39 +58,31 @@ fn the_interpreter_follows_the_reference() {
 }
 
 fn check(mode: &Mode) {
-    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/reference");
-    let own = std::env::var_os("KILNGRAD_REFERENCE");
-    let folder = own.clone().map_or_else(|| PathBuf::from(default), PathBuf::from);
-    let traces: Json =
-        serde_json::from_slice(&std::fs::read(folder.join("traces.json")).unwrap()).unwrap();
-    let bytes = std::fs::read(folder.join("traces.safetensors")).unwrap();
-    let tensors = SafeTensors::deserialize(&bytes).unwrap();
-    let traces = traces["traces"].as_array().unwrap();
+    let reference = Reference::open("traces");
+    let traces = reference.json["traces"].as_array().unwrap();
     let (mut run, mut missing, mut failures) = (Vec::new(), Vec::new(), Vec::new());
     for trace in traces {
         let name = trace["name"].as_str().unwrap();
-        let ran = follow(trace, &tensors, mode, &mut failures);
+        let ran = follow(trace, &reference, mode, &mut failures);
         if ran { run.push(name) } else { missing.push(name) }
     }
     println!("traces: {} of {}; not declared: {}", run.len(), traces.len(), missing.join(", "));
     assert!(failures.is_empty(), "{}", failures.join("\n"));
     let all = EXPECTED.iter().all(|name| run.contains(name));
-    assert!(all || own.is_some(), "expected {EXPECTED:?}, found {run:?}");
+    assert!(
+        all || std::env::var_os("KILNGRAD_REFERENCE").is_some(),
+        "expected {EXPECTED:?}, found {run:?}"
+    );
 }
 
 /// Runs a trace; whether its model is declared.
-fn follow(
-    trace: &Json,
-    tensors: &SafeTensors<'_>,
-    mode: &Mode,
-    failures: &mut Vec<String>,
-) -> bool {
+fn follow(trace: &Json, reference: &Reference, mode: &Mode, failures: &mut Vec<String>) -> bool {
     let name = trace["name"].as_str().unwrap();
     let steps = usize::try_from(trace["steps"].as_u64().unwrap()).unwrap();
     let b = Builder::new(name).with_float(mode.float);
     let mut weights = Weights(Vec::new());
     for key in trace["params"].as_object().unwrap().keys() {
-        let init = array(tensors, &format!("{name}/init/{key}"));
+        let init = reference.array(&format!("{name}/init/{key}"));
         let values = Init::Values(init.to_f64_vec());
         weights.0.push((key.clone(), b.root().param(&format!("p_{key}"), init.shape(), values)));
     }
@@ -101,7 +90,9 @@ fn follow(
         .as_object()
         .unwrap()
         .iter()
-        .map(|(key, value)| (key.clone(), array(tensors, value["tensor"].as_str().unwrap())))
+        .map(|(key, value)| {
+            (key.clone(), reference.array(value["tensor"].as_str().unwrap()).clone())
+        })
         .collect();
     let batch = data.iter().all(|(_, array)| array.shape()[0] == 20);
     if !declare(trace, b.entry("step", kilngrad::prelude::Mode::Train), &weights, &data, batch) {
@@ -119,11 +110,11 @@ fn follow(
         .filter(|(_, losses)| trace[losses].is_array())
         .collect();
     for step in 0..steps {
-        let feeds: Vec<(&str, Box<dyn Input>)> = data
+        let feeds: Vec<(&str, Array)> = data
             .iter()
             .map(|(key, array)| {
                 let array = if batch { row(array, step) } else { array.clone() };
-                (key.as_str(), input(&array, mode.float))
+                (key.as_str(), rounded(&array, mode.float))
             })
             .collect();
         let names: Vec<&str> = outputs.iter().map(|(output, _)| *output).collect();
@@ -141,7 +132,7 @@ fn follow(
         if name == "transformer" && key == "qkv_bias" && mode.float == F32 {
             continue;
         }
-        let expected = array(tensors, &format!("{name}/final/{key}")).to_f64_vec();
+        let expected = reference.array(&format!("{name}/final/{key}")).to_f64_vec();
         let found = engine.parameter(&format!("p_{key}"), mode.float);
         assert_eq!(found.len(), expected.len());
         let wrong = found.iter().zip(&expected).find(|(f, e)| far(**f, **e, mode.parameter));
@@ -156,11 +147,12 @@ enum Engine {
 }
 
 impl Engine {
-    fn step(&mut self, feeds: &[(&str, Box<dyn Input>)], outputs: &[&str]) -> Vec<f64> {
+    fn step(&mut self, feeds: &[(&str, Array)], outputs: &[&str]) -> Vec<f64> {
         match self {
             Engine::Native(executable) => {
                 let call = executable.call("step");
-                let call = feeds.iter().fold(call, |call, (key, value)| call.feed(key, &**value));
+                let call =
+                    feeds.iter().fold(call, |call, (key, value)| call.feed(key, input(value)));
                 let results = call.run().unwrap();
                 let scalar = |name: &&str| match results.scalar::<f32>(name) {
                     Ok(number) => f64::from(number),
@@ -170,7 +162,8 @@ impl Engine {
             }
             Engine::Interpreted(program) => {
                 let call = program.call("step");
-                let call = feeds.iter().fold(call, |call, (key, value)| call.feed(key, &**value));
+                let call =
+                    feeds.iter().fold(call, |call, (key, value)| call.feed(key, input(value)));
                 let results = call.run().unwrap();
                 outputs.iter().map(|name| results.number(name).unwrap()).collect()
             }
@@ -196,35 +189,10 @@ fn far(found: f64, expected: f64, bound: f64) -> bool {
     !near
 }
 
-/// A tensor by its key.
-fn array(tensors: &SafeTensors<'_>, key: &str) -> Array {
-    let view = tensors.tensor(key).unwrap_or_else(|error| panic!("{key}: {error}"));
-    let dtypes = [(Dtype::F64, DType::F64), (Dtype::I64, DType::I64), (Dtype::BOOL, DType::Bool)];
-    let dtype = dtypes.iter().find(|(stored, _)| *stored == view.dtype()).unwrap().1;
-    Array::from_bytes(dtype, view.shape(), view.data()).unwrap()
-}
-
 /// Row `index` of an array's first axis.
 fn row(array: &Array, index: usize) -> Array {
     let (first, rest) = array.shape().split_first().unwrap();
     let bytes = array.to_bytes();
     let size = bytes.len() / first;
     Array::from_bytes(array.dtype(), rest, &bytes[index * size..(index + 1) * size]).unwrap()
-}
-
-/// An array as it is fed; floats in the model's float type.
-fn input(array: &Array, float: DType) -> Box<dyn Input> {
-    let shape = IxDyn(array.shape());
-    let numbers = array.to_f64_vec();
-    match (array.dtype().is_float(), float) {
-        (true, DType::F32) => {
-            let numbers = numbers.into_iter().map(|x| x as f32).collect();
-            Box::new(ArrayD::from_shape_vec(shape, numbers).unwrap())
-        }
-        (true, _) => Box::new(ArrayD::from_shape_vec(shape, numbers).unwrap()),
-        (false, _) => {
-            let numbers = array.iter().map(|x| x.to_i64()).collect();
-            Box::new(ArrayD::<i64>::from_shape_vec(shape, numbers).unwrap())
-        }
-    }
 }

@@ -15,7 +15,10 @@ use kilngrad_ir::{DType, Dim, Op, Type, Value};
 fn unary_operations() {
     for row in &UNARY {
         let (low, high) = match row.op {
-            UnaryOp::Log | UnaryOp::Sqrt | UnaryOp::Rsqrt => (0.6, 2.0),
+            UnaryOp::Log | UnaryOp::Log2 | UnaryOp::Sqrt | UnaryOp::Rsqrt => (0.6, 2.0),
+            UnaryOp::Asin | UnaryOp::Acos | UnaryOp::Atanh => (-0.8, 0.8),
+            UnaryOp::Acosh => (1.2, 3.0),
+            UnaryOp::Tan => (-1.2, 1.2),
             UnaryOp::Log1p => (-0.5, 2.0),
             UnaryOp::Neg
             | UnaryOp::Abs
@@ -26,6 +29,14 @@ fn unary_operations() {
             | UnaryOp::Sigmoid
             | UnaryOp::Relu
             | UnaryOp::Erf
+            | UnaryOp::Erfc
+            | UnaryOp::Exp2
+            | UnaryOp::Sin
+            | UnaryOp::Cos
+            | UnaryOp::Atan
+            | UnaryOp::Sinh
+            | UnaryOp::Cosh
+            | UnaryOp::Asinh
             | UnaryOp::Floor
             | UnaryOp::Ceil
             | UnaryOp::Round

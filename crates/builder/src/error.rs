@@ -9,6 +9,8 @@
 //! - `dtype_b1`: operands have one dtype; nothing is promoted in silence.
 //! - `dtype_b2`: a bare number is one that the tensor's dtype holds.
 //! - `dtype_b3`: a function of real numbers is applied to floats.
+//! - `einsum_b1`, `einsum_b2`: an equation names the axes of its operands; those of one name have
+//!   one length.
 //! - `entry_b1`: tensors meet only tensors of their own entry and builder.
 //! - `entry_b2` to `entry_b5`: names of entries, inputs and outputs are words where the text form
 //!   asks for words, and unique.

@@ -33,7 +33,7 @@ mod tensor;
 pub use builder::{Builder, Param, Params, Scope};
 pub use entry::Entry;
 pub use error::BuildErrors;
-pub use functions::{CrossEntropy, Reduction};
+pub use functions::{Attention, CrossEntropy, PadMode, Reduction};
 pub use init::Init;
 pub use kilngrad_ir::DType::{self, Bool, F32, F64, I32, I64, U8};
 pub use kilngrad_ir::{Diagnostic, Mode, Program, Related, Site};

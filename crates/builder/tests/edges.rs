@@ -2,11 +2,15 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
-mod common;
-
-use common::interpreter;
+use kilngrad_autodiff::differentiate;
 use kilngrad_builder::*;
-use kilngrad_interp::Array;
+use kilngrad_interp::{Array, Interpreter};
+
+/// The program with its gradients expanded, ready to be called.
+fn interpreter(program: &Program) -> Interpreter {
+    let expanded = differentiate(program).unwrap_or_else(|errors| panic!("{errors:#?}"));
+    Interpreter::new(expanded, 1).unwrap()
+}
 
 /// The output of `build` on a vector, and its gradient by it, of the sum.
 #[track_caller]

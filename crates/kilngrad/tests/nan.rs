@@ -156,13 +156,18 @@ fn a_mask_of_infinities_is_fine_until_it_is_the_cause() {
 #[test]
 fn a_stated_nan_begins_where_it_is_taken() {
     // As a function does that marks what is out of its domain.
-    let line = line!() + 2;
+    let line = line!() + 1;
     let program = declare(0.01, |x, w| x.gt(0.0).select(x * w, f64::NAN).sum(..));
     check(
         &program,
         &array![1f32, 1.0, 1.0],
         &array![1f32, 1.0, -1.0],
-        &["nan at [2] of", "= select, 1.0", "bool[3], false to true", &format!("nan.rs:{line}:")],
+        &[
+            "nan at [2] of",
+            "= select, 0.99 to 1.99, 1 of 3 nan",
+            "bool[3], false to true",
+            &format!("nan.rs:{line}:"),
+        ],
     );
 }
 

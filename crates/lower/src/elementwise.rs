@@ -203,6 +203,7 @@ fn scalar_only(op: BinaryOp, dtype: DType, y: &Lanes) -> bool {
         | BinaryOp::Sub
         | BinaryOp::Mul
         | BinaryOp::Pow
+        | BinaryOp::Atan2
         | BinaryOp::Max
         | BinaryOp::Min
         | BinaryOp::And
@@ -246,6 +247,20 @@ impl Code<'_> {
             UnaryOp::Tanh => math::tanh(self, x),
             UnaryOp::Sigmoid => math::sigmoid(self, x),
             UnaryOp::Erf => math::erf(self, x),
+            UnaryOp::Erfc => math::erfc(self, x),
+            UnaryOp::Exp2 => math::exp2(self, x),
+            UnaryOp::Log2 => math::log2(self, x),
+            UnaryOp::Sin => math::sin(self, x),
+            UnaryOp::Cos => math::cos(self, x),
+            UnaryOp::Tan => math::tan(self, x),
+            UnaryOp::Asin => math::asin(self, x),
+            UnaryOp::Acos => math::acos(self, x),
+            UnaryOp::Atan => math::atan(self, x),
+            UnaryOp::Sinh => math::sinh(self, x),
+            UnaryOp::Cosh => math::cosh(self, x),
+            UnaryOp::Asinh => math::asinh(self, x),
+            UnaryOp::Acosh => math::acosh(self, x),
+            UnaryOp::Atanh => math::atanh(self, x),
         }
     }
 
@@ -259,6 +274,7 @@ impl Code<'_> {
             BinaryOp::Rem if dtype.is_float() => math::rem(self, x, y),
             BinaryOp::Rem => self.binary(BinaryInst::Rem, x, y),
             BinaryOp::Pow => math::pow(self, x, y),
+            BinaryOp::Atan2 => math::atan2(self, x, y),
             BinaryOp::Max => math::max(self, x, y),
             BinaryOp::Min => math::min(self, x, y),
             BinaryOp::And if masks => self.mask(MaskInst::And, x, y),

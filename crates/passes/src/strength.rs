@@ -65,9 +65,17 @@ fn rule(ctx: &mut Context<'_>, node: &Proposal) -> Option<Step> {
         B::Pow => power(ctx, node),
         B::Div => quotient(ctx, node),
         B::Add => sum_of_pads(ctx, node),
-        B::Sub | B::Mul | B::Rem | B::Max | B::Min | B::And | B::Or | B::Xor | B::Shl | B::Shr => {
-            None
-        }
+        B::Sub
+        | B::Mul
+        | B::Rem
+        | B::Atan2
+        | B::Max
+        | B::Min
+        | B::And
+        | B::Or
+        | B::Xor
+        | B::Shl
+        | B::Shr => None,
     }
 }
 

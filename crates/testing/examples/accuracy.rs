@@ -54,7 +54,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), String> {
-    let chosen: Vec<&Function> = if arguments.all {
+    let chosen: Vec<&'static Function> = if arguments.all {
         FUNCTIONS.iter().collect()
     } else {
         let find = |name: &String| {
@@ -84,9 +84,13 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     Ok(())
 }
 
-fn measure(function: &Function, dtype: &str, arguments: &Arguments) -> Result<Vec<Row>, Error> {
+fn measure(
+    function: &'static Function,
+    dtype: &str,
+    arguments: &Arguments,
+) -> Result<Vec<Row>, Error> {
     let Arguments { stride, samples: count, threads, .. } = *arguments;
-    let exhaustive = dtype == "f32" && !function.binary;
+    let exhaustive = dtype == "f32" && !function.is_binary();
     let total = if exhaustive { (1u64 << 32).div_ceil(stride) } else { count };
     let style = "{prefix:16} {bar:40} {percent:3} % {elapsed_precise}, {eta} left";
     let style = ProgressStyle::with_template(style).expect("the template is well formed");
@@ -101,15 +105,16 @@ fn measure(function: &Function, dtype: &str, arguments: &Arguments) -> Result<Ve
         _ => samples::<f64>(function, count, &effort)?,
     };
     bar.finish_and_clear();
-    let row = |(engine, tally)| Row { function: function.name, engine, tally };
+    let row = |(engine, tally)| Row { function, engine, tally };
     Ok(tallies.into_iter().map(row).collect())
 }
 
 fn json(row: &Row, dtype: &str) -> serde_json::Value {
     let Row { function, engine, tally } = row;
-    let place = |at: (f64, f64)| if function == &"pow" { vec![at.0, at.1] } else { vec![at.0] };
+    let both = function.is_binary();
+    let place = |at: (f64, f64)| if both { vec![at.0, at.1] } else { vec![at.0] };
     serde_json::json!({
-        "function": function,
+        "function": function.name,
         "dtype": dtype,
         "engine": engine.name(),
         "count": tally.count,

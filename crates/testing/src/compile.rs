@@ -17,7 +17,7 @@ use kilngrad_ir::{
 use kilngrad_loops::{ChunkOrder, Memory, Scalar};
 use kilngrad_lower::{External, Lowered};
 use kilngrad_passes::{Context, Exactness, Pass, PassError, Stage};
-use kilngrad_runtime::{Code, Compile, Executable, Input, Slot};
+use kilngrad_runtime::{Code, Compile, Executable, Input, Outputs, Slot};
 use kilngrad_tiles::Features;
 
 /// The expansion of gradient requests, as a pass.
@@ -188,16 +188,7 @@ impl Compiled {
             call = call.feed(name, input(array));
         }
         let found = call.run()?;
-        let outputs = entry.outputs.iter().map(|name| {
-            Ok(match found.dtype(name)? {
-                DType::F32 => Array::F32(found.view(name)?.to_owned()),
-                DType::F64 => Array::F64(found.view(name)?.to_owned()),
-                DType::I32 => Array::I32(found.view(name)?.to_owned()),
-                DType::I64 => Array::I64(found.view(name)?.to_owned()),
-                DType::U8 => Array::U8(found.view(name)?.to_owned()),
-                DType::Bool => Array::Bool(found.view(name)?.to_owned()),
-            })
-        });
+        let outputs = entry.outputs.iter().map(|name| output(&found, name));
         let outputs = outputs.collect::<Result<_, Error>>()?;
         let mut after = Vec::new();
         for (state, (_, bytes)) in self.declared.states.iter().zip(executable.state_bytes()) {
@@ -321,8 +312,24 @@ fn word(name: &ValueName) -> String {
     name.to_string().trim_start_matches('%').to_owned()
 }
 
+/// An output of a native call, copied.
+///
+/// # Errors
+///
+/// If there is no such output.
+pub fn output(outputs: &Outputs<'_>, name: &str) -> Result<Array, Error> {
+    Ok(match outputs.dtype(name)? {
+        DType::F32 => Array::F32(outputs.view(name)?.to_owned()),
+        DType::F64 => Array::F64(outputs.view(name)?.to_owned()),
+        DType::I32 => Array::I32(outputs.view(name)?.to_owned()),
+        DType::I64 => Array::I64(outputs.view(name)?.to_owned()),
+        DType::U8 => Array::U8(outputs.view(name)?.to_owned()),
+        DType::Bool => Array::Bool(outputs.view(name)?.to_owned()),
+    })
+}
+
 /// The array as the runtime takes it.
-fn input(array: &Array) -> &dyn Input {
+pub fn input(array: &Array) -> &dyn Input {
     match array {
         Array::F32(array) => array,
         Array::F64(array) => array,

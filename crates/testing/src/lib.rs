@@ -9,6 +9,7 @@ mod generate;
 mod gradients;
 pub mod properties;
 mod recipe;
+pub mod reference;
 mod runner;
 pub mod text_tests;
 
@@ -16,7 +17,7 @@ pub use bound::{
     Bounded, BoundedOutcome, SUM_F64, Seen, ULPS_F32, ULPS_F64, eval_entry_bounded,
     eval_node_bounded,
 };
-pub use compile::{Compiled, Differentiate, Ran, machine};
+pub use compile::{Compiled, Differentiate, Ran, input, machine, output};
 pub use generate::{Case, Differentiable, SEED};
 pub use gradients::{Checked, check_gradients};
 pub use recipe::{HEADER, Random, Recipe, Regime, STEP};

@@ -5,10 +5,10 @@
 use std::fs;
 
 use dashu_float::{FBig, round::mode::HalfEven};
-use kilngrad_ir::op::{BinaryOp, Domain, UNARY};
+use kilngrad_ir::op::{BINARY, BinaryOp, Domain, UNARY};
 use kilngrad_testing::accuracy::{
     Effort, Engine, Exact, FUNCTIONS, Function, Sample, Stated, Stream, Tallies, draw, every_f32,
-    function, of_operation, read_table, samples, these, ulps_f64,
+    function, of_binary, of_unary, read_table, samples, these, ulps_f64,
 };
 
 type Big = FBig<HalfEven, 2>;
@@ -24,35 +24,50 @@ fn whole(x: u32) -> Big {
     Big::from(x).with_precision(PRECISION).value()
 }
 
-/// `2/√π·e^(−x²)·Σ 2ⁿ·x²ⁿ⁺¹/(2n + 1)!!`; `π` is 4 times the inverse tangent of 1, by Machin.
-fn big_erf(x: &Big) -> Big {
-    let inverse_tangent = |n: u32| {
-        let n = whole(1) / whole(n);
-        let square = &n * &n;
-        let (mut power, mut sum) = (n.clone(), n);
-        for odd in 1..60u32 {
-            power = -(&power * &square);
-            sum += &power / whole(2 * odd + 1);
-        }
-        sum
-    };
-    let pi = whole(4) * (whole(4) * inverse_tangent(5) - inverse_tangent(239));
-    let square = x * x;
+/// `2/√π·e^(−x²)·Σ 2ⁿ·x²ⁿ⁺¹/(2n + 1)!!`, to so many bits.
+fn big_erf(x: &Big, bits: usize) -> Big {
+    let x = x.clone().with_precision(bits).value();
+    let square = &x * &x;
     let twice = &square + &square;
+    let least = whole(1) >> bits as isize;
     let (mut term, mut sum) = (x.clone(), x.clone());
-    for odd in (3..900u32).step_by(2) {
+    for odd in (3..).step_by(2) {
         term = &term * &twice / whole(odd);
         sum += &term;
+        if &term / &sum < least && &term / &sum > -&least {
+            break;
+        }
     }
-    whole(2) / pi.sqrt() * (-square).exp() * sum
+    whole(2) / Big::pi(bits).sqrt() * (-square).exp() * sum
 }
 
 /// The function to [`PRECISION`] bits, from its definition.
 fn believed(function: &Function, x: f64, y: f64) -> Big {
     let one = whole(1);
-    let x = big(x);
+    // Large angles lose all bits but those that are more than their exponent.
+    let bits = if x.abs() < 1e10 { PRECISION } else { PRECISION + 1100 };
+    let x = big(x).with_precision(bits).value();
     match function.name {
         "exp" => x.exp(),
+        "exp2" => whole(2).powf(&x),
+        "log2" => x.ln() / whole(2).ln(),
+        // The difference keeps what e^(−x²) leaves of the bits.
+        "erfc" => {
+            let square = (&x * &x).to_f64().value();
+            &one - big_erf(&x, PRECISION + (1.5 * square) as usize)
+        }
+        "sin" => x.sin(),
+        "cos" => x.cos(),
+        "tan" => x.tan(),
+        "asin" => x.asin(),
+        "acos" => x.acos(),
+        "atan" => x.atan(),
+        "sinh" => x.sinh(),
+        "cosh" => x.cosh(),
+        "asinh" => x.asinh(),
+        "acosh" => x.acosh(),
+        "atanh" => x.atanh(),
+        "atan2" => x.atan2(&big(y)),
         "expm1" => x.exp_m1(),
         "log" => x.ln(),
         "log1p" => x.ln_1p(),
@@ -63,7 +78,7 @@ fn believed(function: &Function, x: f64, y: f64) -> Big {
         "sigmoid" => &one / (&one + (-x).exp()),
         "softplus" => x.exp().ln_1p(),
         "silu" => &x / (one + (-&x).exp()),
-        "erf" => big_erf(&x),
+        "erf" => big_erf(&x, PRECISION),
         "pow" => {
             let odd = y.trunc() == y && (y * 0.5).trunc() != y * 0.5;
             let negative = x < whole(0);
@@ -87,9 +102,12 @@ fn is_moderate(function: &Function, (x, y): (f64, f64)) -> bool {
     x.is_finite()
         && y.is_finite()
         && match function.name {
-            "erf" => (1e-30..6.5).contains(&size),
-            "log" | "sqrt" | "rsqrt" | "reciprocal" => size > 0.0,
+            "erf" | "erfc" => (1e-30..27.5).contains(&size),
+            "log" | "log2" | "sqrt" | "rsqrt" | "reciprocal" => size > 0.0,
+            "sin" | "cos" | "tan" | "atan" | "asinh" | "acosh" => size > 1e-280,
             "pow" => (size.ln() * y).abs() < 800.0 && size > 0.0,
+            "atan2" => size > 1e-280 && y.abs() > 1e-280,
+            "exp2" => (1e-280..1075.0).contains(&size),
             _ => (1e-280..750.0).contains(&size),
         }
 }
@@ -107,9 +125,7 @@ fn double_doubles_are_right() {
             let Some(exact) = (function.exact)(x, y) else { continue };
             seen += 1;
             let error = relative_error(&exact, &believed(function, x, y));
-            let rough = function.name == "erf" && x.abs() >= 3.0;
-            let bound = 2f64.powi(if rough { -66 } else { -90 });
-            assert!(error < bound, "{}({x:e}, {y:e}): off by {error:e}", function.name);
+            assert!(error < 2f64.powi(-86), "{}({x:e}, {y:e}): off by {error:e}", function.name);
             worst = worst.max(error);
             // The double is the reference of `f32` only, which is far from its own subnormals.
             if exact.to_double().high.abs() > 1e-60 {
@@ -118,7 +134,7 @@ fn double_doubles_are_right() {
         }
         println!("{}: {seen} seen, 2^{:.1}, libm {coarse:.3} ULP", function.name, worst.log2());
         assert!(seen > verified() / 10, "{}: only {seen} were compared", function.name);
-        assert!(coarse < 2.0, "{}: the double is {coarse} units off", function.name);
+        assert!(coarse < 3.0, "{}: the double is {coarse} units off", function.name);
     }
 }
 
@@ -176,7 +192,7 @@ fn check_table<T: Sample>(
 /// Some hundred thousand operands; of a function of one evenly over all, by a prime so that all low
 /// bits occur.
 fn some_f32(function: &Function, effort: &Effort<'_>) -> Tallies {
-    let tallies = if function.binary {
+    let tallies = if function.is_binary() {
         samples::<f32>(function, 100_000, effort)
     } else {
         every_f32(function, 16_411, effort)
@@ -270,11 +286,12 @@ fn the_interpreters_power_is_close() {
 
 #[test]
 fn every_operation_is_measured_or_exact() {
-    for row in &UNARY {
-        let found = of_operation(row.op);
-        let exact = found.is_none_or(|function| function.name == row.name);
-        assert!(exact, "{} is measured by another name", row.name);
-        assert!(found.is_none() || row.domain == Domain::Float, "{}", row.name);
+    let unary = UNARY.iter().map(|row| (row.name, row.domain, of_unary(row.op)));
+    let binary = BINARY.iter().map(|row| (row.name, row.domain, of_binary(row.op)));
+    for (name, domain, found) in unary.chain(binary) {
+        let exact = found.is_none_or(|function| function.name == name);
+        assert!(exact, "{name} is measured by another name");
+        assert!(found.is_none() || domain == Domain::Float, "{name}");
     }
     assert!(FUNCTIONS.iter().all(|known| function(known.name).is_some()));
 }

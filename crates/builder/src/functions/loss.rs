@@ -245,6 +245,33 @@ impl<'b> Tensor<'b> {
         (entropy - target * self).reduced(reduction)
     }
 
+    /// The mean of `x` where the target is 1, and of `max(0, 1 − x)` where it is −1: of distances
+    /// of pairs that are alike or not.
+    #[track_caller]
+    #[must_use]
+    pub fn hinge_embedding_loss(self, target: impl Operand<'b>) -> Tensor<'b> {
+        self.hinge_embedding_loss_with(target, 1.0, Reduction::Mean)
+    }
+
+    /// `x` where the target is 1, `max(0, margin − x)` where it is −1, reduced; the sum of both
+    /// elsewhere, as PyTorch's.
+    #[track_caller]
+    #[must_use]
+    pub fn hinge_embedding_loss_with(
+        self,
+        target: impl Operand<'b>,
+        margin: f64,
+        reduction: Reduction,
+    ) -> Tensor<'b> {
+        let Some(target) = self.target("hinge_embedding_loss", target) else {
+            return self.entry.poisoned();
+        };
+        let _scope = self.entry.enter("hinge_embedding_loss");
+        let alike = target.ne(-1.0).select(self, 0.0);
+        let apart = target.ne(1.0).select((margin - self).relu(), 0.0);
+        (alike + apart).reduced(reduction)
+    }
+
     #[track_caller]
     fn reduced(self, reduction: Reduction) -> Tensor<'b> {
         match reduction {

@@ -2,10 +2,15 @@
 //! back into single kernels.
 
 mod activation;
+mod arrange;
+mod attention;
+mod einsum;
 mod loss;
 mod normalise;
 mod quantile;
 
+pub use arrange::PadMode;
+pub use attention::Attention;
 pub use loss::{CrossEntropy, Reduction};
 
 pub(crate) use quantile::normal_quantile;

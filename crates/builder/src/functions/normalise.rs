@@ -1,8 +1,10 @@
 //! Functions that relate elements to others along axes: softmax and its kin, and normalisation.
 
 use kilngrad_ir::op::ReduceOp;
+use kilngrad_ir::{Dim, Shape};
 
-use crate::ops::IntoAxes;
+use crate::operand::IntoTensor;
+use crate::ops::{IntoAxes, written};
 use crate::tensor::Tensor;
 
 impl<'b> Tensor<'b> {
@@ -88,5 +90,115 @@ impl<'b> Tensor<'b> {
         }
         let _scope = self.entry.enter("rms_norm");
         self * (self.square().mean_keepdim(axes) + eps).rsqrt()
+    }
+
+    /// Layer normalisation of each of `groups` equal groups of channels, which are along axis 1,
+    /// with all axes after it: Wu and He, "Group Normalization" (2018).
+    #[track_caller]
+    #[must_use]
+    pub fn group_norm(self, groups: usize, eps: f64) -> Tensor<'b> {
+        if !self.is_real("group_norm") {
+            return self.entry.poisoned();
+        }
+        let Some(ty) = self.ty() else { return self };
+        let count = i64::try_from(groups).unwrap_or(i64::MAX);
+        let dims = ty.shape.dims();
+        let Some(channels) = dims.get(1).and_then(|channels| channels.exact_div(count)) else {
+            let message =
+                format!("expected channels along axis 1, a multiple of {groups}, found {ty}");
+            return self.entry.fail_on("shape_b1", message, &[self]);
+        };
+        let _scope = self.entry.enter("group_norm");
+        let group = [dims[0].clone(), Dim::constant(count), channels];
+        let shape: Shape = group.into_iter().chain(dims[2..].iter().cloned()).collect();
+        let axes: Vec<usize> = (2..=ty.rank()).collect();
+        self.reshape(shape).layer_norm(written(&axes), eps).reshape(ty.shape)
+    }
+
+    /// Layer normalisation of each channel of each sample, along the axes from 2 on: Ulyanov,
+    /// Vedaldi and Lempitsky, "Instance Normalization" (2016).
+    #[track_caller]
+    #[must_use]
+    pub fn instance_norm(self, eps: f64) -> Tensor<'b> {
+        let Some(ty) = self.ty() else { return self };
+        if ty.rank() < 3 {
+            let message = format!("expected samples, channels and further axes, found {ty}");
+            return self.entry.fail_on("shape_b1", message, &[self]);
+        }
+        let _scope = self.entry.enter("instance_norm");
+        let axes: Vec<usize> = (2..ty.rank()).collect();
+        self.layer_norm(written(&axes), eps)
+    }
+
+    /// `(x − mean)/√(var + eps)` of each channel along every axis but axis 1, the channels', with
+    /// the statistics of the elements themselves (correction 0), as in training: Ioffe and Szegedy,
+    /// "Batch Normalization" (2015).
+    #[track_caller]
+    #[must_use]
+    pub fn batch_norm(self, eps: f64) -> Tensor<'b> {
+        let Some(ty) = self.ty() else { return self };
+        if ty.rank() < 2 {
+            let message = format!("expected samples and channels, found {ty}");
+            return self.entry.fail_on("shape_b1", message, &[self]);
+        }
+        let _scope = self.entry.enter("batch_norm");
+        let axes: Vec<usize> = (0..ty.rank()).filter(|axis| *axis != 1).collect();
+        self.layer_norm(written(&axes), eps)
+    }
+
+    /// `(x − mean)/√(var + eps)` of each channel, along axis 1, with given statistics, one a
+    /// channel, as in use.
+    #[track_caller]
+    #[must_use]
+    pub fn batch_norm_with(
+        self,
+        mean: impl IntoTensor<'b>,
+        var: impl IntoTensor<'b>,
+        eps: f64,
+    ) -> Tensor<'b> {
+        if !self.is_real("batch_norm") {
+            return self.entry.poisoned();
+        }
+        let _scope = self.entry.enter("batch_norm");
+        let (mean, var) = (self.a_channel(mean), self.a_channel(var));
+        (self - mean) * (var + eps).rsqrt()
+    }
+
+    /// A vector of one number a channel, in a shape that broadcasts to this tensor along axis 1:
+    /// what a normalised tensor is scaled and shifted by.
+    #[track_caller]
+    #[must_use]
+    pub fn a_channel(self, vector: impl IntoTensor<'b>) -> Tensor<'b> {
+        let vector = self.entry.adopt(vector);
+        let Some((own, ty)) = self.ty().zip(vector.ty()) else { return self.entry.poisoned() };
+        if own.rank() < 2 || ty.shape.dims() != &own.shape.dims()[1..2] {
+            let message = format!("expected one number a channel, axis 1 of {own}, found {ty}");
+            return self.entry.fail_on("shape_b1", message, &[self, vector]);
+        }
+        let ones = (2..own.rank()).map(|_| Dim::constant(1));
+        let shape: Shape = ty.shape.dims().iter().cloned().chain(ones).collect();
+        vector.reshape(shape)
+    }
+
+    /// The cosine of the angle between vectors along axes, which disappear: `x·y/(|x||y|)`, with
+    /// norms of at least `eps`, for which PyTorch takes 1e-8.
+    #[track_caller]
+    #[must_use]
+    pub fn cosine_similarity(
+        self,
+        other: impl IntoTensor<'b>,
+        axes: impl IntoAxes,
+        eps: f64,
+    ) -> Tensor<'b> {
+        let other = self.entry.adopt(other);
+        if !self.is_real("cosine_similarity") {
+            return self.entry.poisoned();
+        }
+        let Some((lhs, rhs)) = self.broadcast_with(other) else { return self.entry.poisoned() };
+        let axes = axes.written();
+        let _scope = self.entry.enter("cosine_similarity");
+        let lengths =
+            lhs.l2_norm(axes.clone()).maximum(eps) * rhs.l2_norm(axes.clone()).maximum(eps);
+        (lhs * rhs).sum(axes) / lengths
     }
 }

@@ -3,7 +3,7 @@
 //! Wichura, "Algorithm AS 241: The Percentage Points of the Normal Distribution", Applied
 //! Statistics 37 (1988), 477–484, PPND16: relative error about 10⁻¹⁶. One rational function in the
 //! middle (`|p − ½| ≤ 0.425`), two of `√−ln p` in the tails. One draw an element suffices, and
-//! neither sine nor cosine, which are no primitives, are needed.
+//! neither sine nor cosine is needed.
 
 use kilngrad_ir::DType;
 

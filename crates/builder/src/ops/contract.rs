@@ -101,6 +101,22 @@ impl<'b> Tensor<'b> {
         self.entry.emit(Op::Dot(axes), &operands, &[])
     }
 
+    /// `beta·x + alpha·(a·b)` with the product of [`matmul`](Self::matmul): PyTorch's `baddbmm`, of
+    /// any ranks.
+    #[track_caller]
+    #[must_use]
+    pub fn baddbmm(
+        self,
+        a: impl IntoTensor<'b>,
+        b: impl IntoTensor<'b>,
+        beta: f64,
+        alpha: f64,
+    ) -> Tensor<'b> {
+        let a = self.entry.adopt(a);
+        let _scope = self.entry.enter("baddbmm");
+        self * beta + a.matmul(b) * alpha
+    }
+
     /// Any contraction, of numbers: sums of products over paired axes. `contract` pairs the axes
     /// that are summed over, `batch` those that stay side by side, each as the left operand's and
     /// the right one's. The result has the batch axes, then the other ones of the left operand,

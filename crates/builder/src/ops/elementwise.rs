@@ -47,6 +47,35 @@ unary_methods! {
     relu Relu;
     /// Error function, of floats.
     erf Erf;
+    /// `1 − erf x`, of floats, exact where that is small.
+    erfc Erfc;
+    /// `2ˣ`, of floats.
+    exp2 Exp2;
+    /// Binary logarithm, of floats; −inf of 0, NaN below.
+    log2 Log2;
+    /// Sine of radians of any size, of floats; NaN of infinity.
+    sin Sin;
+    /// Cosine of radians of any size, of floats; NaN of infinity.
+    cos Cos;
+    /// Tangent of radians of any size, of floats; NaN of infinity.
+    tan Tan;
+    /// Inverse sine, of floats from −1 to 1; NaN of others. The derivative at the ends is infinite.
+    asin Asin;
+    /// Inverse cosine, of floats from −1 to 1; NaN of others. The derivative at the ends is
+    /// infinite.
+    acos Acos;
+    /// Inverse tangent, of floats.
+    atan Atan;
+    /// Hyperbolic sine, of floats.
+    sinh Sinh;
+    /// Hyperbolic cosine, of floats.
+    cosh Cosh;
+    /// Inverse hyperbolic sine, of floats.
+    asinh Asinh;
+    /// Inverse hyperbolic cosine, of floats from 1; NaN below. The derivative at 1 is infinite.
+    acosh Acosh;
+    /// Inverse hyperbolic tangent, of floats; infinite of ±1, NaN beyond.
+    atanh Atanh;
     /// Rounded toward minus infinity, of floats. The derivative is 0, as of each rounding.
     floor Floor;
     /// Rounded toward plus infinity, of floats.
@@ -73,6 +102,9 @@ macro_rules! binary_methods {
 binary_methods! {
     /// `xʸ`, of floats, as IEEE 754: `x⁰ = 1`, and NaN below 0 unless `y` is whole.
     pow Pow;
+    /// The angle of points whose second coordinates the tensor has and whose first the other: of
+    /// floats, from −π to π. The derivatives at the origin are 0.
+    atan2 Atan2;
     /// The larger, of numbers; NaN if either is. At a tie each derivative is ½.
     maximum Max;
     /// The smaller, of numbers; NaN if either is. At a tie each derivative is ½.
@@ -139,6 +171,24 @@ impl<'b> Tensor<'b> {
         let zero = rest.like(0.0);
         let astray = rest.ne(zero) & (rest.lt(zero) ^ rhs.lt(zero));
         astray.select(rest + rhs, rest)
+    }
+
+    /// Between this tensor and another: `x + weight·(end − x)`.
+    #[track_caller]
+    #[must_use]
+    pub fn lerp(self, end: impl Operand<'b>, weight: impl Operand<'b>) -> Tensor<'b> {
+        let (end, weight) = (self.operand(end), self.operand(weight));
+        let _scope = self.entry.enter("lerp");
+        self + weight * (end - self)
+    }
+
+    /// `x + factor·a·b`.
+    #[track_caller]
+    #[must_use]
+    pub fn addcmul(self, a: impl Operand<'b>, b: impl Operand<'b>, factor: f64) -> Tensor<'b> {
+        let (a, b) = (self.operand(a), self.operand(b));
+        let _scope = self.entry.enter("addcmul");
+        self + a * b * factor
     }
 
     /// The operand between two bounds; NaN stays NaN. Where `low > high` it is `high`. The

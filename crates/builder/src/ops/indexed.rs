@@ -168,7 +168,7 @@ impl<'b> Tensor<'b> {
     #[track_caller]
     fn positions(self, axis: usize, indices: Tensor<'b>) -> Option<Tensor<'b>> {
         let (own, ty) = self.ty().zip(indices.ty())?;
-        let mut sum = None;
+        let mut sum: Option<Tensor<'b>> = None;
         for at in 0..own.rank() {
             let index = match at == axis {
                 true => indices,
@@ -187,7 +187,11 @@ impl<'b> Tensor<'b> {
                 }
             };
             let part = index * stride;
-            sum = Some(sum.map_or(part, |sum: Tensor<'b>| sum + part));
+            // No closure, which would be the line that the sum comes from.
+            sum = match sum {
+                None => Some(part),
+                Some(sum) => Some(sum + part),
+            };
         }
         sum
     }

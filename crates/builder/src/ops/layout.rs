@@ -348,16 +348,17 @@ impl<'b> Tensor<'b> {
     /// The tensor repeated `counts[i]` times along axis `i`, whole copies one after the other.
     #[track_caller]
     #[must_use]
-    pub fn repeat<const N: usize>(self, counts: [usize; N]) -> Tensor<'b> {
+    pub fn repeat(self, counts: impl AsRef<[usize]>) -> Tensor<'b> {
+        let counts = counts.as_ref();
         let Some(ty) = self.ty() else { return self };
-        if ty.rank() != N {
+        if ty.rank() != counts.len() {
             let message = format!("expected a count for each axis of {ty}, found {counts:?}");
             return self.entry.fail_on("shape_b1", message, &[self]);
         }
         let _scope = self.entry.enter("repeat");
         let (mut wide, mut result) = (Vec::new(), Vec::new());
-        for (count, dim) in counts.into_iter().zip(ty.shape.dims()) {
-            let count = Dim::constant(i64::try_from(count).unwrap_or(i64::MAX));
+        for (count, dim) in counts.iter().zip(ty.shape.dims()) {
+            let count = Dim::constant(i64::try_from(*count).unwrap_or(i64::MAX));
             let Some(product) = count.checked_mul(dim) else {
                 let message = format!("expected a size that fits memory, found {ty} repeated");
                 return self.entry.fail_on("size_b1", message, &[self]);
@@ -365,7 +366,7 @@ impl<'b> Tensor<'b> {
             wide.extend([count, dim.clone()]);
             result.push(product);
         }
-        let dims: Axes = (0..N).map(|axis| 2 * axis + 1).collect();
+        let dims: Axes = (0..counts.len()).map(|axis| 2 * axis + 1).collect();
         let wide = Type::new(ty.dtype, Shape::new(wide));
         self.entry.emit(Op::Broadcast { dims }, &[self], &[wide]).reshape(result)
     }

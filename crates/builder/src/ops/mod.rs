@@ -15,3 +15,4 @@ pub use contract::IntoDotAxes;
 pub use layout::IntoRange;
 
 pub(crate) use axes::sealed as axes_sealed;
+pub(crate) use reduce::written;

@@ -20,6 +20,8 @@ pub enum BinaryOp {
     Rem,
     /// `xʸ`.
     Pow,
+    /// The angle of the point `(y, x)`: `atan(x/y)` where `y > 0`.
+    Atan2,
     /// The larger.
     Max,
     /// The smaller.
@@ -75,7 +77,7 @@ pub struct BinaryRow {
 }
 
 /// The rows, in the order of the enum.
-pub const BINARY: [BinaryRow; 13] = [
+pub const BINARY: [BinaryRow; 14] = [
     BinaryRow {
         op: B::Add,
         name: "add",
@@ -170,6 +172,29 @@ pub const BINARY: [BinaryRow; 13] = [
         derivative: BinaryDerivative::Of([pow_by_base, pow_by_exponent]),
     },
     BinaryRow {
+        op: B::Atan2,
+        name: "atan2",
+        domain: Domain::Float,
+        edges: "as IEEE 754 atan2: signs of zeros count, atan2(±0, y ≥ +0) = ±0, atan2(±0, y ≤ −0) = \
+                ±π, infinities make multiples of π/4; both derivatives 0 at the origin",
+        cost: 60,
+        commutes: false,
+        f32: |x, y| libm::atan2(f64::from(x), f64::from(y)) as f32,
+        f64: libm::atan2,
+        integer: |x, _, _| x,
+        derivative: BinaryDerivative::Of([
+            |e, x, y, _| {
+                let size = square_distance(e, x, y);
+                e.div(y, size)
+            },
+            |e, x, y, _| {
+                let size = square_distance(e, x, y);
+                let slope = e.div(x, size);
+                e.neg(slope)
+            },
+        ]),
+    },
+    BinaryRow {
         op: B::Max,
         name: "max",
         domain: Domain::Number,
@@ -238,6 +263,15 @@ fn step(e: &mut dyn Emit, x: Value, y: Value) -> Value {
     let half = e.constant_like(x, 0.5);
     let equal = e.compare(CompareOp::Eq, x, y);
     e.select(equal, half, above)
+}
+
+/// `x² + y²`, and 1 at the origin, where nothing is to be divided by 0.
+fn square_distance(e: &mut dyn Emit, x: Value, y: Value) -> Value {
+    let (zero, one) = (e.constant_like(x, 0.0), e.constant_like(x, 1.0));
+    let (first, second) = (e.mul(x, x), e.mul(y, y));
+    let sum = e.add(first, second);
+    let origin = e.compare(CompareOp::Eq, sum, zero);
+    e.select(origin, one, sum)
 }
 
 /// `y·x^(y−1)`, and 0 where `y = 0`, where `x^(y−1)` may be infinite.

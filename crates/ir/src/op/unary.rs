@@ -4,7 +4,7 @@
 //! the interpreter gives, and passes fold to, the same bits everywhere. (`pow` is the exception: the
 //! crate's is hundreds of units off where the exponent is beyond 2³¹.)
 
-use std::f64::consts::FRAC_2_SQRT_PI;
+use std::f64::consts::{FRAC_2_SQRT_PI, LN_2, LOG2_E};
 
 use crate::graph::Value;
 use crate::op::elementwise::{Domain, Emit};
@@ -41,6 +41,34 @@ pub enum UnaryOp {
     Relu,
     /// Error function.
     Erf,
+    /// Complement of the error function, `1 − erf x`.
+    Erfc,
+    /// `2ˣ`.
+    Exp2,
+    /// Binary logarithm.
+    Log2,
+    /// Sine.
+    Sin,
+    /// Cosine.
+    Cos,
+    /// Tangent.
+    Tan,
+    /// Inverse sine.
+    Asin,
+    /// Inverse cosine.
+    Acos,
+    /// Inverse tangent.
+    Atan,
+    /// Hyperbolic sine.
+    Sinh,
+    /// Hyperbolic cosine.
+    Cosh,
+    /// Inverse hyperbolic sine.
+    Asinh,
+    /// Inverse hyperbolic cosine.
+    Acosh,
+    /// Inverse hyperbolic tangent.
+    Atanh,
     /// Round toward minus infinity.
     Floor,
     /// Round toward plus infinity.
@@ -86,7 +114,7 @@ pub struct UnaryRow {
 }
 
 /// The rows, in the order of the enum.
-pub const UNARY: [UnaryRow; 18] = [
+pub const UNARY: [UnaryRow; 32] = [
     UnaryRow {
         op: U::Neg,
         name: "neg",
@@ -261,10 +289,196 @@ pub const UNARY: [UnaryRow; 18] = [
         f64: libm::erf,
         integer: |x| x,
         derivative: UnaryDerivative::Of(|e, x, _| {
-            let square = e.mul(x, x);
-            let exponent = e.neg(square);
-            let bell = e.unary(U::Exp, exponent);
+            let bell = gauss(e, x);
             e.scale(FRAC_2_SQRT_PI, bell)
+        }),
+    },
+    UnaryRow {
+        op: U::Erfc,
+        name: "erfc",
+        domain: Domain::Float,
+        edges: "erfc(−inf) = 2, erfc(inf) = 0, NaN stays NaN",
+        cost: 48,
+        f32: |x| libm::erfc(f64::from(x)) as f32,
+        f64: libm::erfc,
+        integer: |x| x,
+        derivative: UnaryDerivative::Of(|e, x, _| {
+            let bell = gauss(e, x);
+            e.scale(-FRAC_2_SQRT_PI, bell)
+        }),
+    },
+    UnaryRow {
+        op: U::Exp2,
+        name: "exp2",
+        domain: Domain::Float,
+        edges: "exp2(−inf) = 0, exp2(inf) = inf, exact of whole numbers, NaN stays NaN",
+        cost: 24,
+        f32: |x| libm::exp2(f64::from(x)) as f32,
+        f64: libm::exp2,
+        integer: |x| x,
+        derivative: UnaryDerivative::Of(|e, _, y| e.scale(LN_2, y)),
+    },
+    UnaryRow {
+        op: U::Log2,
+        name: "log2",
+        domain: Domain::Float,
+        edges: "log2(±0) = −inf, log2(x < 0) = NaN, log2(inf) = inf, exact of powers of two",
+        cost: 30,
+        f32: |x| libm::log2(f64::from(x)) as f32,
+        f64: libm::log2,
+        integer: |x| x,
+        derivative: UnaryDerivative::Of(|e, x, _| {
+            let slope = e.recip(x);
+            e.scale(LOG2_E, slope)
+        }),
+    },
+    UnaryRow {
+        op: U::Sin,
+        name: "sin",
+        domain: Domain::Float,
+        edges: "radians of any size; sin(±inf) = NaN, sin(±0) = ±0",
+        cost: 160,
+        f32: |x| libm::sin(f64::from(x)) as f32,
+        f64: libm::sin,
+        integer: |x| x,
+        derivative: UnaryDerivative::Of(|e, x, _| e.unary(U::Cos, x)),
+    },
+    UnaryRow {
+        op: U::Cos,
+        name: "cos",
+        domain: Domain::Float,
+        edges: "radians of any size; cos(±inf) = NaN",
+        cost: 160,
+        f32: |x| libm::cos(f64::from(x)) as f32,
+        f64: libm::cos,
+        integer: |x| x,
+        derivative: UnaryDerivative::Of(|e, x, _| {
+            let sine = e.unary(U::Sin, x);
+            e.neg(sine)
+        }),
+    },
+    UnaryRow {
+        op: U::Tan,
+        name: "tan",
+        domain: Domain::Float,
+        edges: "radians of any size; tan(±inf) = NaN, tan(±0) = ±0",
+        cost: 170,
+        f32: |x| libm::tan(f64::from(x)) as f32,
+        f64: libm::tan,
+        integer: |x| x,
+        derivative: UnaryDerivative::Of(|e, _, y| {
+            let one = e.constant_like(y, 1.0);
+            let square = e.mul(y, y);
+            e.add(one, square)
+        }),
+    },
+    UnaryRow {
+        op: U::Asin,
+        name: "asin",
+        domain: Domain::Float,
+        edges: "NaN outside −1 ≤ x ≤ 1, asin(±0) = ±0",
+        cost: 60,
+        f32: |x| libm::asin(f64::from(x)) as f32,
+        f64: libm::asin,
+        integer: |x| x,
+        derivative: UnaryDerivative::Of(|e, x, _| {
+            let rest = one_minus_square(e, x);
+            e.unary(U::Rsqrt, rest)
+        }),
+    },
+    UnaryRow {
+        op: U::Acos,
+        name: "acos",
+        domain: Domain::Float,
+        edges: "NaN outside −1 ≤ x ≤ 1, acos(1) = 0",
+        cost: 60,
+        f32: |x| libm::acos(f64::from(x)) as f32,
+        f64: libm::acos,
+        integer: |x| x,
+        derivative: UnaryDerivative::Of(|e, x, _| {
+            let rest = one_minus_square(e, x);
+            let slope = e.unary(U::Rsqrt, rest);
+            e.neg(slope)
+        }),
+    },
+    UnaryRow {
+        op: U::Atan,
+        name: "atan",
+        domain: Domain::Float,
+        edges: "atan(±inf) = ±π/2, atan(±0) = ±0, NaN stays NaN",
+        cost: 40,
+        f32: |x| libm::atan(f64::from(x)) as f32,
+        f64: libm::atan,
+        integer: |x| x,
+        derivative: UnaryDerivative::Of(|e, x, _| {
+            let sum = one_plus_square(e, x);
+            e.recip(sum)
+        }),
+    },
+    UnaryRow {
+        op: U::Sinh,
+        name: "sinh",
+        domain: Domain::Float,
+        edges: "sinh(±inf) = ±inf, sinh(±0) = ±0, NaN stays NaN",
+        cost: 50,
+        f32: |x| libm::sinh(f64::from(x)) as f32,
+        f64: libm::sinh,
+        integer: |x| x,
+        derivative: UnaryDerivative::Of(|e, x, _| e.unary(U::Cosh, x)),
+    },
+    UnaryRow {
+        op: U::Cosh,
+        name: "cosh",
+        domain: Domain::Float,
+        edges: "cosh(±inf) = inf, NaN stays NaN",
+        cost: 50,
+        f32: |x| libm::cosh(f64::from(x)) as f32,
+        f64: libm::cosh,
+        integer: |x| x,
+        derivative: UnaryDerivative::Of(|e, x, _| e.unary(U::Sinh, x)),
+    },
+    UnaryRow {
+        op: U::Asinh,
+        name: "asinh",
+        domain: Domain::Float,
+        edges: "asinh(±inf) = ±inf, asinh(±0) = ±0, NaN stays NaN",
+        cost: 60,
+        f32: |x| libm::asinh(f64::from(x)) as f32,
+        f64: libm::asinh,
+        integer: |x| x,
+        derivative: UnaryDerivative::Of(|e, x, _| {
+            let sum = one_plus_square(e, x);
+            e.unary(U::Rsqrt, sum)
+        }),
+    },
+    UnaryRow {
+        op: U::Acosh,
+        name: "acosh",
+        domain: Domain::Float,
+        edges: "acosh(1) = 0, acosh(x < 1) = NaN, acosh(inf) = inf",
+        cost: 60,
+        f32: |x| acosh(f64::from(x)) as f32,
+        f64: acosh,
+        integer: |x| x,
+        derivative: UnaryDerivative::Of(|e, x, _| {
+            let one = e.constant_like(x, 1.0);
+            let square = e.mul(x, x);
+            let rest = e.sub(square, one);
+            e.unary(U::Rsqrt, rest)
+        }),
+    },
+    UnaryRow {
+        op: U::Atanh,
+        name: "atanh",
+        domain: Domain::Float,
+        edges: "atanh(±1) = ±inf, NaN outside −1 ≤ x ≤ 1, atanh(±0) = ±0",
+        cost: 60,
+        f32: |x| libm::atanh(f64::from(x)) as f32,
+        f64: libm::atanh,
+        integer: |x| x,
+        derivative: UnaryDerivative::Of(|e, x, _| {
+            let rest = one_minus_square(e, x);
+            e.recip(rest)
         }),
     },
     UnaryRow {
@@ -323,6 +537,32 @@ impl UnaryOp {
     pub fn from_name(name: &str) -> Option<UnaryOp> {
         UNARY.iter().find(|row| row.name == name).map(|row| row.op)
     }
+}
+
+/// `e^(−x²)`.
+fn gauss(e: &mut dyn Emit, x: Value) -> Value {
+    let square = e.mul(x, x);
+    let exponent = e.neg(square);
+    e.unary(U::Exp, exponent)
+}
+
+/// `1 + x²`.
+fn one_plus_square(e: &mut dyn Emit, x: Value) -> Value {
+    let one = e.constant_like(x, 1.0);
+    let square = e.mul(x, x);
+    e.add(one, square)
+}
+
+/// `1 − x²`.
+fn one_minus_square(e: &mut dyn Emit, x: Value) -> Value {
+    let one = e.constant_like(x, 1.0);
+    let square = e.mul(x, x);
+    e.sub(one, square)
+}
+
+/// Not a number below 1, where `libm` may give infinity.
+fn acosh(x: f64) -> f64 {
+    if x < 1.0 { f64::NAN } else { libm::acosh(x) }
 }
 
 /// Written so that neither branch overflows: `e` of a positive argument is never taken.

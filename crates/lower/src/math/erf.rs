@@ -1,4 +1,4 @@
-//! The error function.
+//! The error function and its complement.
 //!
 //! For `f64`, fdlibm (Sun Microsystems, `s_erf.c`): rational approximations on four intervals, all
 //! evaluated and one chosen; the outer two are factors of `e^(−x²)`, whose exponent is taken of
@@ -8,8 +8,8 @@
 
 use kilngrad_loops::{BinaryInst, CompareInst, Reg, Scalar};
 
-use super::exp;
 use super::exp::exp_of_sum;
+use super::wide::in_f64;
 use crate::code::Code;
 
 /// `erf x`.
@@ -168,7 +168,11 @@ fn erf_f64(code: &mut Code<'_>, x: Reg) -> Reg {
     let past_one = code.offset(magnitude, -1.0);
     let middle = quotient(code, past_one, &MIDDLE);
     let middle = code.offset(middle, MIDDLE_VALUE);
-    let far = one_minus_erfc(code, magnitude);
+    // Beyond 6 the result rounds to 1.
+    let t = code.clamp(magnitude, 1.0, 6.0);
+    let complement = tail(code, t);
+    let one = code.float_like(x, 1.0);
+    let far = code.sub(one, complement);
     let is_middle = code.test(CompareInst::Lt, magnitude, 1.25);
     let outside = code.select(is_middle, middle, far);
     let outside = code.with_sign(outside, x);
@@ -176,10 +180,50 @@ fn erf_f64(code: &mut Code<'_>, x: Reg) -> Reg {
     code.select(is_near, near, outside)
 }
 
-/// `1 − e^(−z² − 0.5625)·e^((z − t)(z + t) + R/S)/t`, where `z` is `t` without its low bits.
-fn one_minus_erfc(code: &mut Code<'_>, magnitude: Reg) -> Reg {
-    // Below 1.25 another interval is chosen, and beyond 6 the result rounds to 1.
-    let t = code.clamp(magnitude, 1.0, 6.0);
+/// `1 − erf x`, which keeps its bits where `erf x` is close to 1.
+pub(crate) fn erfc(code: &mut Code<'_>, x: Reg) -> Reg {
+    in_f64(code, x, |code, x| {
+        let magnitude = code.abs(x);
+        let square = code.mul(x, x);
+        let near = quotient(code, square, &NEAR);
+        let excess = code.mul(x, near);
+        let erf = code.add(x, excess);
+        let one = code.float_like(x, 1.0);
+        let small = code.sub(one, erf);
+        // Where ½ is nearer to the result than 1, x − ½ is exact.
+        let less = code.offset(x, -0.5);
+        let rest = code.add(less, excess);
+        let half = code.float_like(x, 0.5);
+        let medium = code.sub(half, rest);
+        let is_small = code.test(CompareInst::Lt, x, 0.25);
+        let near = code.select(is_small, small, medium);
+
+        let past_one = code.offset(magnitude, -1.0);
+        let middle = quotient(code, past_one, &MIDDLE);
+        // Beyond 28 the result rounds to 0.
+        let t = code.clamp(magnitude, 1.0, 28.0);
+        let far = tail(code, t);
+        let positive = code.test(CompareInst::Gt, x, 0.0);
+        let is_middle = code.test(CompareInst::Lt, magnitude, 1.25);
+        let above = code.float_like(x, 1.0 - MIDDLE_VALUE);
+        let above = code.sub(above, middle);
+        let above = code.select(is_middle, above, far);
+        let below = code.offset(middle, MIDDLE_VALUE);
+        let below = code.offset(below, 1.0);
+        let two = code.float_like(x, 2.0);
+        let reflected = code.sub(two, far);
+        let below = code.select(is_middle, below, reflected);
+        let outside = code.select(positive, above, below);
+        let is_near = code.test(CompareInst::Lt, magnitude, 0.84375);
+        let result = code.select(is_near, near, outside);
+        let nan = code.is_nan(x);
+        code.select(nan, x, result)
+    })
+}
+
+/// `1 − erf t` for `t` from 1.25 on: `e^((−z² − 0.5625) + ((z − t)(z + t) + R/S))/t`, where `z` is
+/// `t` without its low bits, so that the first term is exact; the sum is kept exact too.
+fn tail(code: &mut Code<'_>, t: Reg) -> Reg {
     let one = code.float_like(t, 1.0);
     let square = code.mul(t, t);
     let s = code.div(one, square);
@@ -200,14 +244,12 @@ fn one_minus_erfc(code: &mut Code<'_>, magnitude: Reg) -> Reg {
     let minus = code.neg(z);
     let exponent = code.mul(minus, z);
     let exponent = code.offset(exponent, -0.5625);
-    let first = exp(code, exponent);
     let less = code.sub(z, t);
     let more = code.add(z, t);
-    let exponent = code.mul_add(less, more, ratio);
-    let second = exp(code, exponent);
-    let product = code.mul(first, second);
-    let complement = code.div(product, t);
-    code.sub(one, complement)
+    let correction = code.mul_add(less, more, ratio);
+    let exponent = code.fast_two_sum(exponent, correction);
+    let power = exp_of_sum(code, exponent.0, Some(exponent.1));
+    code.div(power, t)
 }
 
 fn quotient(code: &mut Code<'_>, x: Reg, rational: &Rational<'_>) -> Reg {

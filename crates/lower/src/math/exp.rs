@@ -1,4 +1,4 @@
-//! `exp` and `expm1`.
+//! `exp`, `exp2` and `expm1`.
 //!
 //! The operand is `n·ln 2 + r` with `|r| ≤ ½ ln 2`, and `eˣ = 2ⁿ·eʳ`. For `f32` the constants and
 //! the polynomial are those of Cephes (Moshier, `expf.c`); for `f64` those of SLEEF (Shibata and
@@ -33,6 +33,23 @@ pub(super) fn exp_of_sum(code: &mut Code<'_>, x: Reg, more: Option<Reg>) -> Reg 
     let sum = code.add(tail, rest);
     let sum = code.offset(sum, 1.0);
     scale_by_power(code, sum, exponent)
+}
+
+/// `2ˣ`, as `2ⁿ·e^(r·ln 2)` with `x = n + r` and `|r| ≤ ½`: exact where `x` is whole.
+pub(crate) fn exp2(code: &mut Code<'_>, x: Reg) -> Reg {
+    // Beyond these the result is 0 or infinite.
+    let (low, high) = if code.is_f32(x) { (-151.0, 129.0) } else { (-1076.0, 1025.0) };
+    let clamped = code.clamp(x, low, high);
+    let format = code.format(x);
+    let rounded = code.offset(clamped, format.magic);
+    let whole = code.offset(rounded, -format.magic);
+    let rest = code.sub(clamped, whole);
+    let rest = code.scale(rest, std::f64::consts::LN_2);
+    let power = exp(code, rest);
+    let bits = code.bits(rounded);
+    let magic_bits = code.int_like(bits, format.magic_bits);
+    let exponent = code.sub(bits, magic_bits);
+    scale_by_power(code, power, exponent)
 }
 
 /// `eˣ − 1`: `2·(2ⁿ⁻¹(eʳ − 1) + (2ⁿ⁻¹ − ½))`, where the second term is exact unless it is far

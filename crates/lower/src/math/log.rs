@@ -1,4 +1,4 @@
-//! `log` and `log1p`.
+//! `log`, `log2` and `log1p`.
 //!
 //! The operand is `2ᵉ·(1 + f)` with `1 + f` between `√½` and `√2`. For `f32` the polynomial is
 //! that of Cephes (Moshier, `logf.c`); for `f64` the series in `s = f/(2 + f)` is fdlibm's
@@ -7,6 +7,7 @@
 
 use kilngrad_loops::{BinaryInst, CompareInst, Reg, Scalar};
 
+use super::wide::in_f64;
 use super::{index_to_f64, replace};
 use crate::code::Code;
 
@@ -26,6 +27,27 @@ pub(crate) fn log(code: &mut Code<'_>, x: Reg) -> Reg {
     let result = series(code, exponent, f, zero);
     edges(code, x, x, result)
 }
+
+/// Binary logarithm, as `e + log₂ m`: exact where the operand is a power of two.
+pub(crate) fn log2(code: &mut Code<'_>, x: Reg) -> Reg {
+    in_f64(code, x, |code, x| {
+        let Parts { exponent, mantissa } = split_subnormal(code, x);
+        let f = code.offset(mantissa, -1.0);
+        let zero = code.float_like(x, 0.0);
+        let log = series(code, zero, f, zero);
+        let scaled = code.scale(log, LOG2_E_LOW);
+        let log2_e = code.float_like(x, std::f64::consts::LOG2_E);
+        let product = code.two_product(log, log2_e);
+        let low = code.add(product.1, scaled);
+        let sum = code.two_sum(exponent, product.0);
+        let low = code.add(sum.1, low);
+        let result = code.add(sum.0, low);
+        edges(code, x, x, result)
+    })
+}
+
+/// What `1/ln 2` is more than its nearest `f64`.
+const LOG2_E_LOW: f64 = 2.035_527_374_093_103_2e-17;
 
 /// `ln(1 + x)`.
 pub(crate) fn log1p(code: &mut Code<'_>, x: Reg) -> Reg {

@@ -10,17 +10,11 @@
 //! What the sums round away is known exactly (Dekker's sum) and put into the quotient with the
 //! quotient's own remainder. So one rounding is left, and those of `r` and of `s`'s polynomial.
 
-use kilngrad_loops::{BinaryInst, CompareInst, Reg, Scalar};
+use kilngrad_loops::{BinaryInst, CompareInst, Reg};
 
+use super::double::Double;
 use super::exp::{Reduced, power_factors, reduce};
 use crate::code::Code;
-
-/// An unevaluated sum: a number and what is below its last place.
-#[derive(Clone, Copy)]
-struct Sum {
-    high: Reg,
-    low: Reg,
-}
 
 /// `1/(1 + e⁻ˣ)`.
 pub(crate) fn sigmoid(code: &mut Code<'_>, x: Reg) -> Reg {
@@ -33,11 +27,11 @@ pub(crate) fn sigmoid(code: &mut Code<'_>, x: Reg) -> Reg {
     let (first, second) = power_factors(code, x, exponent);
     let power = code.mul(first, second);
     let one = code.float_like(x, 1.0);
-    let whole = code.ordered_sum(one, power);
+    let whole = code.fast_two_sum(one, power);
     let grown = code.add(tail, rest);
-    let sum = code.ordered_sum(whole.high, grown);
-    let divisor = Sum { high: sum.high, low: code.add(sum.low, whole.low) };
-    let one_exactly = Sum { high: one, low: code.float_like(x, 0.0) };
+    let sum = code.fast_two_sum(whole.0, grown);
+    let divisor = Double(sum.0, code.add(sum.1, whole.1));
+    let one_exactly = Double(one, code.float_like(x, 0.0));
     let below = quotient(code, one_exactly, divisor);
     // In two steps, so that a subnormal result is rounded once.
     let below = code.mul(below, first);
@@ -59,18 +53,18 @@ pub(crate) fn tanh(code: &mut Code<'_>, x: Reg) -> Reg {
     let exponent = code.sub(bias, exponent);
     let power = code.power_of_two(scalar, exponent);
     let one = code.float_like(x, 1.0);
-    let grown = code.ordered_sum(rest, tail);
+    let grown = code.fast_two_sum(rest, tail);
     // The part of 2⁻ⁿ that changes 1 by addition changes it exactly by subtraction.
     let more = code.add(one, power);
     let part = code.sub(more, one);
     let small = code.sub(power, part);
     let less = code.sub(one, part);
-    let numerator = code.ordered_sum(less, grown.high);
-    let divisor = code.ordered_sum(more, grown.high);
-    let below = code.sub(grown.low, small);
-    let above = code.add(grown.low, small);
-    let numerator = Sum { high: numerator.high, low: code.add(numerator.low, below) };
-    let divisor = Sum { high: divisor.high, low: code.add(divisor.low, above) };
+    let numerator = code.fast_two_sum(less, grown.0);
+    let divisor = code.fast_two_sum(more, grown.0);
+    let below = code.sub(grown.1, small);
+    let above = code.add(grown.1, small);
+    let numerator = Double(numerator.0, code.add(numerator.1, below));
+    let divisor = Double(divisor.0, code.add(divisor.1, above));
     let result = quotient(code, numerator, divisor);
     code.with_sign(result, x)
 }
@@ -82,49 +76,26 @@ fn magnitude(code: &mut Code<'_>, x: Reg, most: f64) -> Reg {
     code.binary(BinaryInst::MinSelect, most, magnitude)
 }
 
-impl Code<'_> {
-    /// `x + y` and what it rounds away, where `|x| ≥ |y|` or `x` is 0 (Dekker).
-    fn ordered_sum(&mut self, x: Reg, y: Reg) -> Sum {
-        let high = self.add(x, y);
-        let kept = self.sub(high, x);
-        Sum { high, low: self.sub(y, kept) }
-    }
-
-    /// A number without the lower half of its significand, and that half.
-    fn cut(&mut self, x: Reg) -> (Reg, Reg) {
-        let scalar = self.scalar(x);
-        let bits = self.bits(x);
-        let mask = match scalar {
-            Scalar::F32 => 0xffff_f000,
-            Scalar::F64 | Scalar::I32 | Scalar::I64 | Scalar::U8 => 0xffff_ffff_f800_0000,
-        };
-        let mask = self.bits_like(bits, mask);
-        let bits = self.binary(BinaryInst::And, bits, mask);
-        let high = self.bitcast(scalar, bits);
-        (high, self.sub(x, high))
-    }
-}
-
 /// `x/y`: a quotient, and its remainder times the divisor's reciprocal.
-fn quotient(code: &mut Code<'_>, x: Sum, y: Sum) -> Reg {
-    let one = code.float_like(x.high, 1.0);
-    let reciprocal = code.div(one, y.high);
-    let quotient = code.mul(x.high, reciprocal);
+fn quotient(code: &mut Code<'_>, x: Double, y: Double) -> Reg {
+    let one = code.float_like(x.0, 1.0);
+    let reciprocal = code.div(one, y.0);
+    let quotient = code.mul(x.0, reciprocal);
     if code.target.fma {
         let minus = code.neg(quotient);
-        let remainder = code.mul_add(minus, y.high, x.high);
-        let lost = code.mul_add(minus, y.low, x.low);
+        let remainder = code.mul_add(minus, y.0, x.0);
+        let lost = code.mul_add(minus, y.1, x.1);
         let remainder = code.add(remainder, lost);
         return code.mul_add(remainder, reciprocal, quotient);
     }
     // Without its lower half the quotient's products with the divisor's halves are exact, and so
     // is what they leave of the numerator.
-    let (quotient, _) = code.cut(quotient);
-    let (high, rest) = code.cut(y.high);
-    let taken = [high, rest, y.low].map(|part| code.mul(quotient, part));
-    let remainder = code.sub(x.high, taken[0]);
+    let (quotient, _) = code.halves(quotient);
+    let (high, rest) = code.halves(y.0);
+    let taken = [high, rest, y.1].map(|part| code.mul(quotient, part));
+    let remainder = code.sub(x.0, taken[0]);
     let remainder = code.sub(remainder, taken[1]);
-    let lost = code.sub(x.low, taken[2]);
+    let lost = code.sub(x.1, taken[2]);
     let remainder = code.add(remainder, lost);
     code.mul_add(remainder, reciprocal, quotient)
 }

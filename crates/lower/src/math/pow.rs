@@ -2,14 +2,15 @@
 //!
 //! The logarithm must be exact to as many bits more as the exponent of the result has. For `f32`
 //! it is taken in `f64`. For `f64` it is the sum of two numbers, after SLEEF (Shibata and
-//! Petrogalli, `xpow`, whose `logk` and `expk` these are), on the error-free sum of Knuth and the
-//! error-free product of Dekker or of one fused multiply-add.
+//! Petrogalli, `xpow`, whose `logk` and `expk` these are).
 
-use kilngrad_loops::{BinaryInst, CompareInst, MaskInst, Reg, RegType, Scalar, UnaryInst};
+use kilngrad_loops::{CompareInst, MaskInst, Reg, UnaryInst};
 use smallvec::SmallVec;
 
+use super::double::Double;
 use super::exp::scale_by_power;
 use super::log::{Parts, split_subnormal};
+use super::wide::{narrowed, widened};
 use super::{both, exp, log, replace};
 use crate::code::Code;
 
@@ -65,39 +66,6 @@ fn power_f32(code: &mut Code<'_>, magnitude: Reg, y: Reg) -> Reg {
     let powers: SmallVec<[Reg; 2]> = powers.collect();
     narrowed(code, &powers)
 }
-
-/// The lanes as `f64`: one scalar, or two vectors of two.
-fn widened(code: &mut Code<'_>, x: Reg) -> SmallVec<[Reg; 2]> {
-    let lanes = usize::from(code.ty(x).lanes());
-    let wide: SmallVec<[Reg; 4]> = (0..lanes)
-        .map(|lane| {
-            let lane = code.lane(x, lane);
-            code.convert(Scalar::F64, lane)
-        })
-        .collect();
-    match lanes {
-        1 => wide.into_iter().collect(),
-        _ => wide.chunks(2).map(|pair| code.assemble(RegType::vector(Scalar::F64), pair)).collect(),
-    }
-}
-
-fn narrowed(code: &mut Code<'_>, parts: &[Reg]) -> Reg {
-    let mut lanes: SmallVec<[Reg; 4]> = SmallVec::new();
-    for &part in parts {
-        for lane in 0..usize::from(code.ty(part).lanes()) {
-            let lane = code.lane(part, lane);
-            lanes.push(code.convert(Scalar::F32, lane));
-        }
-    }
-    match lanes.len() {
-        1 => lanes[0],
-        _ => code.assemble(RegType::vector(Scalar::F32), &lanes),
-    }
-}
-
-/// An unevaluated sum: the first is the sum rounded.
-#[derive(Clone, Copy)]
-struct Double(Reg, Reg);
 
 fn power_f64(code: &mut Code<'_>, magnitude: Reg, y: Reg) -> Reg {
     let log = log_double(code, magnitude);
@@ -219,90 +187,4 @@ fn exp_double(code: &mut Code<'_>, d: Double) -> Reg {
     let low = code.add(head.1, sum.1);
     let total = code.add(head.0, low);
     scale_by_power(code, total, exponent)
-}
-
-/// Arithmetic of unevaluated sums.
-impl Code<'_> {
-    /// Exact sum (Knuth).
-    fn two_sum(&mut self, x: Reg, y: Reg) -> Double {
-        let sum = self.add(x, y);
-        let part = self.sub(sum, x);
-        let rest = self.sub(sum, part);
-        let lost_x = self.sub(x, rest);
-        let lost_y = self.sub(y, part);
-        Double(sum, self.add(lost_x, lost_y))
-    }
-
-    /// Exact sum where `|x| ≥ |y|` (Dekker).
-    fn fast_two_sum(&mut self, x: Reg, y: Reg) -> Double {
-        let sum = self.add(x, y);
-        let part = self.sub(sum, x);
-        Double(sum, self.sub(y, part))
-    }
-
-    /// Exact product; without a fused multiply-add, up to the rounding of its last term.
-    fn two_product(&mut self, x: Reg, y: Reg) -> Double {
-        let product = self.mul(x, y);
-        if self.target.fma {
-            let minus = self.neg(product);
-            return Double(product, self.mul_add(x, y, minus));
-        }
-        let ((xh, xl), (yh, yl)) = (self.halves(x), self.halves(y));
-        let minus = self.neg(product);
-        let mut error = self.mul_add(xh, yh, minus);
-        error = self.mul_add(xh, yl, error);
-        error = self.mul_add(xl, yh, error);
-        Double(product, self.mul_add(xl, yl, error))
-    }
-
-    /// A number as the sum of two of half as many bits: by clearing the low ones.
-    fn halves(&mut self, x: Reg) -> (Reg, Reg) {
-        let bits = self.bits(x);
-        let mask = self.bits_like(bits, 0xffff_ffff_f800_0000);
-        let bits = self.binary(BinaryInst::And, bits, mask);
-        let high = self.bitcast(Scalar::F64, bits);
-        (high, self.sub(x, high))
-    }
-
-    fn double_sum(&mut self, x: Double, y: Double) -> Double {
-        let sum = self.two_sum(x.0, y.0);
-        let low = self.add(x.1, y.1);
-        let low = self.add(sum.1, low);
-        self.fast_two_sum(sum.0, low)
-    }
-
-    fn double_plus(&mut self, x: Double, y: Reg) -> Double {
-        let sum = self.two_sum(x.0, y);
-        let low = self.add(sum.1, x.1);
-        self.fast_two_sum(sum.0, low)
-    }
-
-    fn double_product(&mut self, x: Double, y: Double) -> Double {
-        let product = self.two_product(x.0, y.0);
-        let low = self.mul_add(x.0, y.1, product.1);
-        let low = self.mul_add(x.1, y.0, low);
-        self.fast_two_sum(product.0, low)
-    }
-
-    fn double_square(&mut self, x: Double) -> Double {
-        self.double_product(x, x)
-    }
-
-    fn double_scaled(&mut self, x: Double, y: Reg) -> Double {
-        let product = self.two_product(x.0, y);
-        let low = self.mul_add(x.1, y, product.1);
-        self.fast_two_sum(product.0, low)
-    }
-
-    /// `x / y`: the quotient, and its remainder divided again.
-    fn double_quotient(&mut self, x: Reg, y: Double) -> Double {
-        let quotient = self.div(x, y.0);
-        let product = self.two_product(quotient, y.0);
-        let rest = self.sub(x, product.0);
-        let rest = self.sub(rest, product.1);
-        let minus = self.neg(quotient);
-        let rest = self.mul_add(minus, y.1, rest);
-        let low = self.div(rest, y.0);
-        self.fast_two_sum(quotient, low)
-    }
 }

@@ -8,6 +8,8 @@ use kilngrad_loops::{
     values_of,
 };
 
+use kilngrad_ir::op::UnaryOp;
+
 use crate::code::{Code, Target};
 
 type Function = fn(&mut Code<'_>, Reg) -> Reg;
@@ -243,6 +245,103 @@ fn erf_is_close() {
     check_unary("erf", super::erf, (-1.5, 1.5), erf);
 }
 
+/// The interpreter's function, whose own error is below one unit.
+fn row(op: UnaryOp) -> fn(f64) -> f64 {
+    op.row().f64
+}
+
+#[test]
+fn erfc_is_close() {
+    check_unary("erfc", super::erfc, (-7.0, 28.0), row(UnaryOp::Erfc));
+    check_unary("erfc", super::erfc, (-1.5, 1.5), row(UnaryOp::Erfc));
+}
+
+#[test]
+fn exp2_and_log2_are_close() {
+    check_unary("exp2", super::exp2, (-1080.0, 1030.0), f64::exp2);
+    check_unary("exp2", super::exp2, (-150.0, 130.0), f64::exp2);
+    check_unary("log2", super::log2, (0.0, 3.0), f64::log2);
+}
+
+#[test]
+fn powers_of_two_are_exact() {
+    let exponents: Vec<f64> = (-1074..1024).map(f64::from).collect();
+    let powers = run_unary(Scalar::F64, 2, false, super::exp2, &exponents);
+    let logs = run_unary(Scalar::F64, 2, false, super::log2, &powers);
+    for ((exponent, power), log) in exponents.iter().zip(powers).zip(logs) {
+        assert_eq!((power, log), (exponent.exp2(), *exponent));
+    }
+}
+
+/// Arguments next to multiples of π/2 of every size, for which the reduction needs most bits.
+#[test]
+fn trigonometric_functions_are_close_at_their_zeros() {
+    let (mut doubles, mut singles) = (Vec::new(), vec![16_367_173.0 * 2f32.powi(72)]);
+    for power in 0..1000 {
+        let multiple = (std::f64::consts::FRAC_PI_2 * 2f64.powi(power)).abs();
+        doubles.extend([multiple, -3.0 * multiple]);
+        if power < 124 {
+            singles.extend([multiple as f32, -3.0 * multiple as f32]);
+        }
+    }
+    type Case = (&'static str, Function, fn(f64) -> f64);
+    let functions: [Case; 3] = [
+        ("sin", super::sin, f64::sin),
+        ("cos", super::cos, f64::cos),
+        ("tan", super::tan, f64::tan),
+    ];
+    for (name, function, reference) in functions {
+        for fma in [false, true] {
+            let found = run_unary(Scalar::F64, 2, fma, function, &doubles);
+            let worst = worst_of(&doubles, &found, |x, y| ulp_f64(y, reference(x)));
+            println!("{name} f64 fma={fma}: {:.3} ULP at {:e}", worst.0, worst.1);
+            assert!(worst.0 <= 2.0, "{name}: {worst:?}");
+            let found = run_unary(Scalar::F32, 1, fma, function, &singles);
+            let worst = worst_of(&singles, &found, |x, y| ulp_f32(y, reference(f64::from(x))));
+            println!("{name} f32 fma={fma}: {:.3} ULP at {:e}", worst.0, worst.1);
+            assert!(worst.0 <= 0.51, "{name}: {worst:?}");
+        }
+    }
+}
+
+/// The `f64` that is closest to a multiple of π/2 (Muller, "Elementary Functions", table 11.1), of
+/// which not every system's library knows the cosine.
+#[test]
+fn the_hardest_angle_is_reduced() {
+    let hardest = 6_381_956_970_095_103.0 * 2f64.powi(797);
+    for fma in [false, true] {
+        let found = run_unary(Scalar::F64, 1, fma, super::cos, &[hardest])[0];
+        assert!(ulp_f64(found, -4.687_165_924_254_627_6e-19) <= 1.0, "{found:e}");
+    }
+}
+
+#[test]
+fn trigonometric_functions_are_close() {
+    for range in [(-10.0, 10.0), (-1e5, 1e5), (-1e20, 1e20), (-1e300, 1e300)] {
+        check_unary("sin", super::sin, range, f64::sin);
+        check_unary("cos", super::cos, range, f64::cos);
+        check_unary("tan", super::tan, range, f64::tan);
+    }
+}
+
+#[test]
+fn inverse_trigonometric_functions_are_close() {
+    check_unary("asin", super::asin, (-1.0, 1.0), f64::asin);
+    check_unary("acos", super::acos, (-1.0, 1.0), f64::acos);
+    check_unary("atan", super::atan, (-5.0, 5.0), f64::atan);
+}
+
+#[test]
+fn hyperbolic_functions_are_close() {
+    for range in [(-5.0, 5.0), (-711.0, 711.0)] {
+        check_unary("sinh", super::sinh, range, f64::sinh);
+        check_unary("cosh", super::cosh, range, f64::cosh);
+    }
+    check_unary("asinh", super::asinh, (-10.0, 10.0), row(UnaryOp::Asinh));
+    check_unary("acosh", super::acosh, (1.0, 5.0), row(UnaryOp::Acosh));
+    check_unary("atanh", super::atanh, (-1.0, 1.0), row(UnaryOp::Atanh));
+}
+
 #[test]
 fn rsqrt_is_close() {
     check_unary("rsqrt", super::rsqrt, (0.0, 10.0), |x| 1.0 / x.sqrt());
@@ -292,6 +391,15 @@ fn pairs(count: usize) -> Vec<(f64, f64)> {
 
 #[test]
 fn pow_is_close() {
+    check_binary("pow", super::pow, f64::powf);
+}
+
+#[test]
+fn atan2_is_close() {
+    check_binary("atan2", super::atan2, f64::atan2);
+}
+
+fn check_binary(name: &str, function: Function2, reference: fn(f64, f64) -> f64) {
     let pairs = pairs(COUNT);
     let split = |index: usize| -> Vec<f64> {
         pairs.iter().map(|pair| if index == 0 { pair.0 } else { pair.1 }).collect()
@@ -301,25 +409,25 @@ fn pow_is_close() {
     let (sx, sy) = (single(&x), single(&y));
     for fma in [false, true] {
         for (lanes_f32, lanes_f64) in [(1, 1), (4, 2)] {
-            let found = run(Scalar::F32, lanes_f32, fma, super::pow, &sx, &sy);
+            let found = run(Scalar::F32, lanes_f32, fma, function, &sx, &sy);
             let mut worst = (0.0, (0.0, 0.0));
             for ((x, y), found) in sx.iter().zip(&sy).zip(found) {
-                let error = ulp_f32(found, f64::from(*x).powf(f64::from(*y)));
+                let error = ulp_f32(found, reference(f64::from(*x), f64::from(*y)));
                 if error > worst.0 {
                     worst = (error, (*x, *y));
                 }
             }
-            println!("pow f32x{lanes_f32} fma={fma}: {:.3} ULP at {:?}", worst.0, worst.1);
+            println!("{name} f32x{lanes_f32} fma={fma}: {:.3} ULP at {:?}", worst.0, worst.1);
             assert!(worst.0 <= 2.0, "{worst:?}");
-            let found = run(Scalar::F64, lanes_f64, fma, super::pow, &x, &y);
+            let found = run(Scalar::F64, lanes_f64, fma, function, &x, &y);
             let mut worst = (0.0, (0.0, 0.0));
             for ((x, y), found) in x.iter().zip(&y).zip(found) {
-                let error = ulp_f64(found, x.powf(*y));
+                let error = ulp_f64(found, reference(*x, *y));
                 if error > worst.0 {
                     worst = (error, (*x, *y));
                 }
             }
-            println!("pow f64x{lanes_f64} fma={fma}: {:.3} ULP at {:?}", worst.0, worst.1);
+            println!("{name} f64x{lanes_f64} fma={fma}: {:.3} ULP at {:?}", worst.0, worst.1);
             assert!(worst.0 <= 2.0, "{worst:?}");
         }
     }

@@ -77,6 +77,20 @@ fn unary(ctx: &Context<'_>, op: U, node: &Proposal) -> Option<Step> {
         | U::Sigmoid
         | U::Relu
         | U::Erf
+        | U::Erfc
+        | U::Exp2
+        | U::Log2
+        | U::Sin
+        | U::Cos
+        | U::Tan
+        | U::Asin
+        | U::Acos
+        | U::Atan
+        | U::Sinh
+        | U::Cosh
+        | U::Asinh
+        | U::Acosh
+        | U::Atanh
         | U::Floor
         | U::Ceil
         | U::Round
@@ -118,7 +132,7 @@ fn binary(ctx: &mut Context<'_>, op: B, node: &Proposal) -> Option<Step> {
             free.then(|| Step::Node(node.op.clone(), smallvec![x, y]))
         }
         B::Max | B::Min | B::And | B::Or => (x == y).then_some(Step::Value(x)),
-        B::Rem | B::Pow | B::Xor | B::Shl | B::Shr => None,
+        B::Rem | B::Pow | B::Atan2 | B::Xor | B::Shl | B::Shr => None,
     }
 }
 
@@ -168,6 +182,7 @@ fn with_constant(ctx: &mut Context<'_>, op: B, node: &Proposal) -> Option<Step> 
         | B::Div
         | B::Rem
         | B::Pow
+        | B::Atan2
         | B::Max
         | B::Min
         | B::And

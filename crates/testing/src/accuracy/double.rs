@@ -50,10 +50,14 @@ impl Double {
         Double { high, low: ((xh * yh - high) + xh * yl + xl * yh) + xl * yl }
     }
 
-    /// The square root of a positive number.
-    pub fn root(x: f64) -> Double {
-        let root = x.sqrt();
-        let rest = Double::from(x) - Double::product(root, root);
+    /// The square root of a number that is not negative.
+    #[must_use]
+    pub fn root(self) -> Double {
+        let root = self.high.sqrt();
+        if root == 0.0 {
+            return self;
+        }
+        let rest = self - Double::product(root, root);
         Double::ordered_sum(root, rest.high / (2.0 * root))
     }
 

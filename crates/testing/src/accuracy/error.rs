@@ -26,7 +26,7 @@ pub(super) const F64: Format = Format { least_place: -1074, stored: 52, overflow
 /// units of 2⁻²⁹ off.
 const DOUBT: f64 = 1e-7;
 
-/// Units in the last place of an `f32` between `found` and a value that a double is within two
+/// Units in the last place of an `f32` between `found` and a value that a double is within three
 /// units of its own; `None` where that leaves in doubt whether it was rounded correctly.
 ///
 /// Neither is zero, infinite or NaN by the function's rules; `exact` is within the range of doubles,

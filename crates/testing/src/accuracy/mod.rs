@@ -5,15 +5,16 @@
 //! functions of two operands [`samples`] draws from all bit patterns and from where a function
 //! varies or is computed in another way.
 //!
-//! The reference of `f32` is the `libm` crate's function in `f64`, which errs by less than two
-//! units in the last place of a double: a measured error is exact to 2⁻²⁷ units, and where that
-//! leaves open which number is nearest, a double-double decides ([`exact`]). The reference of
+//! The reference of `f32` is the `libm` crate's function in `f64`, which errs by less than three
+//! units in the last place of a double: a measured error is exact to 10⁻⁸ units, and where that
+//! leaves open which number is nearest, a double-double decides. The reference of
 //! `f64` is the double-double. Tests hold both against arithmetic of any precision.
 //!
 //! `cargo run --release -p kilngrad-testing --example accuracy` prints the tables of
 //! docs/accuracy.md, and a test reads them back: what they state as the largest error is found
 //! there again, and nowhere exceeded.
 
+mod angle;
 mod double;
 mod error;
 mod exact;
@@ -26,7 +27,9 @@ mod tally;
 
 pub use double::{Double, Exact};
 pub use error::ulps_f64;
-pub use functions::{Direction, FUNCTIONS, Function, Interpreted, function, of_operation};
+pub use functions::{
+    Direction, FUNCTIONS, Function, Interpreted, Operands, function, of_binary, of_unary,
+};
 pub use native::{BATCH, Engine, Float};
 pub use sample::{Sample, Stream, draw};
 pub use scan::{Effort, Tallies, every_f32, samples, these};

@@ -100,7 +100,7 @@ impl<T: Float> Compiled<T> {
         let builder = Builder::new("accuracy");
         let entry = builder.entry("f", Mode::Eval);
         let x = entry.input("x", T::DTYPE, (BATCH,));
-        let y = if function.binary { entry.input("y", T::DTYPE, (BATCH,)) } else { x };
+        let y = if function.is_binary() { entry.input("y", T::DTYPE, (BATCH,)) } else { x };
         entry.output("z", (function.build)(x, y));
         let program = builder.finish().expect("the functions of the table are well typed");
         let executable = program.compile(&Options::new().features(features))?;
@@ -123,7 +123,7 @@ impl<T: Float> Compiled<T> {
         match self {
             Compiled::Native(executable) => {
                 let mut call = executable.call("f").feed("x", x);
-                if function.binary {
+                if function.is_binary() {
                     call = call.feed("y", y);
                 }
                 let outputs = call.run()?;

@@ -1,9 +1,11 @@
 //! Operands drawn where a function has something to get wrong.
 
+use std::f64::consts::{FRAC_PI_4, LN_2};
+
 use kilngrad_ir::random::{Key, threefry};
 
 use super::double::Exact;
-use super::functions::Function;
+use super::functions::{Function, Operands};
 use super::native::Float;
 use super::tally::Tally;
 
@@ -121,23 +123,42 @@ impl Sample for f64 {
 
 /// Operands for a function; the second is 1 where it takes one.
 pub fn draw<T: Sample>(function: &Function, stream: &mut Stream) -> (T, T) {
-    if function.binary { power(stream) } else { (operand(function, stream), T::nearest(1.0)) }
+    match function.operands {
+        Operands::One(ranges) => (operand(ranges, stream), T::nearest(1.0)),
+        Operands::Power => power(stream),
+        Operands::Point => point(stream),
+    }
 }
 
-fn operand<T: Sample>(function: &Function, stream: &mut Stream) -> T {
+fn operand<T: Sample>(ranges: &[(f64, f64)], stream: &mut Stream) -> T {
     match stream.below(8) {
         0 => T::of_bits(stream.bits()),
         1 => T::nearest(stream.small(60)),
         2 => {
-            // Near multiples of ½ ln 2, where a reduction takes the next multiple of ln 2.
+            // Near multiples of ½ ln 2 and of ¼ π, where a reduction takes the next multiple.
             let count = stream.between((-2150.0, 2050.0)).round();
-            let near = 1.0 + stream.small(40) * 1e-3;
-            T::nearest(count * std::f64::consts::LN_2 / 2.0 * near)
+            let near = 1.0 + stream.small(50) * 1e-3;
+            let step = [LN_2 / 2.0, FRAC_PI_4][stream.below(2)];
+            T::nearest(count * step * near)
         }
         _ => {
-            let range = function.ranges[stream.below(function.ranges.len())];
+            let range = ranges[stream.below(ranges.len())];
             T::nearest(stream.between(range))
         }
+    }
+}
+
+/// The coordinates of a point, most of them with an angle that is not close to a right one's multiple.
+fn point<T: Sample>(stream: &mut Stream) -> (T, T) {
+    match stream.below(4) {
+        0 => (T::of_bits(stream.bits()), T::of_bits(stream.bits())),
+        1 => (T::nearest(stream.between((-3.0, 3.0))), T::nearest(stream.between((-3.0, 3.0)))),
+        2 => {
+            let size = 2f64.powf(stream.between(T::EXPONENTS) / 1.01);
+            let (height, width) = (stream.small(30) * size, stream.between((-1.0, 1.0)) * size);
+            (T::nearest(height), T::nearest(width))
+        }
+        _ => (T::nearest(stream.small(60)), T::nearest(stream.small(60))),
     }
 }
 

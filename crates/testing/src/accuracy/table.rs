@@ -2,14 +2,15 @@
 
 use std::fmt::Write;
 
+use super::functions::Function;
 use super::native::Engine;
 use super::tally::Tally;
 
 /// What was found of a function as one engine computes it.
 #[derive(Debug, Clone, Copy)]
 pub struct Row {
-    /// The function's name.
-    pub function: &'static str,
+    /// The function.
+    pub function: &'static Function,
     /// What computed it.
     pub engine: Engine,
     /// What was found.
@@ -30,14 +31,18 @@ pub struct Stated {
 }
 
 const HEADER: &str = "\
-| function | engine | largest error, ULP | at | not nearest | steps back | rules broken |
-|---|---|---|---|---|---|---|
+| function | engine | operands | largest error, ULP | at | not nearest | steps back | rules broken |
+|---|---|---|---|---|---|---|---|
 ";
+
+/// How many operands a function of one `f32` has.
+const ALL: u64 = 1 << 32;
 
 /// The rows as Markdown.
 pub fn table(rows: &[Row]) -> String {
     let mut text = HEADER.to_owned();
     for Row { function, engine, tally } in rows {
+        let operands = |at| operands(function, at);
         let (ulps, at) = match tally.worst {
             Some(worst) => (worst.ulps, operands(worst.at)),
             None => (0.0, String::new()),
@@ -49,21 +54,24 @@ pub fn table(rows: &[Row]) -> String {
             Some(first) => format!("{}, first at `{}`", tally.broken, operands(first)),
             None => "0".to_owned(),
         };
+        let seen = match tally.count {
+            ALL => "all".to_owned(),
+            count => format!("{:.2}·10⁶", count as f64 * 1e-6),
+        };
         let back = tally.steps_back;
-        let name = engine.name();
+        let (function, engine) = (function.name, engine.name());
         writeln!(
             text,
-            "| `{function}` | {name} | {ulps:.4} | {at} | {share:.3} % | {back} | {broken} |"
+            "| `{function}` | {engine} | {seen} | {ulps:.4} | {at} | {share:.3} % | {back} | {broken} |"
         )
         .expect("a string takes what is written");
     }
     text
 }
 
-/// The shortest decimals that read back equal; the second operand of functions of two alone, for
-/// others have 1 there.
-fn operands((x, y): (f64, f64)) -> String {
-    if y == 1.0 { format!("`{x:e}`") } else { format!("`{x:e}`, `{y:e}`") }
+/// The shortest decimals that read back equal.
+fn operands(function: &Function, (x, y): (f64, f64)) -> String {
+    if function.is_binary() { format!("`{x:e}`, `{y:e}`") } else { format!("`{x:e}`") }
 }
 
 /// The rows of a table in a document; other lines are passed over.
@@ -80,7 +88,7 @@ pub fn read_table(text: &str) -> Result<Vec<Stated>, String> {
 
 fn read_row(line: &str) -> Option<Stated> {
     let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
-    let [function, engine, ulps, at, _, _, _] = cells[..] else { return None };
+    let [function, engine, _, ulps, at, _, _, _] = cells[..] else { return None };
     let engines = [Engine::Fused, Engine::Baseline, Engine::Interpreter];
     let mut operands = at.split(',').map(|operand| operand.trim().trim_matches('`').parse());
     Some(Stated {

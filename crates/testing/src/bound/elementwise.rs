@@ -39,7 +39,27 @@ fn unary_element(op: UnaryOp, x: f64, error: f64, y: f64, dtype: DType) -> f64 {
         | UnaryOp::Rsqrt
         | UnaryOp::Tanh
         | UnaryOp::Sigmoid
-        | UnaryOp::Erf => function(dtype),
+        | UnaryOp::Erf
+        | UnaryOp::Erfc
+        | UnaryOp::Exp2
+        | UnaryOp::Log2
+        | UnaryOp::Asin
+        | UnaryOp::Acos
+        | UnaryOp::Atan
+        | UnaryOp::Sinh
+        | UnaryOp::Cosh
+        | UnaryOp::Asinh
+        | UnaryOp::Acosh
+        | UnaryOp::Atanh => function(dtype),
+        // Never further apart than their operands, which may lie around a turning point.
+        UnaryOp::Sin | UnaryOp::Cos => return error + function(dtype) + underflow(dtype),
+        UnaryOp::Tan => {
+            let branch = |x: f64| (x / std::f64::consts::PI).round();
+            if branch(x - error) != branch(x + error) {
+                return f64::INFINITY;
+            }
+            function(dtype)
+        }
     };
     let size = ends.iter().fold(y.abs(), |size, end| size.max(end.abs()));
     nan_is_infinite(spread + promise * size + underflow(dtype))
@@ -89,6 +109,13 @@ fn binary_element(
     };
     let exact = ex == 0.0 && ey == 0.0;
     match op {
+        BinaryOp::Atan2 => {
+            // Around the origin, and across the negative half of the axis, the angle jumps.
+            if !exact && x.abs() <= ex && y <= ey {
+                return f64::INFINITY;
+            }
+            corners(f64::atan2) + function(dtype) * z.abs() + underflow(dtype)
+        }
         BinaryOp::Add | BinaryOp::Sub => ex + ey + rounding,
         BinaryOp::Mul => x.abs() * ey + y.abs() * ex + ex * ey + rounding + underflow(dtype),
         BinaryOp::Max | BinaryOp::Min => ex.max(ey),

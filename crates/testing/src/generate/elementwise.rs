@@ -40,7 +40,21 @@ impl Generator {
             | UnaryOp::Rsqrt
             | UnaryOp::Tanh
             | UnaryOp::Sigmoid
-            | UnaryOp::Erf => false,
+            | UnaryOp::Erf
+            | UnaryOp::Erfc
+            | UnaryOp::Exp2
+            | UnaryOp::Log2
+            | UnaryOp::Sin
+            | UnaryOp::Cos
+            | UnaryOp::Tan
+            | UnaryOp::Asin
+            | UnaryOp::Acos
+            | UnaryOp::Atan
+            | UnaryOp::Sinh
+            | UnaryOp::Cosh
+            | UnaryOp::Asinh
+            | UnaryOp::Acosh
+            | UnaryOp::Atanh => false,
         };
         exact || !dtype.is_float() || self.case.regime != Regime::Integers
     }
@@ -49,8 +63,17 @@ impl Generator {
     pub(super) fn unary(&mut self, op: UnaryOp, x: Value) -> Option<Value> {
         let reals = self.case.regime == Regime::Reals && self.dtype(x).is_float();
         let x = match op {
-            UnaryOp::Exp | UnaryOp::Expm1 if reals => self.clamp(x, -6.0, 6.0)?,
-            UnaryOp::Log | UnaryOp::Sqrt | UnaryOp::Rsqrt if reals => self.positive(x)?,
+            UnaryOp::Exp | UnaryOp::Expm1 | UnaryOp::Exp2 | UnaryOp::Sinh | UnaryOp::Cosh
+                if reals =>
+            {
+                self.clamp(x, -6.0, 6.0)?
+            }
+            UnaryOp::Tan if reals => self.clamp(x, -1.2, 1.2)?,
+            UnaryOp::Asin | UnaryOp::Acos | UnaryOp::Atanh if reals => self.clamp(x, -0.9, 0.9)?,
+            UnaryOp::Acosh if reals => self.clamp(x, 1.1, 8.0)?,
+            UnaryOp::Log | UnaryOp::Log2 | UnaryOp::Sqrt | UnaryOp::Rsqrt if reals => {
+                self.positive(x)?
+            }
             UnaryOp::Log1p if reals && self.range(x).low < -0.5 => self.size(x)?,
             UnaryOp::Neg
             | UnaryOp::Abs
@@ -66,6 +89,20 @@ impl Generator {
             | UnaryOp::Sigmoid
             | UnaryOp::Relu
             | UnaryOp::Erf
+            | UnaryOp::Erfc
+            | UnaryOp::Exp2
+            | UnaryOp::Log2
+            | UnaryOp::Sin
+            | UnaryOp::Cos
+            | UnaryOp::Tan
+            | UnaryOp::Asin
+            | UnaryOp::Acos
+            | UnaryOp::Atan
+            | UnaryOp::Sinh
+            | UnaryOp::Cosh
+            | UnaryOp::Asinh
+            | UnaryOp::Acosh
+            | UnaryOp::Atanh
             | UnaryOp::Floor
             | UnaryOp::Ceil
             | UnaryOp::Round
@@ -82,7 +119,7 @@ impl Generator {
     pub(super) fn binary_step(&mut self, picks: &mut Picks<'_>) {
         let Some([x, y]) = self.pair(picks, |_| true) else { return };
         let dtype = self.dtype(x);
-        let inexact = |op| matches!(op, BinaryOp::Div | BinaryOp::Pow);
+        let inexact = |op| matches!(op, BinaryOp::Div | BinaryOp::Pow | BinaryOp::Atan2);
         let floats_of_whole = dtype.is_float() && self.case.regime == Regime::Integers;
         let ops: Vec<BinaryOp> = BINARY
             .iter()
@@ -100,6 +137,7 @@ impl Generator {
         }
         let (x, y) = match op {
             BinaryOp::Div | BinaryOp::Rem => (x, self.away_from_zero(y)?),
+            BinaryOp::Atan2 => (x, self.positive(y)?),
             BinaryOp::Pow => {
                 let base = self.positive(x)?;
                 (self.clamp(base, 0.25, 4.0)?, self.clamp(y, -3.0, 3.0)?)

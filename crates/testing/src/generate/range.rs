@@ -124,7 +124,24 @@ pub(crate) fn unary(op: UnaryOp, x: Range, dtype: DType) -> Range {
         | UnaryOp::Rsqrt
         | UnaryOp::Tanh
         | UnaryOp::Sigmoid
-        | UnaryOp::Erf => ends(op.row().f64, false),
+        | UnaryOp::Erf
+        | UnaryOp::Erfc
+        | UnaryOp::Exp2
+        | UnaryOp::Log2
+        | UnaryOp::Asin
+        | UnaryOp::Acos
+        | UnaryOp::Atan
+        | UnaryOp::Sinh
+        | UnaryOp::Asinh
+        | UnaryOp::Acosh
+        | UnaryOp::Atanh => ends(op.row().f64, false),
+        UnaryOp::Cosh => {
+            let reach = x.magnitude().cosh();
+            Range::new(1.0, reach, false)
+        }
+        UnaryOp::Sin | UnaryOp::Cos if x.magnitude().is_finite() => Range::new(-1.0, 1.0, false),
+        UnaryOp::Tan if x.magnitude() < 1.5 => ends(f64::tan, false),
+        UnaryOp::Sin | UnaryOp::Cos | UnaryOp::Tan => Range::all(dtype),
     };
     result.within(dtype)
 }
@@ -154,9 +171,13 @@ pub(crate) fn binary(op: BinaryOp, x: Range, y: Range, dtype: DType) -> Range {
             )
         }
         BinaryOp::Pow if x.low > 0.0 => Range { whole: false, ..corners(f64::powf) },
+        BinaryOp::Atan2 if x.magnitude().is_finite() && y.magnitude().is_finite() => {
+            Range::new(-4.0, 4.0, false)
+        }
         BinaryOp::Div
         | BinaryOp::Rem
         | BinaryOp::Pow
+        | BinaryOp::Atan2
         | BinaryOp::And
         | BinaryOp::Or
         | BinaryOp::Xor

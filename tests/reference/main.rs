@@ -1,0 +1,84 @@
+//! Operations against PyTorch's, one test a case: interpreted and natively, in `f64` and `f32`.
+//!
+//! A case is run in `f64` with its gradient and the derivative of that along a direction
+//! (Hessian-vector product), and in `f32` with its gradient. It fails when it is wrong, never
+//! because of its name: what is skipped is an operation that `ops` has no row for, and those are
+//! listed by [`MISSING`], which a test holds to be all of them.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod case;
+mod ops;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use kilngrad_testing::reference::Reference;
+use libtest_mimic::{Arguments, Failed, Trial};
+use serde_json::Value as Json;
+
+/// The operations of the project's own cases that do not exist yet.
+const MISSING: [&str; 20] = [
+    "adaptive_avg_pool2d",
+    "avg_pool1d",
+    "avg_pool2d",
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "cumprod",
+    "cumsum",
+    "gru",
+    "interpolate",
+    "lstm",
+    "max_pool1d",
+    "max_pool2d",
+    "max_pool3d",
+    "rnn_tanh",
+    "sort",
+    "topk",
+    "unfold2d",
+];
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let reference = Arc::new(Reference::open("ops"));
+    let (mut trials, mut missing) = (Vec::new(), BTreeSet::new());
+    let all = cases(&reference.json);
+    for (index, json) in all.iter().enumerate() {
+        let op = json["op"].as_str().unwrap();
+        let Some(build) = ops::find(op) else {
+            missing.insert(op);
+            continue;
+        };
+        let reference = Arc::clone(&reference);
+        let run = move || case::run(&reference, &cases(&reference.json)[index], build);
+        trials.push(Trial::test(json["name"].as_str().unwrap(), run));
+    }
+    if !arguments.list {
+        println!("reference: {} of {} cases", trials.len(), all.len());
+        let names: Vec<&str> = missing.into_iter().collect();
+        println!("not there yet: {}", names.join(", "));
+    }
+    trials.push(Trial::test("the_missing_operations_are_those_listed", missing_is_listed));
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+fn cases(json: &Json) -> &[Json] {
+    json["cases"].as_array().unwrap()
+}
+
+/// Of the project's own cases, wherever the others come from.
+fn missing_is_listed() -> Result<(), Failed> {
+    let reference = Reference::own("ops");
+    let ops = cases(&reference.json).iter().map(|json| json["op"].as_str().unwrap());
+    let missing: BTreeSet<&str> = ops.filter(|op| ops::find(op).is_none()).collect();
+    let listed: BTreeSet<&str> = MISSING.into_iter().collect();
+    let unlisted: Vec<&str> = missing.difference(&listed).copied().collect();
+    let present: Vec<&str> = listed.difference(&missing).copied().collect();
+    if unlisted.is_empty() && present.is_empty() {
+        return Ok(());
+    }
+    Err(format!("missing but not listed: {unlisted:?}; listed but there: {present:?}").into())
+}
