@@ -115,6 +115,7 @@ fn described(program: &Program, graph: &Graph, value: Value) -> String {
         | Op::Gather { .. }
         | Op::ScatterAdd { .. }
         | Op::StopGradient
+        | Op::CustomGradient(_)
         | Op::Gradient { .. }
         | Op::Kernel(_) => None,
     });

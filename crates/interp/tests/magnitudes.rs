@@ -91,6 +91,7 @@ fn perturbed(body: &Graph, inputs: &[Array], stream: u64) -> Array {
             | Op::Concat { .. }
             | Op::Gather { .. }
             | Op::StopGradient
+            | Op::CustomGradient(_)
             | Op::Gradient { .. }
             | Op::Kernel(_) => false,
         };
@@ -131,7 +132,11 @@ fn elementwise_errors_are_bounded() {
         if !row.domain.contains(DType::F64) {
             continue;
         }
-        let x = drawn(&[40], 0.3, 1.9, 2);
+        // Squares inside the domain, away from its ends.
+        let below_one = [UnaryOp::Asin, UnaryOp::Acos, UnaryOp::Atanh].contains(&row.op);
+        let low = if row.op == UnaryOp::Acosh { 1.1 } else { 0.3 };
+        let high = if below_one { 0.9 } else { 1.9 };
+        let x = drawn(&[40], low, high, 2);
         // The operand of the operation itself has an error.
         check(row.name, 6.0, &[x], |b, x| {
             let square = b.op(Op::Binary(BinaryOp::Mul), &[x[0], x[0]]);

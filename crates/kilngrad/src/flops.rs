@@ -41,6 +41,7 @@ fn of(graph: &Graph, node: &Node) -> u64 {
         | Op::Gather { .. }
         | Op::ScatterAdd { .. }
         | Op::StopGradient
+        | Op::CustomGradient(_)
         | Op::Gradient { .. } => 0,
     }
 }

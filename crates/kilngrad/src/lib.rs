@@ -32,6 +32,7 @@
 #![forbid(unsafe_code)]
 
 mod arrays;
+pub mod check;
 mod compiler;
 #[cfg(feature = "data")]
 pub mod data;
@@ -39,6 +40,7 @@ mod dump;
 mod executable;
 mod files;
 mod flops;
+mod frozen;
 mod interpreted;
 mod nan;
 mod options;
@@ -52,6 +54,7 @@ mod why;
 pub use arrays::{load_arrays, save_arrays};
 pub use executable::{Executable, ProgramExt};
 pub use files::{Load, Loaded, Mismatch};
+pub use frozen::{Frozen, Session};
 pub use interpreted::{Interpreted, InterpretedCall, InterpretedOutputs};
 pub use kilngrad_interp::Array;
 pub use kilngrad_ir::text::Limits;

@@ -215,6 +215,7 @@ impl<'p> Replay<'p> {
             | Op::Gather { .. }
             | Op::ScatterAdd { .. }
             | Op::StopGradient
+            | Op::CustomGradient(_)
             | Op::Gradient { .. } => {
                 let expected = "expected a state, a constant with elements, a view or a kernel";
                 let message = format!("{expected}, found {}", node.op.name());

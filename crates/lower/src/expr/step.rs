@@ -99,6 +99,7 @@ impl<'a> Expr<'a> {
             | Op::Gather { .. }
             | Op::ScatterAdd { .. }
             | Op::StopGradient
+            | Op::CustomGradient(_)
             | Op::Gradient { .. }
             | Op::Kernel(_) => Err(LowerError::Body { op: node.op.name() }),
         }
@@ -197,6 +198,7 @@ impl<'a> Expr<'a> {
                 | Op::Gather { .. }
                 | Op::ScatterAdd { .. }
                 | Op::StopGradient
+                | Op::CustomGradient(_)
                 | Op::Gradient { .. }
                 | Op::Kernel(_) => return Ok(None),
             }
@@ -265,6 +267,7 @@ fn moved_map(node: &Node, coords: &Coords) -> Result<Coords, LowerError> {
         | Op::Gather { .. }
         | Op::ScatterAdd { .. }
         | Op::StopGradient
+        | Op::CustomGradient(_)
         | Op::Gradient { .. }
         | Op::Kernel(_) => Err(LowerError::Body { op: node.op.name() }),
     }

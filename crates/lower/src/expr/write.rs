@@ -86,6 +86,7 @@ fn write_arithmetic<'m>(
         | Op::Gather { .. }
         | Op::ScatterAdd { .. }
         | Op::StopGradient
+        | Op::CustomGradient(_)
         | Op::Gradient { .. }
         | Op::Kernel(_) => unreachable!("{} of {arity} operands is not arithmetic", op.name()),
     }

@@ -68,6 +68,7 @@ fn is_elementwise(op: &Op) -> bool {
         | Op::Gather { .. }
         | Op::ScatterAdd { .. }
         | Op::StopGradient
+        | Op::CustomGradient(_)
         | Op::Gradient { .. }
         | Op::Kernel(_) => false,
     }

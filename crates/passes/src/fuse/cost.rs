@@ -46,6 +46,7 @@ pub(super) fn cost(op: &Op) -> u32 {
         | Op::Gather { .. }
         | Op::ScatterAdd { .. }
         | Op::StopGradient
+        | Op::CustomGradient(_)
         | Op::Gradient { .. }
         | Op::Kernel(_) => 0,
     }

@@ -228,6 +228,7 @@ impl<'g> Flow<'g> {
             | Op::Reduce { .. }
             | Op::ArgReduce { .. }
             | Op::StopGradient
+            | Op::CustomGradient(_)
             | Op::Gradient { .. } => Alignment::Direct,
         };
         let asked = elements(self.graph.ty(node.results[0]));
@@ -281,7 +282,9 @@ impl<'g> Flow<'g> {
             Op::Gather { .. } | Op::ScatterAdd { .. } => Role::Indexed,
             Op::Pad(_) | Op::Concat { .. } => Role::Piece,
             Op::Kernel(_) => Role::Kernel,
-            Op::Dimension(_) | Op::StopGradient | Op::Gradient { .. } => return None,
+            Op::Dimension(_) | Op::StopGradient | Op::CustomGradient(_) | Op::Gradient { .. } => {
+                return None;
+            }
         })
     }
 }
