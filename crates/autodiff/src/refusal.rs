@@ -105,6 +105,7 @@ fn described(program: &Program, graph: &Graph, value: Value) -> String {
         | Op::Cast
         | Op::Reduce { .. }
         | Op::ArgReduce { .. }
+        | Op::Argsort { .. }
         | Op::Dot(_)
         | Op::Broadcast { .. }
         | Op::Reshape

@@ -153,6 +153,7 @@ fn magnitude(op: &Op, operands: &[&Measured], y: &Array, unit: f64) -> ArrayD<f6
         Op::Cast => cast(operands[0], y, unit),
         Op::Reduce { op, axes } => reduce(*op, axes, operands[0], y),
         Op::ArgReduce { op, axis } => arg_reduce(*op, *axis, operands[0], unit),
+        Op::Argsort { axis, .. } => argsort(*axis, operands[0], unit),
         Op::Dot(axes) => dot(axes, operands[0], operands[1], y),
         Op::Broadcast { .. }
         | Op::Reshape
@@ -325,6 +326,20 @@ fn arg_reduce(op: ArgReduceOp, axis: usize, x: &Measured, unit: f64) -> ArrayD<f
             if close { f64::INFINITY } else { 0.0 }
         },
     )
+}
+
+/// An index may be another where elements of its lane are too close to tell their order.
+fn argsort(axis: usize, x: &Measured, unit: f64) -> ArrayD<f64> {
+    let values = x.numbers();
+    let mut magnitude = ArrayD::zeros(values.raw_dim());
+    let lanes = values.lanes(Axis(axis)).into_iter().zip(x.magnitude.lanes(Axis(axis)));
+    for ((values, errors), mut to) in lanes.zip(magnitude.lanes_mut(Axis(axis))) {
+        let close = (0..values.len()).any(|a| {
+            (0..a).any(|b| too_close(values[a], values[b], errors[a] + errors[b], unit) > 0.0)
+        });
+        to.fill(if close { f64::INFINITY } else { 0.0 });
+    }
+    magnitude
 }
 
 fn dot(axes: &DotAxes, lhs: &Measured, rhs: &Measured, y: &Array) -> ArrayD<f64> {

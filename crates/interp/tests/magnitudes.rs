@@ -83,6 +83,7 @@ fn perturbed(body: &Graph, inputs: &[Array], stream: u64) -> Array {
             | Op::Cast
             | Op::Reduce { op: ReduceOp::Max | ReduceOp::Min, .. }
             | Op::ArgReduce { .. }
+            | Op::Argsort { .. }
             | Op::Broadcast { .. }
             | Op::Reshape
             | Op::Transpose { .. }

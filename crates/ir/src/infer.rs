@@ -130,6 +130,12 @@ pub fn infer(op: &Op, operands: &[&Type], declared: &[Type]) -> Result<Types, Ru
             })?;
             Type::new(DType::I64, operands[0].shape.without(&[*axis]))
         }
+        Op::Argsort { axis, .. } => {
+            arity(op.name(), operands, 1)?;
+            domain(Domain::Number, operands[0], "argsort_c1")?;
+            axis_in(*axis, operands[0].rank(), "argsort_c2")?;
+            operands[0].with_dtype(DType::I64)
+        }
         Op::Dot(axes) => dot_type(axes, operands)?,
         Op::Broadcast { dims } => broadcast_type(dims, operands, declared)?,
         Op::Reshape => {

@@ -32,6 +32,7 @@ fn of(graph: &Graph, node: &Node) -> u64 {
         | Op::Select
         | Op::Cast
         | Op::ArgReduce { .. }
+        | Op::Argsort { .. }
         | Op::Broadcast { .. }
         | Op::Reshape
         | Op::Transpose { .. }

@@ -45,6 +45,7 @@ mod map;
 mod math;
 mod random;
 mod reduce;
+mod sort;
 mod space;
 mod stage;
 

@@ -108,6 +108,7 @@ fn hash_op(op: &Op, hasher: &mut DefaultHasher) {
         Op::Compare(op) => op.hash(hasher),
         Op::Reduce { op, axes } => (op, axes).hash(hasher),
         Op::ArgReduce { op, axis } => (op, axis).hash(hasher),
+        Op::Argsort { axis, descending } => (axis, descending).hash(hasher),
         Op::Dot(axes) => axes.hash(hasher),
         Op::Broadcast { dims } => Axes::hash(dims, hasher),
         Op::Transpose { permutation } => permutation.hash(hasher),

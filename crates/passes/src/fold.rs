@@ -144,6 +144,7 @@ fn evaluate(op: &Op, operands: &[Known<'_>], ty: &Type) -> Option<Constant> {
         | Op::Dimension(_)
         | Op::Random { .. }
         | Op::ArgReduce { .. }
+        | Op::Argsort { .. }
         | Op::Dot(_)
         | Op::ScatterAdd { .. }
         | Op::StopGradient

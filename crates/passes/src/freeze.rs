@@ -256,6 +256,7 @@ fn work(program: &Program, op: &Op) -> Work {
         | Op::Cast
         | Op::Reduce { .. }
         | Op::ArgReduce { .. }
+        | Op::Argsort { .. }
         | Op::Transpose { .. }
         | Op::Slice(_)
         | Op::Pad(_)
@@ -291,6 +292,7 @@ fn mentions_symbols(op: &Op) -> bool {
         | Op::Cast
         | Op::Reduce { .. }
         | Op::ArgReduce { .. }
+        | Op::Argsort { .. }
         | Op::Dot(_)
         | Op::Broadcast { .. }
         | Op::Reshape

@@ -69,6 +69,7 @@ pub(crate) fn flow(graph: &Graph, node: &Node, operand: usize) -> Flow {
         | Op::Random { .. }
         | Op::Compare(_)
         | Op::ArgReduce { .. }
+        | Op::Argsort { .. }
         | Op::StopGradient => Flow::None,
         Op::CustomGradient(custom) => match custom.inputs(node.operands.len()).contains(&operand) {
             true => Flow::Derivative,
@@ -137,6 +138,7 @@ pub(crate) fn contributions(
                 | Op::Random { .. }
                 | Op::Compare(_)
                 | Op::ArgReduce { .. }
+                | Op::Argsort { .. }
                 | Op::StopGradient
                 | Op::CustomGradient(_)
                 | Op::Gradient { .. }

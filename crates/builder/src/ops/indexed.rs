@@ -67,6 +67,20 @@ impl<'b> Tensor<'b> {
         };
         let _scope = self.entry.enter("gather");
         self.check_range(axis, indices);
+        self.gather_at(axis, indices)
+    }
+
+    /// As [`gather`](Self::gather), of indices that are in range whatever the data.
+    #[track_caller]
+    pub(super) fn gather_known(self, axis: isize, indices: Tensor<'b>) -> Tensor<'b> {
+        match self.aligned("gather", axis, indices) {
+            Some((axis, indices)) => self.gather_at(axis, indices),
+            None => self.entry.poisoned(),
+        }
+    }
+
+    #[track_caller]
+    fn gather_at(self, axis: usize, indices: Tensor<'b>) -> Tensor<'b> {
         match (self.flat(), self.positions(axis, indices)) {
             (Some(flat), Some(positions)) => {
                 self.entry.emit(Op::Gather { axis: 0 }, &[flat, positions], &[])

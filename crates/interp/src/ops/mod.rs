@@ -9,6 +9,7 @@ mod elementwise;
 mod indexed;
 mod layout;
 mod reduce;
+mod sort;
 mod source;
 
 use kilngrad_ir::{DType, Op};
@@ -29,6 +30,7 @@ pub(crate) fn eval(op: &Op, operands: &[&Array], dtype: DType, shape: &[usize]) 
         Op::Cast => elementwise::cast(operands[0], dtype),
         Op::Reduce { op, axes } => reduce::reduce(*op, axes, operands[0], shape),
         Op::ArgReduce { op, axis } => reduce::arg_reduce(*op, *axis, operands[0], shape),
+        Op::Argsort { axis, descending } => sort::argsort(*axis, *descending, operands[0]),
         Op::Dot(axes) => dot::dot(axes, operands[0], operands[1], shape),
         Op::Broadcast { dims } => layout::broadcast(dims, operands[0], shape),
         Op::Reshape => layout::reshape(operands[0], shape),

@@ -127,7 +127,7 @@ pub enum KernelKind {
     Reduce,
     /// One contraction with its epilogue.
     Contraction,
-    /// One `gather` or `scatter_add`.
+    /// One `gather`, `scatter_add` or `argsort`: addresses depend on data.
     Indexed,
 }
 
@@ -228,6 +228,14 @@ pub enum Op {
         /// Not empty.
         axis: usize,
     },
+    /// The indices (`i64`) that bring the elements along `axis` into order. Equal elements stay in
+    /// theirs; NaN is above every number.
+    Argsort {
+        /// Along which axis.
+        axis: usize,
+        /// Whether the largest comes first.
+        descending: bool,
+    },
     /// Contraction: sums of products over paired axes.
     Dot(DotAxes),
     /// Repeat along new axes of the declared type: axis `i` of the operand becomes axis `dims[i]`.
@@ -300,6 +308,7 @@ impl Op {
             | Op::Cast
             | Op::Reduce { .. }
             | Op::ArgReduce { .. }
+            | Op::Argsort { .. }
             | Op::Dot(_)
             | Op::Broadcast { .. }
             | Op::Reshape
@@ -330,6 +339,8 @@ impl Op {
             Op::Reduce { op, .. } => op.name(),
             Op::ArgReduce { op: ArgReduceOp::Max, .. } => "argmax",
             Op::ArgReduce { op: ArgReduceOp::Min, .. } => "argmin",
+            Op::Argsort { descending: false, .. } => "argsort",
+            Op::Argsort { descending: true, .. } => "argsort_descending",
             Op::Dot(_) => "dot",
             Op::Broadcast { .. } => "broadcast",
             Op::Reshape => "reshape",

@@ -199,6 +199,7 @@ impl<'p> Printer<'p, '_> {
             | Op::Cast
             | Op::Reduce { .. }
             | Op::ArgReduce { .. }
+            | Op::Argsort { .. }
             | Op::Dot(_)
             | Op::Broadcast { .. }
             | Op::Reshape
@@ -232,6 +233,7 @@ impl<'p> Printer<'p, '_> {
             Op::Dimension(dim) => write!(self.out, " {dim}"),
             Op::Iota { axis }
             | Op::ArgReduce { axis, .. }
+            | Op::Argsort { axis, .. }
             | Op::Concat { axis }
             | Op::Gather { axis }
             | Op::ScatterAdd { axis } => {

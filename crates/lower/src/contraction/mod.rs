@@ -252,6 +252,7 @@ fn cost(graph: &Graph) -> usize {
         | Op::Dimension(_)
         | Op::Reduce { .. }
         | Op::ArgReduce { .. }
+        | Op::Argsort { .. }
         | Op::Dot(_)
         | Op::Broadcast { .. }
         | Op::Reshape

@@ -92,6 +92,7 @@ impl<'a> Expr<'a> {
             | Op::Dimension(_)
             | Op::Reduce { .. }
             | Op::ArgReduce { .. }
+            | Op::Argsort { .. }
             | Op::Dot(_)
             | Op::Reshape
             | Op::Pad(_)
@@ -191,6 +192,7 @@ impl<'a> Expr<'a> {
                 | Op::Cast
                 | Op::Reduce { .. }
                 | Op::ArgReduce { .. }
+                | Op::Argsort { .. }
                 | Op::Dot(_)
                 | Op::Reshape
                 | Op::Pad(_)
@@ -260,6 +262,7 @@ fn moved_map(node: &Node, coords: &Coords) -> Result<Coords, LowerError> {
         | Op::Cast
         | Op::Reduce { .. }
         | Op::ArgReduce { .. }
+        | Op::Argsort { .. }
         | Op::Dot(_)
         | Op::Reshape
         | Op::Pad(_)

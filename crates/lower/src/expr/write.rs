@@ -76,6 +76,7 @@ fn write_arithmetic<'m>(
         | Op::Random { .. }
         | Op::Reduce { .. }
         | Op::ArgReduce { .. }
+        | Op::Argsort { .. }
         | Op::Dot(_)
         | Op::Broadcast { .. }
         | Op::Reshape

@@ -57,7 +57,7 @@ fn allowed(kind: KernelKind, body: &Graph, node: &Node) -> Result<(), String> {
             kind == KernelKind::Contraction
                 && node.operands.iter().all(|value| is_argument(body, *value))
         }
-        Op::Gather { .. } | Op::ScatterAdd { .. } => {
+        Op::Gather { .. } | Op::ScatterAdd { .. } | Op::Argsort { .. } => {
             let is_splat = |value: &Value| {
                 let from = body.defining_node(*value);
                 from.is_some_and(|from| matches!(from.op, Op::Constant(Constant::Splat(_))))
@@ -154,13 +154,13 @@ pub(super) fn reduced(node: &Node) -> Option<Axes> {
 }
 
 fn check_indexed(body: &Graph) -> Result<(), String> {
-    let mut picks = body
-        .nodes()
-        .filter(|(_, node)| matches!(node.op, Op::Gather { .. } | Op::ScatterAdd { .. }));
+    let is_indexed =
+        |op: &Op| matches!(op, Op::Gather { .. } | Op::ScatterAdd { .. } | Op::Argsort { .. });
+    let mut picks = body.nodes().filter(|(_, node)| is_indexed(&node.op));
     let alone = body.nodes().filter(|(_, node)| !matches!(node.op, Op::Constant(_))).count() == 1;
     match (picks.next(), body.results()) {
         (Some((_, node)), [result]) if alone && node.result() == *result => Ok(()),
-        _ => Err("expected one gather or scatter_add, which is the result".into()),
+        _ => Err("expected one gather, scatter_add or argsort, which is the result".into()),
     }
 }
 

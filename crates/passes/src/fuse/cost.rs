@@ -45,6 +45,7 @@ pub(super) fn cost(op: &Op) -> u32 {
         | Op::Concat { .. }
         | Op::Gather { .. }
         | Op::ScatterAdd { .. }
+        | Op::Argsort { .. }
         | Op::StopGradient
         | Op::CustomGradient(_)
         | Op::Gradient { .. }

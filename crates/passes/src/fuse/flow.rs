@@ -209,6 +209,7 @@ impl<'g> Flow<'g> {
             Op::Dot(_)
             | Op::Gather { .. }
             | Op::ScatterAdd { .. }
+            | Op::Argsort { .. }
             | Op::Reshape
             | Op::Kernel(_)
             | Op::Random { .. } => Alignment::Memory,
@@ -279,7 +280,7 @@ impl<'g> Flow<'g> {
             | Op::Cast => Role::Map,
             Op::Reduce { .. } | Op::ArgReduce { .. } => Role::Reduce,
             Op::Dot(_) => Role::Contraction,
-            Op::Gather { .. } | Op::ScatterAdd { .. } => Role::Indexed,
+            Op::Gather { .. } | Op::ScatterAdd { .. } | Op::Argsort { .. } => Role::Indexed,
             Op::Pad(_) | Op::Concat { .. } => Role::Piece,
             Op::Kernel(_) => Role::Kernel,
             Op::Dimension(_) | Op::StopGradient | Op::CustomGradient(_) | Op::Gradient { .. } => {
@@ -324,6 +325,7 @@ fn reads_memory(op: &Op) -> bool {
         Op::Dot(_)
             | Op::Gather { .. }
             | Op::ScatterAdd { .. }
+            | Op::Argsort { .. }
             | Op::Reshape
             | Op::Kernel(_)
             | Op::Random { .. }

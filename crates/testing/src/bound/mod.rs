@@ -213,7 +213,7 @@ fn eval_results(
         Op::Cast => elementwise::cast(operands[0], &value),
         Op::Reduce { op, axes } => structural::reduce(&context, *op, axes, operands[0], &value)?,
         // Which element is first is not known where any of them is not.
-        Op::ArgReduce { .. } => {
+        Op::ArgReduce { .. } | Op::Argsort { .. } => {
             let sure = operands[0].error.iter().all(|error| *error == 0.0);
             vec![if sure { 0.0 } else { f64::INFINITY }; value.len()]
         }

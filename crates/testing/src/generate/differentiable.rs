@@ -265,6 +265,7 @@ fn differentiable(node: &Node) -> &[Value] {
         Op::CustomGradient(custom) => &node.operands[custom.inputs(node.operands.len())],
         Op::Compare(_)
         | Op::ArgReduce { .. }
+        | Op::Argsort { .. }
         | Op::StopGradient
         | Op::State(_)
         | Op::Constant(_)

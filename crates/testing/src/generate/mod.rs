@@ -55,7 +55,7 @@ const LENGTHS: [usize; 26] =
 type Kind = fn(&mut Generator, &mut Picks<'_>);
 
 /// What steps may add, in order of simplicity; how often a kind stands here is how likely it is.
-const KINDS: [Kind; 50] = [
+const KINDS: [Kind; 51] = [
     Generator::unary_step,
     Generator::binary_step,
     Generator::reduce_step,
@@ -100,6 +100,7 @@ const KINDS: [Kind; 50] = [
     Generator::gather_step,
     Generator::scatter_step,
     Generator::check_step,
+    Generator::argsort_step,
     Generator::gather_step,
     Generator::scatter_step,
     Generator::layer_step,

@@ -174,6 +174,8 @@ impl<'t> Parser<'t, '_> {
                     | "cast"
                     | "argmax"
                     | "argmin"
+                    | "argsort"
+                    | "argsort_descending"
                     | "dot"
                     | "broadcast"
                     | "reshape"
@@ -203,6 +205,8 @@ impl<'t> Parser<'t, '_> {
             (None, "cast") => Op::Cast,
             (None, "argmax") => Op::ArgReduce { op: ArgReduceOp::Max, axis: self.axis()? },
             (None, "argmin") => Op::ArgReduce { op: ArgReduceOp::Min, axis: self.axis()? },
+            (None, "argsort") => Op::Argsort { axis: self.axis()?, descending: false },
+            (None, "argsort_descending") => Op::Argsort { axis: self.axis()?, descending: true },
             (None, "dot") => Op::Dot(self.dot_axes()?),
             (None, "broadcast") => {
                 self.key("dims")?;
