@@ -4,6 +4,13 @@ use std::error::Error as StdError;
 use std::fmt;
 
 /// What kind of thing went wrong: what a program may want to tell apart.
+///
+/// ```
+/// use kilngrad_ir::{Error, ErrorKind};
+///
+/// let retry = |error: &Error| matches!(error.kind(), ErrorKind::Io | ErrorKind::Memory);
+/// assert!(!retry(&Error::new(ErrorKind::Shape, "expected [3], found [4]")));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -35,6 +42,14 @@ pub enum ErrorKind {
 
 /// An error of the compiler or of an executable. It says what was expected and what was found; a
 /// program tells errors apart by their [`kind`](Self::kind).
+///
+/// ```
+/// use kilngrad_ir::{Error, ErrorKind};
+///
+/// let cause = std::io::Error::other("disk full");
+/// let error = Error::caused(ErrorKind::Io, "could not write \"w.safetensors\"", cause);
+/// assert_eq!(error.to_string(), "could not write \"w.safetensors\": disk full");
+/// ```
 pub struct Error(Box<Inner>);
 
 struct Inner {
@@ -45,11 +60,25 @@ struct Inner {
 
 impl Error {
     /// An error with a message in lower case and without a period.
+    ///
+    /// ```
+    /// use kilngrad_ir::{Error, ErrorKind};
+    ///
+    /// let error = Error::new(ErrorKind::Name, "no input is called \"x\"");
+    /// assert_eq!(error.to_string(), "no input is called \"x\"");
+    /// ```
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
         Error(Box::new(Inner { kind, message: message.into(), source: None }))
     }
 
     /// An error with what caused it.
+    ///
+    /// ```
+    /// use kilngrad_ir::{Error, ErrorKind};
+    ///
+    /// let error = Error::caused(ErrorKind::Io, "could not read", std::io::Error::other("gone"));
+    /// assert!(std::error::Error::source(&error).is_some());
+    /// ```
     pub fn caused(
         kind: ErrorKind,
         message: impl Into<String>,
@@ -59,6 +88,13 @@ impl Error {
     }
 
     /// What kind of thing went wrong.
+    ///
+    /// ```
+    /// use kilngrad_ir::{Error, ErrorKind};
+    ///
+    /// let error = Error::new(ErrorKind::DType, "expected f32, found i64");
+    /// assert_eq!(error.kind(), ErrorKind::DType);
+    /// ```
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
