@@ -20,7 +20,7 @@ use syn::spanned::Spanned;
 use syn::{Attribute, Expr, ImplItem, Item, Lit, Meta, TraitItem, Visibility};
 
 /// The crates whose items are looked at.
-const CRATES: [&str; 4] = ["autodiff", "builder", "interp", "ir"];
+const CRATES: [&str; 5] = ["autodiff", "builder", "interp", "ir", "kilngrad"];
 
 #[test]
 fn every_public_item_has_an_example() {

@@ -121,6 +121,13 @@ impl Interpreter {
     /// # Errors
     ///
     /// Where there is none.
+    ///
+    /// # Examples
+    #[doc = program_example!(
+        "let interpreter = Interpreter::new(program, 0)?;"
+        "assert_eq!(&*interpreter.entry(\"add\")?.outputs[0], \"before\");"
+        "assert!(interpreter.entry(\"subtract\").is_err());"
+    )]
     pub fn entry(&self, name: &str) -> Result<&Entry, InterpError> {
         let found = self.program.entry(name);
         found.ok_or_else(|| InterpError::UnknownEntry(name.to_owned()))
@@ -131,6 +138,13 @@ impl Interpreter {
     /// # Panics
     ///
     /// As [`States::apply`].
+    ///
+    /// # Examples
+    #[doc = program_example!(
+        "let mut interpreter = Interpreter::new(program, 0)?;"
+        "interpreter.apply(vec![(StateId::from_index(0), Array::from(7i64))]);"
+        "assert_eq!(interpreter.state(\"total\"), Some(&Array::from(7i64)));"
+    )]
     pub fn apply(&mut self, updates: Vec<(StateId, Array)>) {
         self.states.apply(updates);
     }
@@ -141,6 +155,12 @@ impl Interpreter {
 /// # Errors
 ///
 /// Where an input is missing, unknown or fed twice.
+///
+/// # Examples
+#[doc = program_example!(
+    "let inputs = order_inputs(&program.entries[0], [(\"x\", Array::from(2i64))])?;"
+    "assert_eq!(inputs, [Array::from(2i64)]);"
+)]
 pub fn order_inputs<'n>(
     entry: &Entry,
     feeds: impl IntoIterator<Item = (&'n str, Array)>,
