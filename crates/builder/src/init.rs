@@ -10,6 +10,19 @@ use kilngrad_ir::{Dense, Init as StateInit, Literal, Type};
 ///
 /// Fans are those of a matrix `[inputs, outputs]`. Of a shape of higher rank the last two axes are
 /// inputs and outputs, and the axes before them, a kernel's window, multiply both.
+///
+/// ```
+/// use kilngrad_builder::{Builder, F32, Init};
+/// # use kilngrad_interp::{Array, Interpreter};
+///
+/// let b = Builder::new("first values");
+/// b.param("w", (2,), Init::Values(vec![0.5, -0.5]));
+/// b.param("v", (100, 50), Init::Xavier); // within ±√(6/150) = ±0.2
+/// # let run = Interpreter::new(b.finish()?, 7)?;
+/// assert_eq!(run.state("w"), Some(&Array::from(vec![0.5f32, -0.5])));
+/// assert!(run.state("v").expect("it is declared").to_f64_vec().iter().all(|v| v.abs() < 0.2001));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub enum Init {
     /// 0, or false.

@@ -6,6 +6,13 @@ use std::fmt;
 use crate::diagnostic::{Diagnostic, Source};
 
 /// What kind of thing went wrong: what a program may want to tell apart.
+///
+/// ```
+/// use kilngrad_ir::{Error, ErrorKind};
+///
+/// let retry = |error: &Error| matches!(error.kind(), ErrorKind::Io | ErrorKind::Memory);
+/// assert!(!retry(&Error::new(ErrorKind::Shape, "expected [3], found [4]")));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -37,6 +44,14 @@ pub enum ErrorKind {
 
 /// An error of the compiler or of an executable. It says what was expected and what was found; a
 /// program tells errors apart by their [`kind`](Self::kind).
+///
+/// ```
+/// use kilngrad_ir::{Error, ErrorKind};
+///
+/// let cause = std::io::Error::other("disk full");
+/// let error = Error::caused(ErrorKind::Io, "could not write \"w.safetensors\"", cause);
+/// assert_eq!(error.to_string(), "could not write \"w.safetensors\": disk full");
+/// ```
 pub struct Error(Box<Inner>);
 
 struct Inner {
@@ -48,6 +63,13 @@ struct Inner {
 
 impl Error {
     /// An error with a message in lower case and without a period.
+    ///
+    /// ```
+    /// use kilngrad_ir::{Error, ErrorKind};
+    ///
+    /// let error = Error::new(ErrorKind::Name, "no input is called \"x\"");
+    /// assert_eq!(error.to_string(), "no input is called \"x\"");
+    /// ```
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
         Error(Box::new(Inner {
             kind,
@@ -72,6 +94,13 @@ impl Error {
     }
 
     /// An error with what caused it.
+    ///
+    /// ```
+    /// use kilngrad_ir::{Error, ErrorKind};
+    ///
+    /// let error = Error::caused(ErrorKind::Io, "could not read", std::io::Error::other("gone"));
+    /// assert!(std::error::Error::source(&error).is_some());
+    /// ```
     pub fn caused(
         kind: ErrorKind,
         message: impl Into<String>,
@@ -86,6 +115,13 @@ impl Error {
     }
 
     /// What kind of thing went wrong.
+    ///
+    /// ```
+    /// use kilngrad_ir::{Error, ErrorKind};
+    ///
+    /// let error = Error::new(ErrorKind::DType, "expected f32, found i64");
+    /// assert_eq!(error.kind(), ErrorKind::DType);
+    /// ```
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }

@@ -4,6 +4,17 @@
 //! operands do not determine them: by `state` (the state's type), `constant`, `dimension`,
 //! `iota`, `random`, `cast` (the dtype), `broadcast`, `reshape` and `kernel`. Elsewhere they are
 //! inferred, and a declared type must equal the inferred one.
+//!
+//! # Examples
+//!
+//! ```
+//! use kilngrad_ir::{DType, Op, Shape, Type, infer::infer};
+//!
+//! let x = Type::new(DType::F32, Shape::new([2, 3]));
+//! let op = Op::Transpose { permutation: [1, 0].into_iter().collect() };
+//! assert_eq!(infer(&op, &[&x], &[])?[0].to_string(), "f32[3,2]");
+//! # Ok::<(), kilngrad_ir::infer::RuleError>(())
+//! ```
 
 use std::fmt;
 
@@ -16,6 +27,14 @@ use crate::op::{Axes, CustomGradient, Domain, DotAxes, Kernel, Op, PadAxis, Slic
 use crate::types::Type;
 
 /// A broken rule.
+///
+/// ```
+/// use kilngrad_ir::{DType, Op, Type, infer::infer, op::UnaryOp};
+///
+/// let error = infer(&Op::Unary(UnaryOp::Exp), &[&Type::scalar(DType::I32)], &[]);
+/// let error = error.expect_err("`exp` is of floats");
+/// assert!(error.message.contains("expected a float dtype (f32, f64)"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuleError {
     /// The rule's label, such as `dot_c2`.
@@ -33,6 +52,15 @@ impl fmt::Display for RuleError {
 impl std::error::Error for RuleError {}
 
 /// Result types of a node.
+///
+/// ```
+/// use kilngrad_ir::{DType, Op, Type, infer::{Types, infer}, op::CompareOp};
+///
+/// let x = Type::scalar(DType::F32);
+/// let types: Types = infer(&Op::Compare(CompareOp::Lt), &[&x, &x], &[])?;
+/// assert_eq!(types[0].dtype, DType::Bool);
+/// # Ok::<(), kilngrad_ir::infer::RuleError>(())
+/// ```
 pub type Types = SmallVec<[Type; 1]>;
 
 /// The types of the results of `op` applied to operands of these types. `declared` are the types
@@ -41,6 +69,17 @@ pub type Types = SmallVec<[Type; 1]>;
 /// # Errors
 ///
 /// The first rule that is broken.
+///
+/// # Examples
+///
+/// ```
+/// use kilngrad_ir::{DType, Op, Shape, Type, infer::infer, op::ReduceOp};
+///
+/// let x = Type::new(DType::F32, Shape::new([2, 3]));
+/// let op = Op::Reduce { op: ReduceOp::Sum, axes: [0].into_iter().collect() };
+/// assert_eq!(infer(&op, &[&x], &[])?[0].to_string(), "f32[3]");
+/// # Ok::<(), kilngrad_ir::infer::RuleError>(())
+/// ```
 pub fn infer(op: &Op, operands: &[&Type], declared: &[Type]) -> Result<Types, RuleError> {
     let inferred = match op {
         Op::State(_) => {

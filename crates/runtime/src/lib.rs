@@ -10,6 +10,7 @@
 mod call;
 mod code;
 mod element;
+mod example;
 mod executable;
 mod finite;
 mod memory;

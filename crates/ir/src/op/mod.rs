@@ -2,6 +2,15 @@
 //!
 //! Everything that a pass must know of an operation is here or in its row: what it computes is
 //! stated in docs/ir.md and by the interpreter, its type rule in [`crate::infer`].
+//!
+//! # Examples
+//!
+//! ```
+//! use kilngrad_ir::op::UnaryOp;
+//!
+//! let row = UnaryOp::from_name("relu").expect("it is an operation").row();
+//! assert_eq!([-1.0, 2.0].map(row.f64), [0.0, 2.0]);
+//! ```
 
 mod binary;
 mod elementwise;
@@ -17,14 +26,28 @@ pub use elementwise::{Domain, Emit};
 pub use unary::{UNARY, UnaryDerivative, UnaryOp, UnaryRow};
 
 use crate::dim::Dim;
+use crate::example::graph_example;
 use crate::graph::Graph;
 use crate::literal::Constant;
 use crate::program::StateId;
 
 /// A few axes.
+///
+/// ```
+/// use kilngrad_ir::op::Axes;
+///
+/// let axes: Axes = [0, 2].into_iter().collect();
+/// assert_eq!(axes[..], [0, 2]);
+/// ```
 pub type Axes = SmallVec<[usize; 4]>;
 
 /// How elements are combined by `reduce`.
+///
+/// ```
+/// use kilngrad_ir::op::ReduceOp;
+///
+/// assert!(ReduceOp::ALL.contains(&(ReduceOp::Max, "reduce_max")));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ReduceOp {
     /// The sum; 0 of nothing. The order of additions is not defined.
@@ -47,17 +70,35 @@ impl ReduceOp {
     ];
 
     /// Its word in the text form.
+    ///
+    /// ```
+    /// use kilngrad_ir::op::ReduceOp;
+    ///
+    /// assert_eq!(ReduceOp::Sum.name(), "reduce_sum");
+    /// ```
     pub const fn name(self) -> &'static str {
         ReduceOp::ALL[self as usize].1
     }
 
     /// The kind whose word in the text form is `name`.
+    ///
+    /// ```
+    /// use kilngrad_ir::op::ReduceOp;
+    ///
+    /// assert_eq!(ReduceOp::from_name("reduce_max"), Some(ReduceOp::Max));
+    /// ```
     pub fn from_name(name: &str) -> Option<ReduceOp> {
         ReduceOp::ALL.iter().find(|entry| entry.1 == name).map(|entry| entry.0)
     }
 }
 
 /// Which extreme `argmax` and `argmin` look for.
+///
+/// ```
+/// use kilngrad_ir::{Op, op::ArgReduceOp};
+///
+/// assert_eq!(Op::ArgReduce { op: ArgReduceOp::Max, axis: 0 }.name(), "argmax");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ArgReduceOp {
     /// The largest.
@@ -68,6 +109,20 @@ pub enum ArgReduceOp {
 
 /// Which axes a contraction pairs. The result's axes are the batch axes, then the remaining axes
 /// of the left operand, then those of the right, each in order.
+///
+/// ```
+/// use kilngrad_ir::{DType, Op, Shape, Type, infer::infer, op::DotAxes};
+///
+/// let matrix = |rows, cols| Type::new(DType::F32, Shape::new([rows, cols]));
+/// let axes = DotAxes {
+///     lhs_contract: [1].into_iter().collect(),
+///     rhs_contract: [0].into_iter().collect(),
+///     ..DotAxes::default()
+/// };
+/// let product = infer(&Op::Dot(axes), &[&matrix(2, 3), &matrix(3, 5)], &[])?;
+/// assert_eq!(product[0].to_string(), "f32[2,5]");
+/// # Ok::<(), kilngrad_ir::infer::RuleError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct DotAxes {
     /// Batch axes of the left operand.
@@ -82,11 +137,25 @@ pub struct DotAxes {
 
 impl DotAxes {
     /// Axes of the left operand (of rank `rank`) that are neither batch nor contracted.
+    ///
+    /// ```
+    /// use kilngrad_ir::op::DotAxes;
+    ///
+    /// let axes = DotAxes { lhs_contract: [1].into_iter().collect(), ..DotAxes::default() };
+    /// assert_eq!(axes.lhs_free(3)[..], [0, 2]);
+    /// ```
     pub fn lhs_free(&self, rank: usize) -> Axes {
         free(rank, &self.lhs_batch, &self.lhs_contract)
     }
 
     /// Axes of the right operand (of rank `rank`) that are neither batch nor contracted.
+    ///
+    /// ```
+    /// use kilngrad_ir::op::DotAxes;
+    ///
+    /// let axes = DotAxes { rhs_batch: [0].into_iter().collect(), ..DotAxes::default() };
+    /// assert_eq!(axes.rhs_free(2)[..], [1]);
+    /// ```
     pub fn rhs_free(&self, rank: usize) -> Axes {
         free(rank, &self.rhs_batch, &self.rhs_contract)
     }
@@ -97,6 +166,16 @@ fn free(rank: usize, batch: &[usize], contract: &[usize]) -> Axes {
 }
 
 /// The part of an axis that `slice` keeps: `start`, `start + stride`, … below `limit`.
+///
+/// ```
+/// use kilngrad_ir::{DType, Dim, Op, Shape, Type, infer::infer, op::SliceAxis};
+///
+/// let part = SliceAxis { start: Dim::constant(1), limit: Dim::constant(6), stride: 2 };
+/// let x = Type::new(DType::F32, Shape::new([8]));
+/// let kept = infer(&Op::Slice([part].into_iter().collect()), &[&x], &[])?;
+/// assert_eq!(kept[0].to_string(), "f32[3]");
+/// # Ok::<(), kilngrad_ir::infer::RuleError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SliceAxis {
     /// First index kept.
@@ -108,6 +187,16 @@ pub struct SliceAxis {
 }
 
 /// What `pad` adds to an axis.
+///
+/// ```
+/// use kilngrad_ir::{DType, Dim, Op, Shape, Type, infer::infer, op::PadAxis};
+///
+/// let amounts = PadAxis { low: Dim::constant(1), high: Dim::constant(2), interior: 1 };
+/// let (x, zero) = (Type::new(DType::F32, Shape::new([3])), Type::scalar(DType::F32));
+/// let padded = infer(&Op::Pad([amounts].into_iter().collect()), &[&x, &zero], &[])?;
+/// assert_eq!(padded[0].to_string(), "f32[8]"); // 1 + (3 + 2 between them) + 2
+/// # Ok::<(), kilngrad_ir::infer::RuleError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PadAxis {
     /// Elements before the first.
@@ -119,6 +208,12 @@ pub struct PadAxis {
 }
 
 /// What the loops of a fused kernel are built around.
+///
+/// ```
+/// use kilngrad_ir::op::KernelKind;
+///
+/// assert!(KernelKind::ALL.contains(&(KernelKind::Contraction, "contraction")));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum KernelKind {
     /// Element by element over one index space.
@@ -141,12 +236,22 @@ impl KernelKind {
     ];
 
     /// Its word in the text form.
+    ///
+    /// ```
+    /// use kilngrad_ir::op::KernelKind;
+    ///
+    /// assert_eq!(KernelKind::Map.name(), "map");
+    /// ```
     pub const fn name(self) -> &'static str {
         KernelKind::ALL[self as usize].1
     }
 }
 
 /// A fused kernel: a region computed as one piece of native code.
+#[doc = graph_example!(
+    "let kernel = Kernel { name: \"k\".into(), kind: KernelKind::Map, body: graph.clone() };"
+    "assert_eq!(Op::Kernel(Box::new(kernel)).name(), \"kernel\");"
+)]
 #[derive(Debug, Clone, PartialEq)]
 pub struct Kernel {
     /// Unique in its entry.
@@ -183,6 +288,9 @@ impl CustomGradient {
 }
 
 /// An operation with its attributes. Operands are beside it in the node.
+#[doc = graph_example!(
+    "assert_eq!(graph.defining_node(y).map(|node| &node.op), Some(&Op::Unary(UnaryOp::Relu)));"
+)]
 #[derive(Debug, Clone, PartialEq)]
 pub enum Op {
     /// A state's value on entry. Entries only.
@@ -285,6 +393,13 @@ impl Op {
     /// stand for both. Gradient requests depend on what lies between their operands, not on the
     /// operands' values alone. A region for the way back need not be linear: what it makes of two
     /// cotangents is not what it makes of their sum.
+    ///
+    /// ```
+    /// use kilngrad_ir::{Op, op::UnaryOp};
+    ///
+    /// assert!(Op::Unary(UnaryOp::Exp).is_shareable());
+    /// assert!(!Op::Gradient { or_zero: false }.is_shareable());
+    /// ```
     pub fn is_shareable(&self) -> bool {
         match self {
             Op::Gradient { .. } | Op::CustomGradient(_) => false,
@@ -315,6 +430,12 @@ impl Op {
     }
 
     /// The word that begins the operation in the text form.
+    ///
+    /// ```
+    /// use kilngrad_ir::{Op, op::UnaryOp};
+    ///
+    /// assert_eq!(Op::Unary(UnaryOp::Exp).name(), "exp");
+    /// ```
     pub fn name(&self) -> &'static str {
         match self {
             Op::State(_) => "state",
