@@ -21,7 +21,7 @@ macro_rules! example {
             "\n```\n",
             "# use kilngrad_builder::*;\n",
             "# use kilngrad_interp::{Array, Interpreter};\n",
-            "# use ndarray::{array, Array1, Array2};\n",
+            "# use ndarray::array;\n",
             "# fn rounded(y: &Array) -> Array {\n",
             "#     let round = |y: &f64| (y * 1e4).round() / 1e4 + 0.0;\n",
             "#     let elements: Vec<f64> = y.to_f64_vec().iter().map(round).collect();\n",

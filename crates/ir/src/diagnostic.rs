@@ -142,7 +142,7 @@ impl Diagnostic {
 /// use kilngrad_ir::{Program, Source, text};
 ///
 /// let text = "kilngrad 1\nprogram oops";
-/// let errors = text::parse(text, &text::ParseOptions::new("m.kg"), &mut |_| None);
+/// let errors = text::parse(text, &text::ParseOptions::new("m.kg"), &mut text::no_arrays);
 /// let errors = errors.expect_err("the name is not in quotes");
 /// assert!(errors.render(&Source { file: "m.kg", text }).contains("program oops"));
 /// ```

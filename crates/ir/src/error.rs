@@ -81,6 +81,19 @@ impl Error {
 
     /// An error of several diagnostics, a paragraph each, with the lines that they are about where
     /// these are of a text that is at hand.
+    ///
+    /// ```
+    /// use kilngrad_ir::{Diagnostic, Error, ErrorKind, Site, Source};
+    ///
+    /// let site = Site { file: "m.kg".into(), line: 2, column: 9 };
+    /// let found = Diagnostic::new("text_t1", "expected a name in quotes").at(site).spanning(4);
+    /// let source = Source { file: "m.kg", text: "kilngrad 1\nprogram oops" };
+    /// let error = Error::diagnosed(ErrorKind::Format, vec![found.clone()], Some(&source));
+    /// assert!(error.to_string().ends_with(" 2 | program oops\n   |         ^^^^"));
+    /// // Of a text that is not at hand only the place is named.
+    /// let error = Error::diagnosed(ErrorKind::Format, vec![found], None);
+    /// assert!(error.to_string().ends_with("--> m.kg:2:9"));
+    /// ```
     pub fn diagnosed(
         kind: ErrorKind,
         diagnostics: Vec<Diagnostic>,
@@ -127,6 +140,15 @@ impl Error {
     }
 
     /// The diagnostics that it is made of; none where it is of another kind.
+    ///
+    /// ```
+    /// use kilngrad_ir::{Error, Program, text::Limits};
+    ///
+    /// let found = Program::parse("kilngrad 1\nprogram oops", &Limits::default());
+    /// let error = Error::from(found.expect_err("the name is not in quotes"));
+    /// let lines = error.diagnostics().iter().map(|found| found.site.as_ref().map(|site| site.line));
+    /// assert!(lines.eq([Some(2)]));
+    /// ```
     pub fn diagnostics(&self) -> &[Diagnostic] {
         &self.0.diagnostics
     }

@@ -24,7 +24,8 @@ use crate::why::{self, Why};
 /// symbols that is met, and the latest [`kilngrad_runtime::SPECIALISATIONS`] are kept.
 #[doc = program_example!(
     "let mut exe = program.compile(&Options::new())?;"
-    "let out = exe.call(\"run\").feed(\"x\", &array![1f32, 2.0]).run()?;"
+    "let x = array![1f32, 2.0];"
+    "let out = exe.call(\"run\").feed(\"x\", &x).run()?;"
     "assert_eq!(out.view::<f32>(\"y\")?, array![2f32, 4.0].into_dyn());"
     "assert_eq!(exe.state::<f32>(\"total\")?.sum(), 3.0);"
 )]
@@ -388,7 +389,8 @@ pub trait ProgramExt {
     /// # Examples
     #[doc = program_example!(
         "let mut exe = program.compile(&Options::new())?;"
-        "let out = exe.call(\"run\").feed(\"x\", &array![1f32, 2.0]).run()?;"
+        "let x = array![1f32, 2.0];"
+        "let out = exe.call(\"run\").feed(\"x\", &x).run()?;"
         "assert_eq!(out.view::<f32>(\"y\")?, array![2f32, 4.0].into_dyn());"
     )]
     fn compile(self, options: &Options) -> Result<Executable, Error>;
@@ -415,6 +417,25 @@ pub trait ProgramExt {
     /// # Errors
     ///
     /// If the name has another ending, or a file cannot be written.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kilngrad::prelude::*;
+    ///
+    /// let b = Builder::new("half");
+    /// let e = b.entry("run", Mode::Eval);
+    /// e.output("y", e.input("x", F32, ()) * 0.5);
+    /// let program = b.finish()?;
+    ///
+    /// let name = format!("kilngrad-save-{}.kg", std::process::id());
+    /// let file = std::env::temp_dir().join(name);
+    /// program.save(&file)?;
+    /// assert!(std::fs::read_to_string(&file)?.contains("entry @run(%x: f32[]) eval {"));
+    /// assert_eq!(Program::load(&file, &Limits::default())?, program);
+    /// std::fs::remove_file(file)?;
+    /// # Ok::<(), Error>(())
+    /// ```
     fn save(&self, path: impl AsRef<Path>) -> Result<(), Error>;
 
     /// Reads what [`save`](Self::save) or [`Executable::save`] wrote, told apart by what is in the
@@ -425,6 +446,34 @@ pub trait ProgramExt {
     /// If a file cannot be read, is damaged or larger than `limits` allow, or arrays are missing,
     /// not named by the text, or of another type. The message shows the lines of the text that are
     /// wrong; [`Error::diagnostics`] has them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kilngrad::prelude::*;
+    ///
+    /// let name = format!("kilngrad-read-{}.kg", std::process::id());
+    /// let file = std::env::temp_dir().join(name);
+    /// std::fs::write(&file, "kilngrad 1
+    /// program \"half\"
+    /// entry @run(%x: f32[n]) eval {
+    ///   %half: f32[] = constant 0.5
+    ///   %halves: f32[n] = broadcast %half dims=[]
+    ///   %y: f32[n] = mul %x, %halves
+    ///   return y = %y
+    /// }
+    /// ")?;
+    /// let mut exe = Program::load(&file, &Limits::default())?.compile(&Options::new())?;
+    /// let x = ndarray::array![3f32, 5.0];
+    /// let out = exe.call("run").feed("x", &x).run()?;
+    /// assert_eq!(out.view::<f32>("y")?, ndarray::array![1.5f32, 2.5].into_dyn());
+    ///
+    /// std::fs::write(&file, "kilngrad 1\nprogram half\n")?;
+    /// let error = Program::load(&file, &Limits::default()).expect_err("the name is not in quotes");
+    /// assert!(error.to_string().contains(" 2 | program half"));
+    /// std::fs::remove_file(file)?;
+    /// # Ok::<(), Error>(())
+    /// ```
     fn load(path: impl AsRef<Path>, limits: &Limits) -> Result<Self, Error>
     where
         Self: Sized;

@@ -58,6 +58,12 @@ impl Interpreted {
 
     /// The program as it was declared, whose states begin with what they hold now: see
     /// [`Executable::snapshot`].
+    #[doc = program_example!(
+        "let mut slow = program.interpret(&Options::new())?;"
+        "slow.call(\"run\").feed(\"x\", &array![1f32, 2.0]).run()?;"
+        "let exe = slow.snapshot().compile(&Options::new())?; // goes on from there"
+        "assert_eq!(exe.state::<f32>(\"total\")?.sum(), 3.0);"
+    )]
     pub fn snapshot(&self) -> Program {
         let values = self.interpreter.states().values().iter().map(Array::to_dense);
         crate::files::with_states(&self.declared, values)

@@ -37,7 +37,8 @@ impl Options {
     /// Seed 0, one thread, all features of this processor, every entry, no dump, no check for NaN.
     #[doc = program_example!(
         "let mut exe = program.compile(&Options::new())?;"
-        "let out = exe.call(\"run\").feed(\"x\", &array![1f32, 2.0]).run()?;"
+        "let x = array![1f32, 2.0];"
+        "let out = exe.call(\"run\").feed(\"x\", &x).run()?;"
         "assert_eq!(out.view::<f32>(\"y\")?, array![2f32, 4.0].into_dyn());"
     )]
     pub fn new() -> Options {
@@ -76,7 +77,8 @@ impl Options {
     /// any number; 0 counts as 1.
     #[doc = program_example!(
         "let mut exe = program.compile(&Options::new().threads(2))?;"
-        "let out = exe.call(\"run\").feed(\"x\", &array![1f32, 2.0]).run()?;"
+        "let x = array![1f32, 2.0];"
+        "let out = exe.call(\"run\").feed(\"x\", &x).run()?;"
         "assert_eq!(out.view::<f32>(\"y\")?, array![2f32, 4.0].into_dyn());"
     )]
     #[must_use]
@@ -89,7 +91,8 @@ impl Options {
     #[doc = program_example!(
         "let baseline = kilngrad::Features::baseline();"
         "let mut exe = program.compile(&Options::new().features(baseline))?;"
-        "let out = exe.call(\"run\").feed(\"x\", &array![1f32, 2.0]).run()?;"
+        "let x = array![1f32, 2.0];"
+        "let out = exe.call(\"run\").feed(\"x\", &x).run()?;"
         "assert_eq!(out.view::<f32>(\"y\")?, array![2f32, 4.0].into_dyn());"
     )]
     #[must_use]

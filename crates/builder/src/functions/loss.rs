@@ -339,6 +339,11 @@ impl<'b> Tensor<'b> {
 
     /// The mean of `x` where the target is 1, and of `max(0, 1 − x)` where it is −1: of distances
     /// of pairs that are alike or not.
+    #[doc = example!(
+        distance.hinge_embedding_loss(alike) => 1.375;
+        distance = e.constant([2], &[2.0, 0.25]);
+        alike = e.constant([2], &[1.0, -1.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn hinge_embedding_loss(self, target: impl Operand<'b>) -> Tensor<'b> {
@@ -347,6 +352,11 @@ impl<'b> Tensor<'b> {
 
     /// `x` where the target is 1, `max(0, margin − x)` where it is −1, reduced; the sum of both
     /// elsewhere, as PyTorch's.
+    #[doc = example!(
+        distance.hinge_embedding_loss_with(alike, 2.0, Reduction::Sum) => 3.5;
+        distance = e.constant([2], &[2.0, 0.5]);
+        alike = e.constant([2], &[1.0, -1.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn hinge_embedding_loss_with(

@@ -114,6 +114,12 @@ impl<'b> Tensor<'b> {
 
     /// `beta·x + alpha·(a·b)` with the product of [`matmul`](Self::matmul): PyTorch's `baddbmm`, of
     /// any ranks.
+    #[doc = example!(
+        x.baddbmm(row, matrix, 0.5, 2.0) => array![[19.0, 30.0]];
+        x = e.constant([1, 2], &[10.0, 20.0]);
+        row = e.constant([1, 2], &[1.0, 2.0]);
+        matrix = e.constant([2, 2], &[1.0, 2.0, 3.0, 4.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn baddbmm(

@@ -61,33 +61,53 @@ unary_methods! {
     #[doc = example!(x.erf() => about vec![0.0, 0.8427]; x = e.constant([2], &[0.0, 1.0]))]
     erf Erf;
     /// `1 − erf x`, of floats, exact where that is small.
+    #[doc = example!(x.erfc() => about vec![1.0, 0.1573]; x = e.constant([2], &[0.0, 1.0]))]
     erfc Erfc;
     /// `2ˣ`, of floats.
+    #[doc = example!(x.exp2() => vec![8.0, 0.5]; x = e.constant([2], &[3.0, -1.0]))]
     exp2 Exp2;
     /// Binary logarithm, of floats; −inf of 0, NaN below.
+    #[doc = example!(x.log2() => vec![3.0, f64::NEG_INFINITY]; x = e.constant([2], &[8.0, 0.0]))]
     log2 Log2;
     /// Sine of radians of any size, of floats; NaN of infinity.
+    #[doc = example!(x.sin() => about vec![0.8415, -0.8522]; x = e.constant([2], &[1.0, 1e22]))]
     sin Sin;
     /// Cosine of radians of any size, of floats; NaN of infinity.
+    #[doc = example!(x.cos() => about vec![0.5403, 0.5232]; x = e.constant([2], &[1.0, 1e22]))]
     cos Cos;
     /// Tangent of radians of any size, of floats; NaN of infinity.
+    #[doc = example!(x.tan() => about vec![1.5574, -1.6288]; x = e.constant([2], &[1.0, 1e22]))]
     tan Tan;
     /// Inverse sine, of floats from −1 to 1; NaN of others. The derivative at the ends is infinite.
+    #[doc = example!(x.asin() => about vec![0.5236, f64::NAN]; x = e.constant([2], &[0.5, 2.0]))]
     asin Asin;
     /// Inverse cosine, of floats from −1 to 1; NaN of others. The derivative at the ends is
     /// infinite.
+    #[doc = example!(x.acos() => about vec![1.0472, f64::NAN]; x = e.constant([2], &[0.5, 2.0]))]
     acos Acos;
     /// Inverse tangent, of floats.
+    #[doc = example!(
+        x.atan() => about vec![0.7854, 1.5708];
+        x = e.constant([2], &[1.0, f64::INFINITY])
+    )]
     atan Atan;
     /// Hyperbolic sine, of floats.
+    #[doc = example!(x.sinh() => about vec![0.0, 0.75]; x = e.constant([2], &[0.0, 2f64.ln()]))]
     sinh Sinh;
     /// Hyperbolic cosine, of floats.
+    #[doc = example!(x.cosh() => about vec![1.0, 1.25]; x = e.constant([2], &[0.0, 2f64.ln()]))]
     cosh Cosh;
     /// Inverse hyperbolic sine, of floats.
+    #[doc = example!(x.asinh() => about vec![0.0, 0.6931]; x = e.constant([2], &[0.0, 0.75]))]
     asinh Asinh;
     /// Inverse hyperbolic cosine, of floats from 1; NaN below. The derivative at 1 is infinite.
+    #[doc = example!(x.acosh() => about vec![0.6931, f64::NAN]; x = e.constant([2], &[1.25, 0.5]))]
     acosh Acosh;
     /// Inverse hyperbolic tangent, of floats; infinite of ±1, NaN beyond.
+    #[doc = example!(
+        x.atanh() => about vec![0.5493, f64::INFINITY];
+        x = e.constant([2], &[0.5, 1.0])
+    )]
     atanh Atanh;
     /// Rounded toward minus infinity, of floats. The derivative is 0, as of each rounding.
     #[doc = example!(x.floor() => vec![-2.0, 1.0]; x = e.constant([2], &[-1.5, 1.5]))]
@@ -122,6 +142,11 @@ binary_methods! {
     pow Pow;
     /// The angle of points whose second coordinates the tensor has and whose first the other: of
     /// floats, from −π to π. The derivatives at the origin are 0.
+    #[doc = example!(
+        y.atan2(x) => about vec![0.7854, 2.3562];
+        y = e.constant([2], &[1.0, 1.0]);
+        x = e.constant([2], &[1.0, -1.0])
+    )]
     atan2 Atan2;
     /// The larger, of numbers; NaN if either is. At a tie each derivative is ½.
     #[doc = example!(
@@ -217,6 +242,7 @@ impl<'b> Tensor<'b> {
     }
 
     /// Between this tensor and another: `x + weight·(end − x)`.
+    #[doc = example!(x.lerp(10.0, 0.25) => vec![4.0, 7.0]; x = e.constant([2], &[2.0, 6.0]))]
     #[track_caller]
     #[must_use]
     pub fn lerp(self, end: impl Operand<'b>, weight: impl Operand<'b>) -> Tensor<'b> {
@@ -226,6 +252,12 @@ impl<'b> Tensor<'b> {
     }
 
     /// `x + factor·a·b`.
+    #[doc = example!(
+        x.addcmul(y, z, 0.5) => vec![4.0, -1.0];
+        x = e.constant([2], &[1.0, 1.0]);
+        y = e.constant([2], &[2.0, 4.0]);
+        z = e.constant([2], &[3.0, -1.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn addcmul(self, a: impl Operand<'b>, b: impl Operand<'b>, factor: f64) -> Tensor<'b> {

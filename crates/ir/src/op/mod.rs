@@ -268,6 +268,27 @@ pub struct Kernel {
 /// The node's operands are the function's values, its inputs, and whatever else the region reads.
 /// The region's arguments are a cotangent for each value and then one for each operand, where the
 /// node's results stand for the values; its results are the cotangents of the inputs.
+///
+/// ```
+/// use kilngrad_ir::{Op, Program, Value, text::Limits};
+///
+/// // Rounding, with the derivative of a function that does nothing.
+/// let program = Program::parse(r#"kilngrad 1
+/// program "example"
+/// entry @run(%x: f32[3]) train {
+///   %rounded: f32[3] = round %x
+///   %y: f32[3] = custom_gradient(%dy of %v = %rounded) wrt (%a = %x) {
+///     yield %dy
+///   }
+///   return y = %y
+/// }"#, &Limits::default())?;
+/// let graph = &program.entries[0].graph;
+/// let node = graph.defining_node(Value::from_index(2)).expect("it defines %y");
+/// assert_eq!(node.operands[..], [1, 0].map(Value::from_index)); // %rounded, %x
+/// let Op::CustomGradient(custom) = &node.op else { panic!("found {}", node.op.name()) };
+/// assert_eq!(custom.backward.arguments().len(), 3); // %dy, %v, %a
+/// # Ok::<(), kilngrad_ir::text::ParseErrors>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct CustomGradient {
     /// From the values' cotangents to the inputs'.
@@ -276,11 +297,31 @@ pub struct CustomGradient {
 
 impl CustomGradient {
     /// How many of `operands` operands are values; 0 where the region does not fit.
+    ///
+    /// ```
+    /// use kilngrad_ir::{DType, Graph, Type, op::CustomGradient};
+    ///
+    /// let mut backward = Graph::new();
+    /// let [dy, _y, _x] =
+    ///     [(); 3].map(|()| backward.add_numbered_argument(Type::scalar(DType::F32)));
+    /// backward.set_results(vec![dy]);
+    /// assert_eq!(CustomGradient { backward }.value_count(2), 1); // of the operands y and x
+    /// ```
     pub fn value_count(&self, operands: usize) -> usize {
         self.backward.arguments().len().saturating_sub(operands)
     }
 
     /// Which of `operands` operands are inputs.
+    ///
+    /// ```
+    /// use kilngrad_ir::{DType, Graph, Type, op::CustomGradient};
+    ///
+    /// let mut backward = Graph::new();
+    /// let [dy, _y, _x, _read] =
+    ///     [(); 4].map(|()| backward.add_numbered_argument(Type::scalar(DType::F32)));
+    /// backward.set_results(vec![dy]);
+    /// assert_eq!(CustomGradient { backward }.inputs(3), 1..2); // x, of the operands y, x and read
+    /// ```
     pub fn inputs(&self, operands: usize) -> Range<usize> {
         let values = self.value_count(operands);
         values..values + self.backward.results().len()

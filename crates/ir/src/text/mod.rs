@@ -103,11 +103,11 @@ impl Default for Limits {
 /// How a text is read.
 ///
 /// ```
-/// use kilngrad_ir::text::{ParseOptions, parse};
+/// use kilngrad_ir::text::{ParseOptions, no_arrays, parse};
 ///
 /// let text = "kilngrad 1\nprogram \"p\"\nentry @run(%x: f32[]) eval {\n  return x = %y\n}\n";
 /// let options = ParseOptions { sites: true, ..ParseOptions::new("model.kg") };
-/// let errors = parse(text, &options, &mut |_| None).expect_err("there is no %y");
+/// let errors = parse(text, &options, &mut no_arrays).expect_err("there is no %y");
 /// assert!(errors.to_string().contains("model.kg:4:"));
 /// ```
 #[derive(Debug, Clone, Copy)]
@@ -160,17 +160,15 @@ impl Default for PrintOptions {
 /// A program as text, with the arrays that are beside it.
 ///
 /// ```
-/// use kilngrad_ir::{Program, text::{Limits, ParseOptions, PrintOptions, parse, print}};
+/// use kilngrad_ir::{Program, Type, text::{Limits, ParseOptions, PrintOptions, parse, print}};
 ///
 /// let text = "kilngrad 1\nprogram \"p\"\nstate \"w\": f32[3] = [1.0, 2.0, 3.0] parameter\n";
 /// let program = Program::parse(text, &Limits::default())?;
-/// let printed = print(&program, &PrintOptions { external_above: 2 });
-/// assert_eq!(printed.constants.len(), 1);
+/// let printed = print(&program, &PrintOptions { external_above: 2, ..PrintOptions::default() });
+/// assert!(printed.text.contains("= external \"w\""));
 ///
-/// let mut find = |key: &str| {
-///     printed.constants.iter().find(|(name, _)| name == key).map(|(_, array)| array.clone())
-/// };
-/// let again = parse(&printed.text, &ParseOptions::new("p.kg"), &mut find)?;
+/// let mut beside = |key: &str, ty: &Type| printed.array(key, ty);
+/// let again = parse(&printed.text, &ParseOptions::new("p.kg"), &mut beside)?;
 /// assert_eq!(again, program);
 /// # Ok::<(), kilngrad_ir::text::ParseErrors>(())
 /// ```
@@ -185,6 +183,18 @@ pub struct Printed {
 }
 
 /// An array beside a text.
+///
+/// ```
+/// use kilngrad_ir::{Program, text::{Limits, PrintOptions, print}};
+///
+/// let text = "kilngrad 1\nprogram \"p\"\nstate \"net.w\": f32[2] = [1.0, 2.0] parameter\n";
+/// let program = Program::parse(text, &Limits::default())?;
+/// let options = PrintOptions { external_states: true, ..PrintOptions::default() };
+/// let array = &print(&program, &options).arrays[0];
+/// assert_eq!((&*array.key, array.ty.to_string()), ("net.w", "f32[2]".into()));
+/// assert!(array.elements.iter().map(|element| element.to_f64()).eq([1.0, 2.0]));
+/// # Ok::<(), kilngrad_ir::text::ParseErrors>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct NamedArray {
     /// What the text calls it.
@@ -201,6 +211,22 @@ impl Printed {
     /// # Errors
     ///
     /// That there is none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kilngrad_ir::{DType, Program, Type, text::{Limits, PrintOptions, print}};
+    ///
+    /// let text = "kilngrad 1\nprogram \"p\"\nstate \"net.w\": i64[2] = [4, 5] parameter\n";
+    /// let program = Program::parse(text, &Limits::default())?;
+    /// let printed = print(&program, &PrintOptions { external_above: 1, ..PrintOptions::default() });
+    /// let pair = |dtype| Type::new(dtype, [2usize].into_iter().collect());
+    /// let found = printed.array("net.w", &pair(DType::I64)).map(|array| array.len());
+    /// assert_eq!(found, Ok(2));
+    /// assert!(printed.array("net.w", &pair(DType::F32)).is_err());
+    /// assert!(printed.array("net.v", &pair(DType::I64)).is_err());
+    /// # Ok::<(), kilngrad_ir::text::ParseErrors>(())
+    /// ```
     pub fn array(&self, key: &str, ty: &Type) -> Result<Dense, String> {
         let found = self.arrays.iter().find(|array| array.key == key && array.ty == *ty);
         found.map_or_else(|| no_arrays(key, ty), |array| Ok(array.elements.clone()))
@@ -224,6 +250,20 @@ pub fn print(program: &Program, options: &PrintOptions) -> Printed {
 
 /// Gives the array of this type that is beside the text under this key, or says why it cannot: what
 /// was expected, and what was found.
+///
+/// ```
+/// use kilngrad_ir::{DType, Dense, Init, Type, text::{ParseOptions, parse}};
+///
+/// let text = "kilngrad 1\nprogram \"p\"\nstate \"w\": u8[2] = external \"w\" parameter\n";
+/// let weights = Dense::from_bytes(DType::U8, vec![4, 5].into()).expect("two elements");
+/// let mut beside = |key: &str, ty: &Type| match key {
+///     "w" if ty.dtype == DType::U8 => Ok(weights.clone()),
+///     _ => Err(format!("expected {ty} called {key:?}, found none")),
+/// };
+/// let program = parse(text, &ParseOptions::new("p.kg"), &mut beside)?;
+/// assert_eq!(program.states[0].init, Init::Dense(weights));
+/// # Ok::<(), kilngrad_ir::text::ParseErrors>(())
+/// ```
 pub type External<'a> = &'a mut dyn FnMut(&str, &Type) -> Result<Dense, String>;
 
 /// Of a text beside which there is nothing.
@@ -231,6 +271,16 @@ pub type External<'a> = &'a mut dyn FnMut(&str, &Type) -> Result<Dense, String>;
 /// # Errors
 ///
 /// Always.
+///
+/// # Examples
+///
+/// ```
+/// use kilngrad_ir::text::{ParseOptions, no_arrays, parse};
+///
+/// let text = "kilngrad 1\nprogram \"p\"\nstate \"w\": u8[2] = external \"w\" parameter\n";
+/// let errors = parse(text, &ParseOptions::new("p.kg"), &mut no_arrays).expect_err("w is missing");
+/// assert!(errors.to_string().contains("expected u8[2] beside the text under the key \"w\""));
+/// ```
 pub fn no_arrays(key: &str, ty: &Type) -> Result<Dense, String> {
     Err(format!("expected {ty} beside the text under the key {}, found none", quoted(key)))
 }
@@ -244,10 +294,10 @@ pub fn no_arrays(key: &str, ty: &Type) -> Result<Dense, String> {
 /// # Examples
 ///
 /// ```
-/// use kilngrad_ir::text::{ParseOptions, parse};
+/// use kilngrad_ir::text::{ParseOptions, no_arrays, parse};
 ///
 /// let text = "kilngrad 1\nprogram \"empty\"\n";
-/// let program = parse(text, &ParseOptions::new("empty.kg"), &mut |_| None)?;
+/// let program = parse(text, &ParseOptions::new("empty.kg"), &mut no_arrays)?;
 /// assert_eq!(&*program.name, "empty");
 /// # Ok::<(), kilngrad_ir::text::ParseErrors>(())
 /// ```
@@ -318,6 +368,16 @@ impl ParseErrors {
     }
 
     /// As an error that shows the lines of the text that the diagnostics are about.
+    ///
+    /// ```
+    /// use kilngrad_ir::{ErrorKind, Source, text::{ParseOptions, no_arrays, parse}};
+    ///
+    /// let text = "kilngrad 1\nprogram oops";
+    /// let errors = parse(text, &ParseOptions::new("m.kg"), &mut no_arrays).expect_err("no quotes");
+    /// let error = errors.into_error(&Source { file: "m.kg", text });
+    /// assert_eq!(error.kind(), ErrorKind::Format);
+    /// assert!(error.to_string().contains(" 2 | program oops"));
+    /// ```
     pub fn into_error(self, source: &Source<'_>) -> Error {
         Error::diagnosed(ErrorKind::Format, self.diagnostics, Some(source))
     }
