@@ -4,14 +4,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kilngrad_ir::text::Limits;
-use kilngrad_ir::{Bindings, Dense, Error, ErrorKind, Program, Symbol};
+use kilngrad_ir::{Dense, Error, ErrorKind, Program, Symbol};
 use kilngrad_passes::PlanReport;
-use kilngrad_runtime::{Call, Element, Input};
+use kilngrad_runtime::{Call, Code, Element, Input};
 use ndarray::ArrayViewD;
 
 use crate::compiler::Compiler;
 use crate::example::program_example;
 use crate::files::{self, Load, Loaded};
+use crate::frozen::Frozen;
 use crate::interpreted::Interpreted;
 use crate::options::Options;
 use crate::report::{KernelReport, Report, Stage};
@@ -46,7 +47,8 @@ impl Executable {
         kilngrad_ir::verify(&program)
             .map_err(|error| Error::caused(ErrorKind::Build, "invalid program", error))?;
         let program = Arc::new(program);
-        let compiler = Compiler { program: Arc::clone(&program), options: options.clone() };
+        let compiler =
+            Compiler { program: Arc::clone(&program), options: options.clone(), weights: None };
         let mut inner = kilngrad_runtime::Executable::new(
             Arc::clone(&program),
             Box::new(compiler.clone()),
@@ -54,22 +56,59 @@ impl Executable {
             options.threads,
         )?;
         inner.watch(options.check_nan);
-        let names: Vec<String> = match &options.entries {
-            Some(names) => names.clone(),
-            None => program.entries.iter().map(|entry| entry.name.to_string()).collect(),
-        };
-        for name in &names {
-            let Some(entry) = program.entry(name) else {
-                // The runtime's error lists the entries that there are.
-                inner.specialise(name, &Bindings::new())?;
-                continue;
-            };
-            let symbols: Vec<Symbol> = entry.symbols().into_iter().collect();
-            for bindings in ahead(&symbols, &options.specialise) {
-                inner.specialise(name, &bindings)?;
-            }
+        for (entry, bindings) in options.ahead(&program) {
+            inner.specialise(&entry, &bindings)?;
         }
         Ok(Executable { inner, compiler })
+    }
+
+    /// Shares the program as it is now among threads: its states become constants, and what its
+    /// entries compute from them alone is computed once. Entries and lengths that the options name
+    /// are compiled ahead.
+    ///
+    /// # Errors
+    ///
+    /// If memory is refused or an entry cannot be compiled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kilngrad::prelude::*;
+    ///
+    /// let b = Builder::new("line");
+    /// let w = b.param("w", (), Init::Constant(2.0));
+    /// let e = b.entry("run", Mode::Eval);
+    /// e.output("y", e.input("x", F32, ()) * w);
+    /// let mut exe = b.finish()?.compile(&Options::new())?;
+    ///
+    /// let model = exe.freeze()?;
+    /// exe.set_state("w", &7f32)?; // of the executable alone
+    /// let y: f32 = model.session().call("run").feed("x", &3f32).run()?.scalar("y")?;
+    /// assert_eq!(y, 6.0);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn freeze(&self) -> Result<Frozen, Error> {
+        Frozen::new(&self.inner, &self.compiler.options)
+    }
+
+    /// Another executable over a copy of the states, which shares the compiled code: the two train
+    /// on independently.
+    ///
+    /// # Errors
+    ///
+    /// If memory for the states is refused.
+    ///
+    /// # Examples
+    #[doc = program_example!(
+        "let mut exe = program.compile(&Options::new())?;"
+        "exe.set_state(\"total\", &7f32)?;"
+        "let mut other = exe.fork()?;"
+        "other.call(\"run\").feed(\"x\", &array![1f32, 2.0]).run()?;"
+        "assert_eq!(other.state::<f32>(\"total\")?.sum(), 10.0);"
+        "assert_eq!(exe.state::<f32>(\"total\")?.sum(), 7.0);"
+    )]
+    pub fn fork(&self) -> Result<Executable, Error> {
+        Ok(Executable { inner: self.inner.fork()?, compiler: self.compiler.clone() })
     }
 
     /// Begins a call of the entry called `name`. Every mistake in it is reported when it is run.
@@ -126,14 +165,7 @@ impl Executable {
         "assert!(exe.report(\"run\").is_ok());"
     )]
     pub fn report(&self, entry: &str) -> Result<&Report, Error> {
-        let code = self.inner.code(entry)?.ok_or_else(|| {
-            let message = format!(
-                "expected entry {entry:?} to be compiled, found no lengths of its symbols: \
-                 call it or specialise it first"
-            );
-            Error::new(ErrorKind::Shape, message)
-        })?;
-        Ok(code.artifacts())
+        reported(self.inner.code(entry)?, entry)
     }
 
     /// Where an entry's values lie, and who is live where most memory is.
@@ -346,27 +378,19 @@ impl Executable {
     }
 }
 
-/// Every binding of `symbols` by the lengths that options state; none where one has no length.
-fn ahead(symbols: &[Symbol], lengths: &[(String, Vec<usize>)]) -> Vec<Bindings> {
-    let mut all = vec![Bindings::new()];
-    for symbol in symbols {
-        let stated: Vec<usize> = lengths
-            .iter()
-            .filter(|(name, _)| name == symbol.name())
-            .flat_map(|(_, lengths)| lengths.iter().copied())
-            .collect();
-        all = all
-            .iter()
-            .flat_map(|bindings| {
-                stated.iter().map(move |length| {
-                    let mut more = bindings.clone();
-                    more.insert(symbol.clone(), *length);
-                    more
-                })
-            })
-            .collect();
-    }
-    all
+/// What is known of an entry, if it is compiled.
+pub(crate) fn reported<'c>(
+    code: Option<&'c Code<Report>>,
+    entry: &str,
+) -> Result<&'c Report, Error> {
+    let code = code.ok_or_else(|| {
+        let message = format!(
+            "expected entry {entry:?} to be compiled, found no lengths of its symbols: \
+             call it or specialise it first"
+        );
+        Error::new(ErrorKind::Shape, message)
+    })?;
+    Ok(code.artifacts())
 }
 
 /// What can be done with a program.

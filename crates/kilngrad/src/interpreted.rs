@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use kilngrad_codegen::FloatMode;
 use kilngrad_interp::{Array, Interpreter, Trace, eval_entry_traced, order_inputs};
 use kilngrad_ir::{DType, Error, ErrorKind, Program, ValueName};
 use kilngrad_runtime::Input;
@@ -168,6 +169,7 @@ impl<'a> InterpretedCall<'a> {
         "assert_eq!(slow.state(\"total\"), Some(&3f32.into()));"
     )]
     pub fn run(self) -> Result<InterpretedOutputs, Error> {
+        let _mode = FloatMode::enter();
         let InterpretedCall { program, entry, feeds, fetched } = self;
         let feeds = feeds.into_iter().map(|(name, value)| Ok((name, array_of(value)?)));
         let feeds = feeds.collect::<Result<Vec<_>, Error>>()?;

@@ -41,9 +41,12 @@ mod example;
 mod executable;
 mod files;
 mod flops;
+mod frozen;
 mod interpreted;
 mod nan;
 mod options;
+#[cfg(feature = "plot")]
+pub mod plot;
 pub mod prelude;
 mod report;
 mod summary;
@@ -54,6 +57,7 @@ mod why;
 pub use arrays::{load_arrays, save_arrays};
 pub use executable::{Executable, ProgramExt};
 pub use files::{Load, Loaded, Mismatch};
+pub use frozen::{Frozen, Session};
 pub use interpreted::{Interpreted, InterpretedCall, InterpretedOutputs};
 pub use kilngrad_interp::Array;
 pub use kilngrad_ir::text::Limits;
@@ -101,3 +105,8 @@ pub mod internals {
     pub use kilngrad_runtime as runtime;
     pub use kilngrad_tiles as tiles;
 }
+
+/// The guide's code, run with the documentation's examples.
+#[cfg(all(doctest, feature = "data"))]
+#[doc = include_str!("../../../docs/guide.md")]
+struct Guide;
