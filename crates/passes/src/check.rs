@@ -214,6 +214,8 @@ impl<'p> Replay<'p> {
             | Op::Concat { .. }
             | Op::Gather { .. }
             | Op::ScatterAdd { .. }
+            | Op::Windows(_)
+            | Op::Fold(_)
             | Op::StopGradient
             | Op::Gradient { .. } => {
                 let expected = "expected a state, a constant with elements, a view or a kernel";

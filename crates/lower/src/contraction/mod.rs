@@ -28,7 +28,7 @@ mod problem;
 mod vector;
 
 use kilngrad_ir::op::{DotAxes, Op};
-use kilngrad_ir::{DType, Graph, Machine, Value};
+use kilngrad_ir::{DType, Graph, Machine, Node, Value};
 use kilngrad_loops::{Buffer, TileShape};
 
 use crate::expr::{Expr, Memory, Source, argument_of, axis_coords, axis_strides};
@@ -40,7 +40,7 @@ use crate::{Context, LowerError};
 use blocking::{Blocking, Costs, Share};
 use epilogue::Epilogue;
 use nest::Nest;
-use problem::Problem;
+use problem::{Problem, View};
 
 /// Lowers a contraction kernel.
 ///
@@ -91,7 +91,9 @@ pub(crate) fn lower_contraction(ctx: &Context<'_>) -> Result<Stages, LowerError>
 struct Dot<'g> {
     value: Value,
     axes: &'g DotAxes,
-    /// Positions of the operands among the body's arguments.
+    /// The factors: arguments, or windows of them.
+    factors: [Value; 2],
+    /// Positions among the body's arguments of what lies in memory.
     operands: [usize; 2],
 }
 
@@ -99,12 +101,17 @@ impl<'g> Dot<'g> {
     fn find(graph: &'g Graph) -> Result<Dot<'g>, LowerError> {
         for (_, node) in graph.nodes() {
             if let Op::Dot(axes) = &node.op {
-                let argument = |at: usize| {
+                let factors = [node.operands[0], node.operands[1]];
+                let argument = |factor: Value| {
+                    let memory = match graph.defining_node(factor) {
+                        Some(Node { op: Op::Windows(_), operands, .. }) => operands[0],
+                        Some(_) | None => factor,
+                    };
                     let error = LowerError::Body { op: "dot of computed operands" };
-                    argument_of(graph, node.operands[at]).ok_or(error)
+                    argument_of(graph, memory).ok_or(error)
                 };
-                let operands = [argument(0)?, argument(1)?];
-                return Ok(Dot { value: node.result(), axes, operands });
+                let operands = [argument(factors[0])?, argument(factors[1])?];
+                return Ok(Dot { value: node.result(), axes, factors, operands });
             }
         }
         Err(LowerError::Body { op: "contraction without dot" })
@@ -125,8 +132,18 @@ fn problem(expr: &mut Expr<'_>, dot: &Dot<'_>) -> Result<Problem, LowerError> {
     let may_merge = |outer: usize, inner: usize, extent: usize| {
         strides.iter().all(|strides| strides[outer] == strides[inner] * extent as i64)
     };
-    let [lhs, rhs] = dot.operands.map(|at| expr.graph().arguments()[at]);
-    Ok(Problem::new(dot.axes, expr.shape(lhs), expr.shape(rhs), may_merge))
+    let lhs = view(expr, dot.factors[0])?;
+    let rhs = view(expr, dot.factors[1])?;
+    Ok(Problem::new(dot.axes, &lhs, &rhs, may_merge))
+}
+
+/// How a factor, which is an argument or its windows, lies in memory.
+fn view(expr: &mut Expr<'_>, factor: Value) -> Result<View, LowerError> {
+    let shape = expr.shape(factor).to_vec();
+    let accesses = expr.accesses(&[(factor, axis_coords(&shape))])?;
+    let [access] = accesses.as_slice() else { return Err(LowerError::Unbound) };
+    let strides = axis_strides(&access.at, shape.len()).to_vec();
+    Ok(View { shape, strides })
 }
 
 /// A matrix times a vector is written as the vector times the transposed matrix, so that there is
@@ -203,6 +220,8 @@ fn cost(graph: &Graph) -> usize {
         | Op::Concat { .. }
         | Op::Gather { .. }
         | Op::ScatterAdd { .. }
+        | Op::Windows(_)
+        | Op::Fold(_)
         | Op::StopGradient
         | Op::Gradient { .. }
         | Op::Kernel(_) => 0,

@@ -18,6 +18,7 @@ mod layout;
 pub(crate) mod range;
 mod reduce;
 mod source;
+mod windows;
 
 use std::fmt;
 
@@ -53,7 +54,7 @@ const LENGTHS: [usize; 26] =
 type Kind = fn(&mut Generator, &mut Picks<'_>);
 
 /// What steps may add, in order of simplicity; how often a kind stands here is how likely it is.
-const KINDS: [Kind; 45] = [
+const KINDS: [Kind; 50] = [
     Generator::unary_step,
     Generator::binary_step,
     Generator::reduce_step,
@@ -99,6 +100,11 @@ const KINDS: [Kind; 45] = [
     Generator::check_step,
     Generator::gather_step,
     Generator::scatter_step,
+    Generator::windows_step,
+    Generator::fold_step,
+    Generator::windows_step,
+    Generator::fold_step,
+    Generator::fold_step,
 ];
 
 /// A program with what it takes to run it.
@@ -504,6 +510,8 @@ mod tests {
             "concat",
             "gather",
             "scatter_add",
+            "windows",
+            "fold",
             "check",
             "stop_gradient",
             "rank 0",
