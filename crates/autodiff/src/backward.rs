@@ -3,9 +3,10 @@
 use kilngrad_ir::op::BinaryOp;
 use kilngrad_ir::rewrite::Emitter;
 use kilngrad_ir::{Def, Graph, NodeId, Op, Origin, Value};
+use smallvec::SmallVec;
 
 use crate::paths::Paths;
-use crate::rules::{self, Flow, Pull};
+use crate::rules::{self, Flow};
 
 /// Appends the cotangents of the active values that the loss depends on, and gives them by value.
 ///
@@ -26,7 +27,11 @@ pub(crate) fn cotangents(graph: &mut Graph, loss: Value, paths: &Paths) -> Vec<O
     };
     for id in (0..=last).rev().map(NodeId::from_index) {
         let node = graph.node(id);
-        let Some(cotangent) = cotangents[node.result().index()] else { continue };
+        let pulled: SmallVec<[Option<Value>; 1]> =
+            node.results.iter().map(|result| cotangents[result.index()]).collect();
+        if pulled.iter().all(Option::is_none) {
+            continue;
+        }
         let needs = |(operand, value): (usize, &Value)| {
             paths.active(*value) && rules::flow(graph, node, operand) == Flow::Derivative
         };
@@ -35,7 +40,7 @@ pub(crate) fn cotangents(graph: &mut Graph, loss: Value, paths: &Paths) -> Vec<O
             continue;
         }
         let node = node.clone();
-        let contributions = rules::contributions(graph, Pull { node: &node, cotangent }, &wanted);
+        let contributions = rules::contributions(graph, &node, &pulled, &wanted);
         for (&operand, contribution) in node.operands.iter().zip(contributions) {
             let Some(contribution) = contribution else { continue };
             let sum = match cotangents[operand.index()] {

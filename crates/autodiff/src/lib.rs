@@ -28,6 +28,12 @@
 //! line and what is in the way. Operations that are piecewise constant have the derivative zero,
 //! as their rows state. `gradient_or_zero` asks for zeros instead of a refusal.
 //!
+//! # Derivatives of the user's own
+//!
+//! `custom_gradient` has its rule in a region, which is written out wherever a cotangent reaches its
+//! results. It stays an operation until the last request of its entry is expanded, so that a
+//! request of higher order finds it too, and then gives way to the values that it was for.
+//!
 //! # Work
 //!
 //! Only nodes between the values asked for and the loss get cotangents. A request costs time
@@ -110,16 +116,38 @@ pub fn differentiate_entry(program: &Program, entry: &Entry) -> Result<Entry, Ve
             | Op::Windows(_)
             | Op::Fold(_)
             | Op::StopGradient
+            | Op::CustomGradient(_)
             | Op::Kernel(_) => {
                 expansion.rewriter.copy(id);
             }
         }
     }
     if expansion.diagnostics.is_empty() {
-        Ok(expansion.rewriter.finish_entry(entry))
+        Ok(without_custom_gradients(expansion.rewriter.finish_entry(entry)))
     } else {
         Err(expansion.diagnostics)
     }
+}
+
+/// The entry with the values of functions with a derivative of their own in place of the
+/// functions: once no request is pending they are no more than that.
+fn without_custom_gradients(entry: Entry) -> Entry {
+    let source = &entry.graph;
+    let is_custom = |node: &Node| matches!(node.op, Op::CustomGradient(_));
+    if !source.nodes().any(|(_, node)| is_custom(node)) {
+        return entry;
+    }
+    let mut rewriter = Rewriter::new(source);
+    for (id, node) in source.nodes() {
+        if !is_custom(node) {
+            rewriter.copy(id);
+            continue;
+        }
+        for (&result, &value) in node.results.iter().zip(&node.operands) {
+            rewriter.replace(result, rewriter.get(value));
+        }
+    }
+    rewriter.finish_entry(&entry)
 }
 
 /// An entry while its requests are expanded.

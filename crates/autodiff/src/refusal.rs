@@ -117,6 +117,7 @@ fn described(program: &Program, graph: &Graph, value: Value) -> String {
         | Op::Windows(_)
         | Op::Fold(_)
         | Op::StopGradient
+        | Op::CustomGradient(_)
         | Op::Gradient { .. }
         | Op::Kernel(_) => None,
     });

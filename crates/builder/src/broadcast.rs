@@ -48,7 +48,7 @@ impl<'b> Tensor<'b> {
     #[track_caller]
     pub(crate) fn broadcast_with(self, other: Tensor<'b>) -> Option<(Tensor<'b>, Tensor<'b>)> {
         let (lhs, rhs) = self.ty().zip(other.ty())?;
-        self.entry.admit(&[self, other])?;
+        self.entry.home(&[self, other])?;
         if !self.same_dtype(&[other]) {
             return None;
         }

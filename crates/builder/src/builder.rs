@@ -284,7 +284,8 @@ impl Builder {
     pub fn entry(&self, name: &str, mode: Mode) -> Entry<'_> {
         let site = Location::caller();
         let mut inner = self.inner.borrow_mut();
-        let earlier = inner.entries.iter().find(|entry| *entry.name == *name);
+        let earlier =
+            inner.entries.iter().find(|entry| entry.region.is_none() && *entry.name == *name);
         let fault = if !is_word(name) {
             Some(Diagnostic::new("entry_b2", format!("expected a word as a name, found {name:?}")))
         } else {
@@ -311,7 +312,8 @@ impl Builder {
             return Err(BuildErrors::new(inner.diagnostics));
         }
         let paths: Vec<Arc<str>> = inner.states.iter().map(|state| state.path.clone()).collect();
-        let entries = inner.entries.into_iter().map(|entry| entry.finish(&paths)).collect();
+        let entries = inner.entries.into_iter().filter(|entry| entry.region.is_none());
+        let entries = entries.map(|entry| entry.finish(&paths)).collect();
         let program = Program { name: inner.name, states: inner.states, entries };
         match verify(&program) {
             Ok(()) => Ok(program),
@@ -378,7 +380,7 @@ impl fmt::Debug for Builder {
         f.debug_struct("Builder")
             .field("name", &inner.name)
             .field("states", &inner.states.len())
-            .field("entries", &inner.entries.len())
+            .field("entries", &inner.entries.iter().filter(|entry| entry.region.is_none()).count())
             .field("diagnostics", &inner.diagnostics)
             .finish_non_exhaustive()
     }

@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 
 use crate::builder::{Builder, Param, is_word, join};
 use crate::operand::{Argument, IntoTensor};
+use crate::region::Region;
 use crate::shape::IntoShape;
 use crate::tensor::Tensor;
 
@@ -50,6 +51,8 @@ pub(crate) struct EntryRecord {
     pub(crate) random: Option<[Value; 2]>,
     /// How often each path of a random draw occurred.
     pub(crate) streams: HashMap<Arc<str>, u32>,
+    /// What a region has beside this; `None` for an entry.
+    pub(crate) region: Option<Region>,
     /// The last origin, since a composite function appends many nodes of one.
     last_origin: Option<(&'static Location<'static>, Arc<str>, Origin)>,
 }
@@ -87,6 +90,7 @@ impl EntryRecord {
             names: Vec::new(),
             random: None,
             streams: HashMap::new(),
+            region: None,
             last_origin: None,
         }
     }
@@ -101,6 +105,12 @@ impl EntryRecord {
         let origin = Origin::call(Site::caller(site), self.scope.clone());
         self.last_origin = Some((site, self.scope.clone(), origin.clone()));
         origin
+    }
+
+    /// Adds an argument of a region.
+    pub(crate) fn add_argument(&mut self, ty: Type, site: &'static Location<'static>) -> Value {
+        self.input_sites.push(site);
+        self.graph.add_numbered_argument(ty)
     }
 
     /// Where a value was made.
@@ -127,7 +137,7 @@ impl EntryRecord {
     /// Calls values by the names that the user gave, then outputs by theirs, then reads and
     /// updates of states by their paths, as far as these are words. A name that is taken gets a
     /// number after it: a layer that is applied twice names its values twice.
-    fn assign_names(&mut self, paths: &[Arc<str>]) {
+    pub(crate) fn assign_names(&mut self, paths: &[Arc<str>]) {
         let mut wanted = std::mem::take(&mut self.names);
         let outputs = self.outputs.iter();
         wanted.extend(outputs.filter_map(|o| Some((o.value?, o.name.clone()))));
@@ -178,6 +188,9 @@ impl<'b> Entry<'b> {
         let site = Location::caller();
         let dtype = self.builder.resolve_dtype(dtype);
         let shape = self.builder.resolve_shape(shape, site);
+        if !self.is_outermost("inputs") {
+            return self.poisoned();
+        }
         if !is_word(name) {
             let message = format!("expected a word as a name, found {name:?}");
             return self.fail(Diagnostic::new("entry_b2", message));
@@ -208,6 +221,9 @@ impl<'b> Entry<'b> {
     #[track_caller]
     pub fn output(self, name: &str, tensor: impl IntoTensor<'b>) {
         let site = Location::caller();
+        if !self.is_outermost("outputs") {
+            return;
+        }
         let tensor = self.adopt(tensor);
         let value = self.admit(&[tensor]).map(|values| values[0]);
         let earlier = self.with(|record| {
@@ -243,6 +259,9 @@ impl<'b> Entry<'b> {
     #[track_caller]
     pub fn check(self, condition: impl IntoTensor<'b>, expected: &str) {
         let site = Location::caller();
+        if !self.is_outermost("checks") {
+            return;
+        }
         let condition = self.adopt(condition).all(..);
         let Some(values) = self.admit(&[condition]) else { return };
         self.with_mut(|record| {
@@ -255,6 +274,10 @@ impl<'b> Entry<'b> {
     /// [`update`](Self::update) before this point set.
     #[track_caller]
     pub fn read(self, param: Param) -> Tensor<'b> {
+        let outermost = self.outermost();
+        if !outermost.is(self) {
+            return outermost.read(param);
+        }
         let Some(id) = self.state_of(param) else { return self.poisoned() };
         let current = self.with_mut(|record| {
             if let Some(update) = record.updates.get_mut(&id) {
@@ -284,6 +307,9 @@ impl<'b> Entry<'b> {
     #[track_caller]
     pub fn update(self, param: Param, value: impl IntoTensor<'b>) {
         let site = Location::caller();
+        if !self.is_outermost("updates") {
+            return;
+        }
         let tensor = self.adopt(value);
         let Some(id) = self.state_of(param) else { return };
         let Some(values) = self.admit(&[tensor]) else { return };
@@ -441,41 +467,29 @@ impl<'b> Entry<'b> {
         let Some(stranger) = operands.iter().find(|operand| !operand.entry.is(self)) else {
             return Some(values);
         };
-        let message = if stranger.entry.builder.id == self.builder.id {
-            format!(
-                "expected tensors of entry {:?}, found one of entry {:?}",
-                self.name(),
-                stranger.entry.name()
-            )
-        } else {
-            format!("expected tensors of entry {:?}, found one of another builder", self.name())
-        };
-        let mut diagnostic = Diagnostic::new("entry_b1", message);
-        if let Some((ty, site)) = stranger.ty().zip(stranger.site()) {
-            diagnostic = diagnostic.related(format!("the stranger: {ty}"), site);
-        }
-        self.fail(diagnostic);
+        self.fail_on_stranger(*stranger);
         None
     }
 
-    /// Appends a node with one result: the one place where the graph grows.
+    /// Appends a node with one result, where its operands belong.
     #[track_caller]
     pub(crate) fn emit(self, op: Op, operands: &[Tensor<'b>], declared: &[Type]) -> Tensor<'b> {
-        self.emit_all(op, operands, declared)
-            .map_or(self.poisoned(), |values| Tensor { entry: self, value: Some(values[0]) })
+        self.emit_all(op, operands, declared).map_or(self.poisoned(), |results| results[0])
     }
 
-    /// Appends a node; `None` after an error.
+    /// Appends a node where its operands belong: the one place where a graph grows. `None` after
+    /// an error.
     #[track_caller]
     pub(crate) fn emit_all(
         self,
         op: Op,
         operands: &[Tensor<'b>],
         declared: &[Type],
-    ) -> Option<SmallVec<[Value; 1]>> {
+    ) -> Option<SmallVec<[Tensor<'b>; 1]>> {
         let site = Location::caller();
-        let values = self.admit(operands)?;
-        let appended = self.with_mut(|record| {
+        let home = self.home(operands)?;
+        let values = home.bring(operands);
+        let appended = home.with_mut(|record| {
             let origin = record.origin(site);
             let node = record.graph.append(op, &values, declared, origin)?;
             let results = record.graph.node(node).results.clone();
@@ -483,7 +497,10 @@ impl<'b> Entry<'b> {
             Ok((results, fault))
         });
         match appended {
-            Ok((results, None)) => Some(results),
+            Ok((results, None)) => {
+                let tensor = |value| Tensor { entry: home, value: Some(value) };
+                Some(results.into_iter().map(tensor).collect())
+            }
             Ok((_, Some(diagnostic))) => {
                 let diagnostic = self.with_operands(diagnostic, operands);
                 self.fail(diagnostic);

@@ -6,6 +6,9 @@
 //! - `axis_b1`, `axis_b2`: an axis exists; no axis is named twice.
 //! - `broadcast_b1`: shapes broadcast as NumPy's do.
 //! - `cast_b1`: the float dtype of a program is a float dtype.
+//! - `custom_gradient_b1` to `custom_gradient_b3`: a function with a derivative of its own uses its
+//!   inputs alone; the derivatives have the inputs' types; what belongs to an entry is not within
+//!   the way back.
 //! - `dtype_b1`: operands have one dtype; nothing is promoted in silence.
 //! - `dtype_b2`: a bare number is one that the tensor's dtype holds.
 //! - `dtype_b3`: a function of real numbers is applied to floats.

@@ -27,6 +27,7 @@ mod layers;
 mod operand;
 mod ops;
 mod optimizers;
+mod region;
 mod shape;
 mod tensor;
 

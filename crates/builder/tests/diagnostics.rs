@@ -423,3 +423,143 @@ fn every_mistake_is_listed_and_none_is_a_consequence() {
     let text = kilngrad_ir::Error::from(errors).to_string();
     assert!(text.starts_with("the program is declared wrongly in 3 places: error[matmul_b2]"));
 }
+
+#[test]
+fn a_custom_gradient_of_another_type() {
+    let b = Builder::new("t");
+    let e = b.entry("e", Mode::Train);
+    let x = e.input("x", F32, (b.dim("n"), 3));
+    let _ = x.custom_gradient(
+        |x| x.exp(),
+        |_, y, dy| (dy * y).sum(0), // the related line
+    );
+    let l = line!();
+    check(b, "custom_gradient_b2", l - 4, &["f32[n,3]", "f32[3]"], &[l - 2, l - 5]);
+
+    let b = Builder::new("t");
+    let e = b.entry("e", Mode::Train);
+    let x = e.input("x", F32, (3,));
+    let _ = x.custom_gradient(|x| x.exp(), |_, y, dy| (dy * y).cast(F64));
+    let l = line!();
+    check(b, "custom_gradient_b2", l - 1, &["f32[3]", "f64[3]"], &[l - 1, l - 2]);
+}
+
+#[test]
+fn a_custom_gradient_of_what_is_no_input() {
+    let b = Builder::new("t");
+    let e = b.entry("e", Mode::Train);
+    let (x, w) = (e.input("x", F32, (3,)), e.input("w", F32, (3,)));
+    let _ = x.custom_gradient(|x| x * w, |_, _, dy| dy * w);
+    let l = line!();
+    check(b, "custom_gradient_b1", l - 1, &["f32[3]", ".stop_gradient()"], &[l - 2]);
+
+    let b = Builder::new("t");
+    let w = b.param("w", (3,), Init::Ones);
+    let e = b.entry("e", Mode::Train);
+    let x = e.input("x", F32, (3,));
+    let _ = x.custom_gradient(
+        |x| x * w, // reads the parameter
+        |_, _, dy| dy * w,
+    );
+    let l = line!();
+    check(b, "custom_gradient_b1", l - 4, &["f32[3]"], &[l - 3]);
+
+    // What no gradient passes may be used.
+    let b = Builder::new("t");
+    let w = b.param("w", (3,), Init::Ones);
+    let e = b.entry("e", Mode::Train);
+    let (x, v) = (e.input("x", F32, (3,)), e.input("v", F32, (3,)));
+    let y = x.custom_gradient(
+        |x| x.gt(v).select(x * e.read(w).stop_gradient(), e.ones(F32, (3,)) * 2.0),
+        |_, _, dy| dy,
+    );
+    e.output("y", y);
+    assert!(b.finish().is_ok());
+}
+
+#[test]
+fn a_custom_gradient_of_integers() {
+    let b = Builder::new("t");
+    let e = b.entry("e", Mode::Train);
+    let x = e.input("x", I64, (3,));
+    let _ = x.custom_gradient(|x| x, |_, _, dy| dy);
+    let l = line!();
+    check(b, "dtype_b3", l - 1, &["i64[3]", "custom_gradient"], &[l - 2]);
+}
+
+#[test]
+fn a_custom_gradient_that_is_more_than_a_function() {
+    type Back<'f> = &'f dyn for<'b> Fn(Entry<'b>, Tensor<'b>, Param);
+    let checked = |what: &str, back: Back<'_>| {
+        let b = Builder::new("t");
+        let s = b.root().state("s", F32, (), Init::Zeros);
+        let e = b.entry("e", Mode::Train);
+        let x = e.input("x", F32, ());
+        let _ = x.custom_gradient(
+            |x| x,
+            |_, _, dy| {
+                back(dy.entry(), dy, s);
+                dy
+            },
+        );
+        let errors = b.finish().unwrap_err();
+        assert_eq!(errors.diagnostics().len(), 1, "{errors}");
+        let diagnostic = &errors.diagnostics()[0];
+        assert_eq!(diagnostic.rule, "custom_gradient_b3");
+        assert!(diagnostic.message.contains(what), "{errors}");
+    };
+    checked("gradients", &|_, dy, _| {
+        let _ = dy.square().gradient([dy]);
+    });
+    checked("inputs", &|e, _, _| {
+        let _ = e.input("z", F32, ());
+    });
+    checked("outputs", &|e, dy, _| e.output("z", dy));
+    checked("checks", &|e, dy, _| e.check(dy.gt(0.0), "numbers above 0"));
+    checked("updates", &|e, dy, s| e.update(s, dy));
+}
+
+#[test]
+fn a_cotangent_that_leaves_its_function() {
+    let b = Builder::new("t");
+    let e = b.entry("e", Mode::Train);
+    let x = e.input("x", F32, (3,));
+    let mut kept = None;
+    let y = x.custom_gradient(
+        |x| x.exp(),
+        |_, y, dy| {
+            kept = Some(dy);
+            dy * y // and so it goes on
+        },
+    );
+    e.output("y", y);
+    e.output("dy", kept.unwrap());
+    let l = line!();
+    check(b, "entry_b1", l - 1, &["no value outside", "f32[3]"], &[l - 9]);
+}
+
+#[test]
+fn a_failed_way_back_is_one_diagnostic() {
+    let b = Builder::new("t");
+    let e = b.entry("e", Mode::Train);
+    let x = e.input("x", F32, (3,));
+    let y = x.custom_gradient(|x| x, |_, _, dy| dy.sum(7));
+    let l = line!();
+    e.output("y", y.exp());
+    check(b, "axis_b1", l - 1, &["axis"], &[l - 1]);
+}
+
+#[test]
+fn options_of_activations() {
+    let b = Builder::new("t");
+    let e = b.entry("e", Mode::Eval);
+    let _ = e.input("x", F32, (3,)).celu(0.0);
+    let l = line!();
+    check(b, "loss_b2", l - 1, &["alpha", "found 0"], &[l - 1]);
+
+    let b = Builder::new("t");
+    let e = b.entry("e", Mode::Eval);
+    let _ = e.input("x", F32, (3,)).hardtanh(1.0, -1.0);
+    let l = line!();
+    check(b, "loss_b2", l - 1, &["in order", "1 and -1"], &[l - 1]);
+}

@@ -2,15 +2,11 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use kilngrad_autodiff::differentiate;
-use kilngrad_builder::*;
-use kilngrad_interp::{Array, Interpreter};
+mod common;
 
-/// The program with its gradients expanded, ready to be called.
-fn interpreter(program: &Program) -> Interpreter {
-    let expanded = differentiate(program).unwrap_or_else(|errors| panic!("{errors:#?}"));
-    Interpreter::new(expanded, 1).unwrap()
-}
+use common::interpreter;
+use kilngrad_builder::*;
+use kilngrad_interp::Array;
 
 /// The output of `build` on a vector, and its gradient by it, of the sum.
 #[track_caller]
@@ -174,4 +170,49 @@ fn matrix_products_of_every_rank() {
     assert_eq!(shape(&[4, 3], &[5, 3, 2]), "[5,4,2]");
     assert_eq!(shape(&[7, 1, 4, 3], &[5, 3, 2]), "[7,5,4,2]");
     assert_eq!(shape(&[4, 0], &[0, 2]), "[4,2]");
+}
+
+#[test]
+fn diagonals_and_indices_far_out() {
+    let all = |x: Tensor<'_>| -> usize { x.ty().map_or(0, |ty| ty.rank()) };
+    let matrix = |x: &[f64], diagonal: i64, lower: bool| {
+        let b = Builder::new("t");
+        let e = b.entry("run", Mode::Eval);
+        let square = e.input("x", F64, (4,)).reshape((2, 2));
+        assert_eq!(all(square), 2);
+        e.output("y", if lower { square.tril(diagonal) } else { square.triu(diagonal) });
+        let outputs = interpreter(&b.finish().unwrap()).call("run", [("x", x.to_vec().into())]);
+        outputs.unwrap()["y"].to_f64_vec()
+    };
+    let x = [1.0, 2.0, 3.0, 4.0];
+    for far in [i64::MAX, 1 << 40, 2] {
+        assert_eq!(matrix(&x, far, true), x, "{far}");
+        assert_eq!(matrix(&x, far, false), [0.0; 4], "{far}");
+        assert_eq!(matrix(&x, -far, true), [0.0; 4], "{far}");
+        assert_eq!(matrix(&x, -far, false), x, "{far}");
+    }
+    assert_eq!(matrix(&x, i64::MIN, false), x);
+    assert_eq!(eval(&x, |x| x.index(0, -1)).0, [4.0]);
+    assert_eq!(eval(&x, |x| x.index(0, 3)).0, [4.0]);
+    // Beyond any length: a mistake, found once the symbol is bound, and no panic.
+    let b = Builder::new("t");
+    let e = b.entry("run", Mode::Eval);
+    let _ = e.input("x", F64, (b.dim("n"),)).index(0, isize::MAX);
+    let _ = b.finish();
+}
+
+/// The deviation of a gradient that stays the same is 0, and its square no less.
+#[test]
+fn centred_rmsprop_of_a_constant_gradient_stays_finite() {
+    let b = Builder::new("t");
+    let w = b.param("w", (4,), Init::Zeros);
+    let e = b.entry("run", Mode::Train);
+    let slopes = e.constant((4,), &[0.1f32, 0.7, -1.3, 3e-3]);
+    e.minimize((e.read(w) * slopes).sum(..), w, RmsProp::new(1e-3).centred().alpha(0.5).eps(0.1));
+    let mut interpreter = interpreter(&b.finish().unwrap());
+    for step in 0..400 {
+        interpreter.call("run", []).unwrap();
+        let found = interpreter.state("w").unwrap().to_f64_vec();
+        assert!(found.iter().all(|w| w.is_finite()), "step {step}: {found:?}");
+    }
 }

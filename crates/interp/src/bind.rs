@@ -129,6 +129,7 @@ pub(crate) fn bound_op<'o>(op: &'o Op, bindings: &Bindings) -> Result<Cow<'o, Op
         | Op::Windows(_)
         | Op::Fold(_)
         | Op::StopGradient
+        | Op::CustomGradient(_)
         | Op::Gradient { .. }
         | Op::Kernel(_) => Cow::Borrowed(op),
     })

@@ -217,6 +217,11 @@ pub(crate) fn eval_results<'v>(
             let results = eval_graph(inside, body, arguments, body.results(), observe)?;
             Ok(results.into_iter().map(Cow::Owned).collect())
         }
+        Op::CustomGradient(custom) => {
+            let values = custom.value_count(operands.len());
+            let values = operands[..values].iter().map(|array| Cow::Owned((*array).clone()));
+            Ok(values.collect())
+        }
         Op::Gradient { .. } => Err(InterpError::Gradient {
             value: graph.name(node.result()).to_string(),
             site: node.origin.site().cloned(),

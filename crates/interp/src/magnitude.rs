@@ -100,9 +100,13 @@ fn eval_measured(
     if let Op::Kernel(kernel) = &node.op {
         return eval_body(env, &kernel.body, operands, unit);
     }
+    if let Op::CustomGradient(custom) = &node.op {
+        let values = &operands[..custom.value_count(operands.len())];
+        return Ok(values.iter().map(|value| (*value).clone()).collect());
+    }
     let arrays: SmallVec<[&Array; 3]> = operands.iter().map(|operand| &operand.array).collect();
     let mut results = eval_results(env, graph, node, &arrays, &mut |_| {})?;
-    let array = results.pop().expect("operations but kernels have one result").into_owned();
+    let array = results.pop().expect("all other operations have one result").into_owned();
     let op = bound_op(&node.op, env.bindings).map_err(|error| broken_rule(graph, node, error))?;
     let magnitude = magnitude(&op, operands, &array, unit);
     // 0·inf: nothing is known of the product of an exact zero and what may be anything.
@@ -176,7 +180,9 @@ fn magnitude(op: &Op, operands: &[&Measured], y: &Array, unit: f64) -> ArrayD<f6
                 .map(|terms| Array::from(terms.absolute() + &terms.magnitude));
             indexed(op, &[&sizes[0], &operands[1].array, &sizes[1]], operands[1], y.shape())
         }
-        Op::Gradient { .. } | Op::Kernel(_) => unreachable!("{} is not evaluated here", op.name()),
+        Op::CustomGradient(_) | Op::Gradient { .. } | Op::Kernel(_) => {
+            unreachable!("{} is not evaluated here", op.name())
+        }
     }
 }
 

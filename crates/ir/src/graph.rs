@@ -122,7 +122,8 @@ pub struct Node {
 }
 
 impl Node {
-    /// The only result. Operations with several are `gradient` and `kernel`.
+    /// The only result. Operations with several are `gradient`, `custom_gradient`
+    /// and `kernel`.
     pub fn result(&self) -> Value {
         self.results[0]
     }

@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use crate::dim::Dim;
 use crate::dtype::DType;
 use crate::literal::Constant;
-use crate::op::{Axes, Domain, DotAxes, Kernel, Op, PadAxis, SliceAxis, Window};
+use crate::op::{Axes, CustomGradient, Domain, DotAxes, Kernel, Op, PadAxis, SliceAxis, Window};
 use crate::types::Type;
 
 /// A broken rule.
@@ -180,6 +180,7 @@ pub fn infer(op: &Op, operands: &[&Type], declared: &[Type]) -> Result<Types, Ru
             arity("stop_gradient", operands, 1)?;
             operands[0].clone()
         }
+        Op::CustomGradient(custom) => return custom_gradient_types(custom, operands),
         Op::Gradient { .. } => return gradient_types(operands),
         Op::Kernel(kernel) => return kernel_types(kernel, operands),
     };
@@ -419,6 +420,41 @@ fn concat_type(axis: usize, operands: &[&Type]) -> Result<Type, RuleError> {
     let mut dims = first.shape.dims().to_vec();
     dims[axis] = total;
     Ok(Type::new(first.dtype, dims.into_iter().collect()))
+}
+
+fn custom_gradient_types(custom: &CustomGradient, operands: &[&Type]) -> Result<Types, RuleError> {
+    let body = &custom.backward;
+    let (values, inputs) = (custom.value_count(operands.len()), custom.inputs(operands.len()));
+    let fits = values > 0 && !inputs.is_empty() && inputs.end <= operands.len();
+    check(fits, "custom_gradient_c1", || {
+        format!(
+            "expected at least one value and one input, an argument of the region for each value's \
+             cotangent and for each operand, and a result for each input, found {} operands, {} \
+             arguments and {} results",
+            operands.len(),
+            body.arguments().len(),
+            body.results().len()
+        )
+    })?;
+    for ty in &operands[..inputs.end] {
+        check(ty.dtype.is_float(), "custom_gradient_c2", || {
+            format!("expected values and inputs of float dtypes, found {ty}")
+        })?;
+    }
+    let expected: Vec<&Type> = operands[..values].iter().chain(operands).copied().collect();
+    let arguments: Vec<&Type> = body.arguments().iter().map(|value| body.ty(*value)).collect();
+    check(arguments == expected, "custom_gradient_c3", || {
+        format!("expected arguments of types {}, found {}", list(&expected), list(&arguments))
+    })?;
+    let results: Vec<&Type> = body.results().iter().map(|value| body.ty(*value)).collect();
+    check(results == operands[inputs.clone()], "custom_gradient_c4", || {
+        format!(
+            "expected cotangents of types {}, found {}",
+            list(&operands[inputs]),
+            list(&results)
+        )
+    })?;
+    Ok(operands[..values].iter().map(|ty| (*ty).clone()).collect())
 }
 
 fn gradient_types(operands: &[&Type]) -> Result<Types, RuleError> {

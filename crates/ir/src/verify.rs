@@ -275,12 +275,8 @@ impl<'p> Checker<'p> {
                 self.closed(nesting)
             }
             Op::Gradient { .. } => self.closed(nesting),
-            Op::Kernel(kernel) => {
-                self.check(nesting < MAX_NESTING, "graph_v6", None, || {
-                    format!("expected regions at most {MAX_NESTING} deep")
-                })?;
-                self.graph(&kernel.body, nesting + 1)
-            }
+            Op::Kernel(kernel) => self.region(&kernel.body, nesting),
+            Op::CustomGradient(custom) => self.region(&custom.backward, nesting),
             Op::Constant(_)
             | Op::Dimension(_)
             | Op::Iota { .. }
@@ -305,6 +301,13 @@ impl<'p> Checker<'p> {
             | Op::Fold(_)
             | Op::StopGradient => Ok(()),
         }
+    }
+
+    fn region(&self, body: &Graph, nesting: usize) -> Result<(), VerifyError> {
+        self.check(nesting < MAX_NESTING, "graph_v6", None, || {
+            format!("expected regions at most {MAX_NESTING} deep")
+        })?;
+        self.graph(body, nesting + 1)
     }
 
     fn closed(&self, nesting: usize) -> Result<(), VerifyError> {

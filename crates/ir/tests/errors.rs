@@ -1,7 +1,7 @@
 //! What is wrong with a text, and how that is shown.
 
-use kilngrad_ir::Source;
 use kilngrad_ir::text::{Limits, MAX_ERRORS, ParseOptions, no_arrays, parse};
+use kilngrad_ir::{Program, Source};
 
 /// What parsing `text` says; it must go wrong.
 fn render(text: &str, options: &ParseOptions<'_>) -> String {
@@ -64,6 +64,38 @@ error[graph_v3]: expected results of types f32[n,8] from kernel
    = operand %x is f32[n,8], from model.kg:3:12
 ",
     );
+}
+
+/// Each rule of `custom_gradient` with the text that breaks it.
+#[test]
+fn custom_gradients() {
+    let of = |head: &str, results: &str| {
+        let cotangent = "    %1: f32[] = constant 1.0\n    %2: i64[] = constant 1";
+        format!("  %0: f32[n,8] = custom_gradient{head} {{\n{cotangent}\n{results}  }}\n")
+    };
+    let rule = |body: &str, expected: &str| {
+        let text = format!(
+            "kilngrad 1\nprogram \"p\"\nentry @e(%x: f32[n,8], %k: i64[n,8]) eval {{\n{body}}}\n"
+        );
+        let errors = Program::parse(&text, &Limits::default());
+        let found = errors.as_ref().map_or_else(|errors| errors.diagnostics()[0].rule, |_| "none");
+        assert_eq!(found, expected, "{text}\n{errors:?}");
+    };
+    let fine = "(%d of %v = %x) wrt (%a = %x)";
+    rule(&of(fine, "    yield %d\n"), "none");
+    rule(&of(&format!("{fine} with (%r = %k)"), "    yield %a\n"), "none");
+    rule(&of("() wrt (%a = %x)", "    yield %a\n"), "custom_gradient_c1");
+    rule(&of(fine, ""), "custom_gradient_c1");
+    rule(&of(fine, "    yield %d, %d\n"), "custom_gradient_c1");
+    rule(&of("(%d of %v = %x) wrt (%a = %k)", "    yield %a\n"), "custom_gradient_c2");
+    rule(&of("(%d of %v = %k) wrt (%a = %x)", "    yield %a\n"), "custom_gradient_c2");
+    rule(&of(fine, "    yield %1\n"), "custom_gradient_c4");
+    rule(&of(fine, "    yield %2\n"), "custom_gradient_c4");
+    rule(&of("(%d of %v = %x) wrt (%d = %x)", "    yield %d\n"), "graph_v1");
+    rule(&of("(%d = %x) wrt (%a = %x)", "    yield %d\n"), "text_t1");
+    rule(&of("(%d of %v = %x)", "    yield %d\n"), "text_t1");
+    rule(&of(fine, "    %3: f32[n,8] = gradient %1 wrt (%d)\n    yield %3\n"), "graph_v6");
+    rule(&of("(%d of %v = %x) wrt (%a = %x)", "    yield %x\n"), "graph_v2");
 }
 
 #[test]

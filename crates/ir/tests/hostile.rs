@@ -111,9 +111,25 @@ fn nested(depth: usize) -> String {
     text
 }
 
+fn nested_custom(depth: usize) -> String {
+    let mut text = format!("{HEADER}entry @e(%x: f32[]) eval {{\n");
+    for _ in 0..depth {
+        text.push_str("%0: f32[] = custom_gradient(%d of %v = %x) wrt (%x = %x) {\n");
+    }
+    for _ in 0..depth {
+        text.push_str("yield %d\n}\n");
+    }
+    text.push_str("return y = %0\n}\n");
+    text
+}
+
 #[test]
 fn regions_nest_so_deep_and_no_deeper() {
     let run = || {
+        for depth in [MAX_NESTING, MAX_NESTING + 1] {
+            let text = nested_custom(depth);
+            assert_eq!(parse(&text).is_ok(), depth == MAX_NESTING, "{depth}");
+        }
         let deepest = parse(&nested(MAX_NESTING)).unwrap();
         assert_eq!(parse(&deepest.to_string()), Ok(deepest));
         let deeper = first_error(&nested(MAX_NESTING + 1));

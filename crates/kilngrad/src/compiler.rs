@@ -305,7 +305,7 @@ fn caused(
     Error::caused(kind, message, error)
 }
 
-fn pass_error(error: PassError) -> Error {
+pub(crate) fn pass_error(error: PassError) -> Error {
     let kind = match &error {
         PassError::UnboundSymbol { .. } | PassError::Length { .. } | PassError::Rule(_) => {
             ErrorKind::Shape

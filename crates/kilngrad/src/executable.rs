@@ -300,8 +300,7 @@ impl ProgramExt for Program {
     fn interpret(self, options: &Options) -> Result<Interpreted, Error> {
         kilngrad_ir::verify(&self)
             .map_err(|error| Error::caused(ErrorKind::Build, "invalid program", error))?;
-        let expanded = kilngrad_autodiff::differentiate(&self)
-            .map_err(|diagnostics| Error::diagnosed(ErrorKind::Gradient, diagnostics, None))?;
+        let expanded = expanded(&self)?;
         Interpreted::new(self, expanded, options)
     }
 
@@ -312,4 +311,10 @@ impl ProgramExt for Program {
     fn load(path: impl AsRef<Path>, limits: &Limits) -> Result<Program, Error> {
         files::load(path.as_ref(), limits)
     }
+}
+
+/// The program with its gradient requests expanded.
+pub(crate) fn expanded(program: &Program) -> Result<Program, Error> {
+    kilngrad_autodiff::differentiate(program)
+        .map_err(|diagnostics| Error::diagnosed(ErrorKind::Gradient, diagnostics, None))
 }

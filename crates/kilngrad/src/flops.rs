@@ -42,6 +42,7 @@ fn of(graph: &Graph, node: &Node) -> u64 {
         | Op::ScatterAdd { .. }
         | Op::Windows(_)
         | Op::StopGradient
+        | Op::CustomGradient(_)
         | Op::Gradient { .. } => 0,
     }
 }

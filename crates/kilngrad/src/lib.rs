@@ -32,6 +32,7 @@
 #![forbid(unsafe_code)]
 
 mod arrays;
+pub mod check;
 mod compiler;
 #[cfg(feature = "data")]
 pub mod data;

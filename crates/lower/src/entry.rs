@@ -136,6 +136,7 @@ impl Writer<'_> {
             | Op::Windows(_)
             | Op::Fold(_)
             | Op::StopGradient
+            | Op::CustomGradient(_)
             | Op::Gradient { .. } => Err(LowerError::NotFused { op: node.op.name() }),
         }
     }

@@ -259,6 +259,7 @@ fn pieces_of(expr: &Expr<'_>, graph: &Graph) -> Result<Option<Vec<Piece>>, Lower
         | Op::Windows(_)
         | Op::Fold(_)
         | Op::StopGradient
+        | Op::CustomGradient(_)
         | Op::Gradient { .. }
         | Op::Kernel(_) => Ok(None),
     }

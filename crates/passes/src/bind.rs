@@ -5,7 +5,7 @@
 //! Each error names the value's line.
 
 use kilngrad_ir::infer::infer;
-use kilngrad_ir::op::{PadAxis, SliceAxis};
+use kilngrad_ir::op::{CustomGradient, PadAxis, SliceAxis};
 use kilngrad_ir::{
     Bindings, Check, Constant, Dim, Entry, Graph, Literal, NodeId, Op, Program, Shape, Site, Type,
     Value, VerifyError,
@@ -39,25 +39,7 @@ impl Pass for Bind {
 /// A symbol without a binding, a length that is negative, a size that does not fit memory, or a
 /// rule that the bound lengths break.
 pub fn bind_entry(entry: &Entry, bindings: &Bindings) -> Result<Entry, PassError> {
-    let source = &entry.graph;
-    let mut target = Graph::new();
-    let mut map: Vec<Value> = Vec::with_capacity(source.value_count());
-    for (_, data) in source.values() {
-        target.reserve_name(&data.name);
-    }
-    // Values are numbered in the order of definition in both graphs, arguments first only where
-    // they were added first, so the map is filled by index.
-    map.resize(source.value_count(), Value::from_index(0));
-    for &argument in source.arguments() {
-        let data = source.value(argument);
-        let binder = Binder { bindings, wherein: data.name.to_string(), site: None };
-        let ty = binder.ty(&data.ty)?;
-        map[argument.index()] = target.add_argument(data.name.clone(), ty);
-    }
-    for (id, _) in source.nodes() {
-        bind_node(entry, id, bindings, &mut target, &mut map)?;
-    }
-    target.set_results(source.results().iter().map(|value| map[value.index()]).collect());
+    let (graph, map) = bind_graph(&entry.graph, &entry.name, bindings)?;
     let checks = entry
         .checks
         .iter()
@@ -69,22 +51,50 @@ pub fn bind_entry(entry: &Entry, bindings: &Bindings) -> Result<Entry, PassError
         mode: entry.mode,
         checks,
         updates: updates.collect(),
-        graph: target,
+        graph,
         outputs: entry.outputs.clone(),
         plan: None,
     })
 }
 
-fn bind_node(
-    entry: &Entry,
-    id: NodeId,
+/// A graph of the entry called `entry` under bindings, with what stands for each of its values.
+/// Recurses once a region.
+fn bind_graph(
+    source: &Graph,
+    entry: &str,
     bindings: &Bindings,
+) -> Result<(Graph, Vec<Value>), PassError> {
+    let mut target = Graph::new();
+    let mut map: Vec<Value> = Vec::with_capacity(source.value_count());
+    for (_, data) in source.values() {
+        target.reserve_name(&data.name);
+    }
+    // Values are numbered in the order of definition in both graphs, arguments first only where
+    // they were added first, so the map is filled by index.
+    map.resize(source.value_count(), Value::from_index(0));
+    for &argument in source.arguments() {
+        let data = source.value(argument);
+        let binder = Binder { entry, bindings, wherein: data.name.to_string(), site: None };
+        let ty = binder.ty(&data.ty)?;
+        map[argument.index()] = target.add_argument(data.name.clone(), ty);
+    }
+    for (id, _) in source.nodes() {
+        bind_node(source, id, (entry, bindings), &mut target, &mut map)?;
+    }
+    target.set_results(source.results().iter().map(|value| map[value.index()]).collect());
+    Ok((target, map))
+}
+
+fn bind_node(
+    source: &Graph,
+    id: NodeId,
+    (entry, bindings): (&str, &Bindings),
     target: &mut Graph,
     map: &mut [Value],
 ) -> Result<(), PassError> {
-    let source = &entry.graph;
     let node = source.node(id);
     let binder = Binder {
+        entry,
         bindings,
         wherein: source.name(node.results[0]).to_string(),
         site: node.origin.site().cloned(),
@@ -102,7 +112,7 @@ fn bind_node(
     inferred.map_err(|error| {
         PassError::Rule(VerifyError {
             error,
-            entry: Some(entry.name.to_string()),
+            entry: Some(entry.to_owned()),
             value: Some(source.name(node.results[0]).clone()),
             state: None,
             origin: node.origin.clone(),
@@ -119,6 +129,7 @@ fn bind_node(
 
 /// Binds lengths that occur in one value's definition.
 struct Binder<'b> {
+    entry: &'b str,
     bindings: &'b Bindings,
     wherein: String,
     site: Option<Site>,
@@ -167,8 +178,8 @@ impl Binder<'_> {
         Ok(bound)
     }
 
-    /// Regions have no symbols of their own: kernels are formed after binding, so a kernel that is
-    /// there already (a dump that was read back) is bound as it stands.
+    /// Kernels have no symbols: they are formed after binding, so a kernel that is there already (a
+    /// dump that was read back) is bound as it stands.
     fn op(&self, op: &Op, dtype: kilngrad_ir::DType) -> Result<Op, PassError> {
         Ok(match op {
             Op::Dimension(dim) => {
@@ -194,6 +205,10 @@ impl Binder<'_> {
                     })
                 });
                 Op::Pad(bound.collect::<Result<_, PassError>>()?)
+            }
+            Op::CustomGradient(custom) => {
+                let (backward, _) = bind_graph(&custom.backward, self.entry, self.bindings)?;
+                Op::CustomGradient(Box::new(CustomGradient { backward }))
             }
             Op::State(_)
             | Op::Constant(_)

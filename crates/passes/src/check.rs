@@ -217,6 +217,7 @@ impl<'p> Replay<'p> {
             | Op::Windows(_)
             | Op::Fold(_)
             | Op::StopGradient
+            | Op::CustomGradient(_)
             | Op::Gradient { .. } => {
                 let expected = "expected a state, a constant with elements, a view or a kernel";
                 let message = format!("{expected}, found {}", node.op.name());

@@ -1,10 +1,10 @@
 //! `cse`: nodes that compute the same are merged into the first of them. Exact.
 //!
 //! Assumes nothing. Guarantees that no two nodes have equal operations, operands and types, save
-//! what must stay apart: gradient requests, and values that a pending request differentiates by
-//! (see [`crate::pins`]), which merge neither way. Random numbers of one stream, seed and counter
-//! are equal by definition and merge. Operands of operations that commute are compared in one
-//! order.
+//! what must stay apart: gradient requests, functions with a derivative of their own, and values
+//! that a pending request differentiates by (see [`crate::pins`]), which merge neither way. Random
+//! numbers of one stream, seed and counter are equal by definition and merge. Operands of
+//! operations that commute are compared in one order.
 //!
 //! Nodes are found by a hash whose buckets are compared in full and never iterated, so the result
 //! does not depend on it.
@@ -116,6 +116,6 @@ fn hash_op(op: &Op, hasher: &mut DefaultHasher) {
         Op::Windows(windows) | Op::Fold(windows) => windows.hash(hasher),
         Op::Gradient { or_zero } => or_zero.hash(hasher),
         Op::Kernel(kernel) => (&kernel.name, kernel.kind).hash(hasher),
-        Op::Select | Op::Cast | Op::Reshape | Op::StopGradient => {}
+        Op::Select | Op::Cast | Op::Reshape | Op::StopGradient | Op::CustomGradient(_) => {}
     }
 }

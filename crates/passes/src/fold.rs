@@ -158,6 +158,7 @@ fn evaluate(op: &Op, operands: &[Known<'_>], ty: &Type) -> Option<Constant> {
         | Op::ScatterAdd { .. }
         | Op::Fold(_)
         | Op::StopGradient
+        | Op::CustomGradient(_)
         | Op::Gradient { .. }
         | Op::Kernel(_) => None,
     }

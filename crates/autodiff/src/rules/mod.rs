@@ -5,6 +5,7 @@
 //! it may be differentiated in its turn, and for shapes with symbols, so it does not ask for
 //! lengths that only a binding gives.
 
+mod custom;
 mod dot;
 mod elementwise;
 mod indexed;
@@ -71,6 +72,10 @@ pub(crate) fn flow(graph: &Graph, node: &Node, operand: usize) -> Flow {
         | Op::Compare(_)
         | Op::ArgReduce { .. }
         | Op::StopGradient => Flow::None,
+        Op::CustomGradient(custom) => match custom.inputs(node.operands.len()).contains(&operand) {
+            true => Flow::Derivative,
+            false => Flow::None,
+        },
         Op::Kernel(_) => Flow::Kernel,
         Op::Gradient { .. } => unreachable!("requests are expanded in the order of the graph"),
     }
@@ -89,9 +94,19 @@ pub(crate) struct Pull<'n> {
 }
 
 /// Appends what a node contributes to each of its operands for which `wanted` holds, which are
-/// operands that a derivative flows to.
-pub(crate) fn contributions(graph: &mut Graph, pull: Pull<'_>, wanted: &[bool]) -> Contributions {
-    let node = pull.node;
+/// operands that a derivative flows to. `cotangents` are those of its results, of which at least
+/// one is there.
+pub(crate) fn contributions(
+    graph: &mut Graph,
+    node: &Node,
+    cotangents: &[Option<Value>],
+    wanted: &[bool],
+) -> Contributions {
+    if let Op::CustomGradient(custom) = &node.op {
+        return custom::contributions(graph, node, custom, cotangents, wanted);
+    }
+    let cotangent = cotangents[0].expect("all other operations with derivatives have one result");
+    let pull = Pull { node, cotangent };
     // Each piece of a concatenation begins where those before it end.
     let offsets = if let Op::Concat { axis } = &node.op {
         layout::offsets(graph, &node.operands, *axis)
@@ -127,6 +142,7 @@ pub(crate) fn contributions(graph: &mut Graph, pull: Pull<'_>, wanted: &[bool]) 
                 | Op::Compare(_)
                 | Op::ArgReduce { .. }
                 | Op::StopGradient
+                | Op::CustomGradient(_)
                 | Op::Gradient { .. }
                 | Op::Kernel(_) => unreachable!("no derivative flows through {}", node.op.name()),
             }

@@ -49,10 +49,14 @@ impl<'b> Tensor<'b> {
         real_function!(self, "elu", self.exponential_unit(1.0, alpha, 1.0))
     }
 
-    /// `x` where `x > 0`, else `alpha·(exp(x/alpha) − 1)`: Barron (2017).
+    /// `x` where `x > 0`, else `alpha·(exp(x/alpha) − 1)`: Barron (2017). `alpha` is not 0.
     #[track_caller]
     #[must_use]
     pub fn celu(self, alpha: f64) -> Tensor<'b> {
+        if alpha == 0.0 || !alpha.is_finite() {
+            let message = format!("expected an alpha that is finite and not 0, found {alpha}");
+            return self.entry.fail_on("loss_b2", message, &[self]);
+        }
         real_function!(self, "celu", self.exponential_unit(1.0, alpha, alpha))
     }
 
@@ -132,10 +136,14 @@ impl<'b> Tensor<'b> {
         real_function!(self, "logsigmoid", -(-self).softplus())
     }
 
-    /// The operand between `low` and `high`; the derivative is 0 at the bounds.
+    /// The operand between `low` and `high`, in this order; the derivative is 0 at the bounds.
     #[track_caller]
     #[must_use]
     pub fn hardtanh(self, low: f64, high: f64) -> Tensor<'b> {
+        if low > high || low.is_nan() || high.is_nan() {
+            let message = format!("expected bounds in order, found {low} and {high}");
+            return self.entry.fail_on("loss_b2", message, &[self]);
+        }
         real_function!(self, "hardtanh", {
             let raised = self.le(low).select(low, self);
             raised.ge(high).select(high, raised)

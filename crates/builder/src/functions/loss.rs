@@ -322,7 +322,7 @@ impl<'b> Tensor<'b> {
         let signed = isize::try_from(axis).ok()?;
         let indices = ty.dtype.is_integer() && ty.shape == samples;
         if indices || (probabilities && ty == own) {
-            self.entry.admit(&[self, target])?;
+            self.entry.home(&[self, target])?;
             return Some((signed, target));
         }
         let or = if probabilities { format!(" or probabilities of type {own}") } else { "".into() };

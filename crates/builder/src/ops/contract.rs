@@ -44,7 +44,7 @@ impl<'b> Tensor<'b> {
     pub fn matmul(self, other: impl IntoTensor<'b>) -> Tensor<'b> {
         let other = self.entry.adopt(other);
         let Some((lhs, rhs)) = self.ty().zip(other.ty()) else { return self.entry.poisoned() };
-        if self.entry.admit(&[self, other]).is_none() || !self.same_dtype(&[other]) {
+        if self.entry.home(&[self, other]).is_none() || !self.same_dtype(&[other]) {
             return self.entry.poisoned();
         }
         if lhs.rank() == 0 || rhs.rank() == 0 {

@@ -2,6 +2,7 @@
 
 use kilngrad_ir::Diagnostic;
 use kilngrad_ir::op::Op;
+use smallvec::SmallVec;
 
 use crate::operand::IntoTensor;
 use crate::tensor::Tensor;
@@ -68,13 +69,12 @@ impl<'b> Tensor<'b> {
             return failed;
         }
         let operands: Vec<Tensor<'b>> = [&[self], wrt].concat();
-        let gradients = self.entry.emit_all(Op::Gradient { or_zero }, &operands, &[]);
-        gradients.map_or(failed, |values| {
-            values
-                .into_iter()
-                .map(|value| Tensor { entry: self.entry, value: Some(value) })
-                .collect()
-        })
+        let Some(home) = self.entry.home(&operands) else { return failed };
+        if !home.is_outermost("gradients") {
+            return failed;
+        }
+        let gradients = home.emit_all(Op::Gradient { or_zero }, &operands, &[]);
+        gradients.map_or(failed, SmallVec::into_vec)
     }
 
     /// The same tensor, which no gradient passes.

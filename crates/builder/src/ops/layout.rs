@@ -251,9 +251,10 @@ impl<'b> Tensor<'b> {
             return self.entry.fail_on("slice_b1", message, &[self]);
         }
         let signed = axis as isize;
-        let part = match index {
-            -1 => self.slice(signed, -1..),
-            _ => self.slice(signed, index..index + 1),
+        // Of −1 there is no limit to write, and after the largest there is none.
+        let part = match index.checked_add(1) {
+            Some(0) | None => self.slice(signed, index..),
+            Some(limit) => self.slice(signed, index..limit),
         };
         part.squeeze(signed)
     }
@@ -416,6 +417,8 @@ impl<'b> Tensor<'b> {
         }
         let _scope = self.entry.enter(name);
         let matrix: Shape = ty.shape.dims()[ty.rank() - 2..].iter().collect();
+        // Farther than any element is away, and not so far that a sum wraps.
+        let diagonal = diagonal.clamp(-(1 << 62), 1 << 62);
         let row = self.entry.iota(DType::I64, &matrix, -2) + diagonal;
         let column = self.entry.iota(DType::I64, &matrix, -1);
         column.compare(kept, row).select(self, self.like(0.0))

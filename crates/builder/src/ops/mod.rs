@@ -3,6 +3,7 @@
 
 mod axes;
 mod contract;
+mod custom_gradient;
 mod elementwise;
 mod gradient;
 mod indexed;

@@ -79,7 +79,7 @@ impl<'b> Entry<'b> {
     /// The path of a draw, with its number where it is not the first of that path.
     fn stream_path(self, name: &str) -> Arc<str> {
         let path = self.path_of(name);
-        self.with_mut(|record| {
+        self.outermost().with_mut(|record| {
             let count = record.streams.entry(path.clone()).or_insert(0);
             *count += 1;
             match *count {
@@ -92,6 +92,10 @@ impl<'b> Entry<'b> {
     /// Seed and counter as the call began with them; `None` after an error.
     #[track_caller]
     fn random_key(self) -> Option<[Tensor<'b>; 2]> {
+        let outermost = self.outermost();
+        if !outermost.is(self) {
+            return outermost.random_key();
+        }
         if let Some(values) = self.with(|record| record.random) {
             return Some(values.map(|value| Tensor { entry: self, value: Some(value) }));
         }

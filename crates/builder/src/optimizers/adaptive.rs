@@ -72,7 +72,7 @@ impl AdagradRule {
 /// g ← g + weight_decay·p
 /// s ← alpha·s + (1 − alpha)·g²
 /// a ← a + (1 − alpha)·(g − a)             if centred, else 0
-/// b ← momentum·b + g/(√(s − a²) + eps)
+/// b ← momentum·b + g/(√max(s − a², 0) + eps)
 /// p ← p − lr·b
 /// ```
 ///
@@ -161,7 +161,8 @@ impl RmsPropRule {
             let before = entry.read(mean);
             let next = before + (gradient - before) * (1.0 - self.alpha);
             entry.update(mean, next);
-            spread = spread - next * next;
+            // Not below 0 but by rounding, which a gradient that stays the same comes to.
+            spread = (spread - next * next).maximum(0.0);
         }
         let mut direction = gradient / (spread.sqrt() + self.eps);
         if self.momentum != 0.0 {

@@ -7,6 +7,7 @@ mod binary;
 mod elementwise;
 mod unary;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -193,6 +194,30 @@ pub struct Kernel {
     pub body: Graph,
 }
 
+/// A function whose derivative is not that of the operations it is made of: a region says it.
+///
+/// The node's operands are the function's values, its inputs, and whatever else the region reads.
+/// The region's arguments are a cotangent for each value and then one for each operand, where the
+/// node's results stand for the values; its results are the cotangents of the inputs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CustomGradient {
+    /// From the values' cotangents to the inputs'.
+    pub backward: Graph,
+}
+
+impl CustomGradient {
+    /// How many of `operands` operands are values; 0 where the region does not fit.
+    pub fn value_count(&self, operands: usize) -> usize {
+        self.backward.arguments().len().saturating_sub(operands)
+    }
+
+    /// Which of `operands` operands are inputs.
+    pub fn inputs(&self, operands: usize) -> Range<usize> {
+        let values = self.value_count(operands);
+        values..values + self.backward.results().len()
+    }
+}
+
 /// An operation with its attributes. Operands are beside it in the node.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Op {
@@ -283,6 +308,9 @@ pub enum Op {
     Fold(Windows),
     /// The operand; no gradient passes.
     StopGradient,
+    /// The first operands, which are values of a function that has a derivative of its own. No
+    /// gradient passes to them; the region gives that of the inputs.
+    CustomGradient(Box<CustomGradient>),
     /// A request: the derivatives of the first operand, a float scalar, by each other operand.
     /// What a pass may not do before it is expanded is in docs/ir.md.
     Gradient {
@@ -297,10 +325,11 @@ pub enum Op {
 impl Op {
     /// Whether two nodes with equal operations, operands and types give equal values and one may
     /// stand for both. Gradient requests depend on what lies between their operands, not on the
-    /// operands' values alone.
+    /// operands' values alone. A region for the way back need not be linear: what it makes of two
+    /// cotangents is not what it makes of their sum.
     pub fn is_shareable(&self) -> bool {
         match self {
-            Op::Gradient { .. } => false,
+            Op::Gradient { .. } | Op::CustomGradient(_) => false,
             Op::State(_)
             | Op::Constant(_)
             | Op::Dimension(_)
@@ -357,6 +386,7 @@ impl Op {
             Op::Windows(_) => "windows",
             Op::Fold(_) => "fold",
             Op::StopGradient => "stop_gradient",
+            Op::CustomGradient(_) => "custom_gradient",
             Op::Gradient { or_zero: false } => "gradient",
             Op::Gradient { or_zero: true } => "gradient_or_zero",
             Op::Kernel(_) => "kernel",

@@ -12,12 +12,16 @@
 mod cursor;
 mod op;
 mod part;
+mod region;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::diagnostic::Diagnostic;
 use crate::dim::Symbol;
+use crate::graph::Value;
 use crate::program::{Check, Entry, Init, Mode, Plan, Program, Role, State, StateId};
 use crate::text::lex::{Kind, Lexer, Span, Token};
 use crate::text::scope::{Known, Name, Scope};
@@ -29,6 +33,9 @@ use crate::verify::verify;
 struct Failed;
 
 type Parsed<T> = Result<T, Failed>;
+
+/// Operands of a node.
+type Operands = SmallVec<[Value; 3]>;
 
 /// Reads and verifies a program.
 pub(super) fn parse(

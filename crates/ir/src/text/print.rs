@@ -8,7 +8,7 @@ use std::fmt::{self, Write};
 
 use crate::graph::{Graph, Node, Value};
 use crate::literal::{Constant, Dense, Literal};
-use crate::op::{Axes, DotAxes, Kernel, Op, PadAxis, SliceAxis, Window};
+use crate::op::{Axes, CustomGradient, DotAxes, Kernel, Op, PadAxis, SliceAxis, Window};
 use crate::origin::Origin;
 use crate::program::{Entry, Init, Place, Program, State, StateId};
 use crate::text::{CONSTANT_KEY, NamedArray, PrintOptions, VERSION, quoted, word_or_quoted};
@@ -185,6 +185,7 @@ impl<'p> Printer<'p, '_> {
     fn operation(&mut self, graph: &Graph, node: &Node) -> fmt::Result {
         match &node.op {
             Op::Gradient { .. } => return self.gradient(graph, node),
+            Op::CustomGradient(custom) => return self.custom_gradient(graph, node, custom),
             Op::Kernel(kernel) => return self.kernel(graph, node, kernel),
             Op::State(_)
             | Op::Constant(_)
@@ -267,6 +268,7 @@ impl<'p> Printer<'p, '_> {
             | Op::Cast
             | Op::Reshape
             | Op::StopGradient
+            | Op::CustomGradient(_)
             | Op::Gradient { .. }
             | Op::Kernel(_) => Ok(()),
         }
@@ -312,18 +314,63 @@ impl<'p> Printer<'p, '_> {
         write!(self.out, " @{}(", word_or_quoted(&kernel.name))?;
         for index in 0..node.operands.len().max(body.arguments().len()) {
             self.comma(index)?;
-            match body.arguments().get(index) {
-                Some(&argument) => {
-                    write!(self.out, "{}", name(body, argument))?;
-                    self.place(body, argument)?;
-                }
-                None => self.out.write_str("%?")?,
-            }
-            let operand = node.operands.get(index);
-            let operand = operand.map_or("%?".to_owned(), |value| name(graph, *value));
-            write!(self.out, " = {operand}")?;
+            self.argument(body, index)?;
+            self.operand(graph, node, index)?;
         }
         write!(self.out, ") {}", kernel.kind.name())?;
+        self.region(body)
+    }
+
+    /// `(%dy of %v = %0) wrt (%a = %x) with (%b = %w) { … }`.
+    fn custom_gradient(
+        &mut self,
+        graph: &Graph,
+        node: &Node,
+        custom: &CustomGradient,
+    ) -> fmt::Result {
+        let (body, operands) = (&custom.backward, node.operands.len());
+        let (values, inputs) = (custom.value_count(operands), custom.inputs(operands));
+        self.out.write_str("(")?;
+        for index in 0..values {
+            self.comma(index)?;
+            self.argument(body, index)?;
+            self.out.write_str(" of ")?;
+            self.argument(body, values + index)?;
+            self.operand(graph, node, index)?;
+        }
+        self.out.write_str(")")?;
+        for (word, part) in [("wrt", inputs.clone()), ("with", inputs.end..operands)] {
+            if word == "with" && part.is_empty() {
+                continue;
+            }
+            write!(self.out, " {word} (")?;
+            for (position, index) in part.enumerate() {
+                self.comma(position)?;
+                self.argument(body, values + index)?;
+                self.operand(graph, node, index)?;
+            }
+            self.out.write_str(")")?;
+        }
+        self.region(body)
+    }
+
+    /// What a region calls an operand.
+    fn argument(&mut self, body: &Graph, index: usize) -> fmt::Result {
+        let Some(&argument) = body.arguments().get(index) else {
+            return self.out.write_str("%?");
+        };
+        write!(self.out, "{}", name(body, argument))?;
+        self.place(body, argument)
+    }
+
+    /// ` = %x`.
+    fn operand(&mut self, graph: &Graph, node: &Node, index: usize) -> fmt::Result {
+        let operand = node.operands.get(index);
+        let operand = operand.map_or("%?".to_owned(), |value| name(graph, *value));
+        write!(self.out, " = {operand}")
+    }
+
+    fn region(&mut self, body: &Graph) -> fmt::Result {
         self.open()?;
         self.nodes(body)?;
         if !body.results().is_empty() {

@@ -223,6 +223,7 @@ fn cost(graph: &Graph) -> usize {
         | Op::Windows(_)
         | Op::Fold(_)
         | Op::StopGradient
+        | Op::CustomGradient(_)
         | Op::Gradient { .. }
         | Op::Kernel(_) => 0,
     };

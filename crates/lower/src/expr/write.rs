@@ -88,6 +88,7 @@ fn write_arithmetic<'m>(
         | Op::Windows(_)
         | Op::Fold(_)
         | Op::StopGradient
+        | Op::CustomGradient(_)
         | Op::Gradient { .. }
         | Op::Kernel(_) => unreachable!("{} of {arity} operands is not arithmetic", op.name()),
     }

@@ -335,6 +335,7 @@ fn reduction_of(expr: &Expr<'_>, node: &Node, phase: usize) -> Option<(Reduction
         | Op::Windows(_)
         | Op::Fold(_)
         | Op::StopGradient
+        | Op::CustomGradient(_)
         | Op::Gradient { .. }
         | Op::Kernel(_) => return None,
     };

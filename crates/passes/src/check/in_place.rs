@@ -70,6 +70,7 @@ fn is_elementwise(op: &Op) -> bool {
         | Op::Windows(_)
         | Op::Fold(_)
         | Op::StopGradient
+        | Op::CustomGradient(_)
         | Op::Gradient { .. }
         | Op::Kernel(_) => false,
     }

@@ -81,6 +81,7 @@ fn allowed(kind: KernelKind, body: &Graph, node: &Node) -> Result<(), String> {
         | Op::Dimension(_)
         | Op::Reshape
         | Op::StopGradient
+        | Op::CustomGradient(_)
         | Op::Gradient { .. }
         | Op::Kernel(_) => false,
     };

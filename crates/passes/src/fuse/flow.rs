@@ -244,6 +244,7 @@ impl<'g> Flow<'g> {
             | Op::Reduce { .. }
             | Op::ArgReduce { .. }
             | Op::StopGradient
+            | Op::CustomGradient(_)
             | Op::Gradient { .. } => Alignment::Direct,
         };
         let asked = elements(self.graph.ty(node.results[0]));
@@ -298,7 +299,9 @@ impl<'g> Flow<'g> {
             Op::Gather { .. } | Op::ScatterAdd { .. } => Role::Indexed,
             Op::Pad(_) | Op::Concat { .. } | Op::Fold(_) => Role::Piece,
             Op::Kernel(_) => Role::Kernel,
-            Op::Dimension(_) | Op::StopGradient | Op::Gradient { .. } => return None,
+            Op::Dimension(_) | Op::StopGradient | Op::CustomGradient(_) | Op::Gradient { .. } => {
+                return None;
+            }
         })
     }
 }

@@ -35,6 +35,7 @@ pub(super) fn rule(ctx: &mut Context<'_>, node: &Proposal) -> Option<Step> {
         | Op::ScatterAdd { .. }
         | Op::Fold(_)
         | Op::StopGradient
+        | Op::CustomGradient(_)
         | Op::Gradient { .. }
         | Op::Kernel(_) => None,
     }

@@ -193,9 +193,13 @@ fn eval_results(
         let arguments = operands.iter().map(|operand| (*operand).clone()).collect();
         return eval_graph(env, &kernel.body, arguments, kernel.body.results());
     }
+    if let Op::CustomGradient(custom) = &node.op {
+        let values = &operands[..custom.value_count(operands.len())];
+        return Ok(values.iter().map(|value| (*value).clone()).collect());
+    }
     let arrays: Vec<Array> = operands.iter().map(|operand| operand.value.clone()).collect();
     let mut values = eval_node(graph, id, &arrays, env.bindings, env.states)?;
-    let value = values.pop().expect("one result, of all but kernels and requests");
+    let value = values.pop().expect("one result, of all but operations with regions and requests");
     let context = structural::Node { graph, id, bindings: env.bindings, states: env.states };
     let error = match &node.op {
         Op::State(_) | Op::Constant(_) | Op::Dimension(_) | Op::Iota { .. } | Op::Random { .. } => {
@@ -227,8 +231,8 @@ fn eval_results(
             let operands = [operands[0], operands[1], operands[2]];
             structural::scatter_add(&context, operands, &value)?
         }
-        Op::Gradient { .. } | Op::Kernel(_) => {
-            unreachable!("requests are refused by the interpreter, and kernels are walked")
+        Op::CustomGradient(_) | Op::Gradient { .. } | Op::Kernel(_) => {
+            unreachable!("requests are refused by the interpreter, and regions are met above")
         }
     };
     // A product of nothing promised and zero is nothing promised.

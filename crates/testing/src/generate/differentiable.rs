@@ -16,7 +16,7 @@ const SHORT: [usize; 8] = [2, 3, 1, 4, 5, 2, 3, 0];
 
 /// What such programs are made of. There is no `stop_gradient`, which difference quotients do not
 /// stop at.
-const SMOOTH_KINDS: [Kind; 38] = [
+const SMOOTH_KINDS: [Kind; 39] = [
     Generator::unary_step,
     Generator::binary_step,
     Generator::reduce_step,
@@ -34,6 +34,7 @@ const SMOOTH_KINDS: [Kind; 38] = [
     Generator::concat_step,
     Generator::unary_step,
     Generator::normalise_step,
+    Generator::custom_gradient_step,
     Generator::unary_step,
     Generator::unary_step,
     Generator::unary_step,
@@ -265,6 +266,7 @@ fn differentiable(node: &Node) -> &[Value] {
             UnaryDerivative::None => &[],
             UnaryDerivative::Zero | UnaryDerivative::Of(_) => &node.operands,
         },
+        Op::CustomGradient(custom) => &node.operands[custom.inputs(node.operands.len())],
         Op::Compare(_)
         | Op::ArgReduce { .. }
         | Op::StopGradient

@@ -10,6 +10,7 @@
 //! numbers are kept by: where an operation would leave its domain, or whole numbers the ones that
 //! are exact in `f32`, its operands are clamped first.
 
+mod custom;
 mod differentiable;
 mod elementwise;
 mod finish;
@@ -54,7 +55,7 @@ const LENGTHS: [usize; 26] =
 type Kind = fn(&mut Generator, &mut Picks<'_>);
 
 /// What steps may add, in order of simplicity; how often a kind stands here is how likely it is.
-const KINDS: [Kind; 50] = [
+const KINDS: [Kind; 51] = [
     Generator::unary_step,
     Generator::binary_step,
     Generator::reduce_step,
@@ -77,6 +78,7 @@ const KINDS: [Kind; 50] = [
     Generator::pad_step,
     Generator::concat_step,
     Generator::stop_gradient_step,
+    Generator::custom_gradient_step,
     Generator::normalise_step,
     Generator::unary_step,
     Generator::unary_step,
@@ -514,6 +516,7 @@ mod tests {
             "fold",
             "check",
             "stop_gradient",
+            "custom_gradient",
             "rank 0",
             "empty",
             "symbols",

@@ -50,7 +50,9 @@ impl Range {
 
     /// The part within `[low, high]`, which elements are clamped to.
     pub(crate) fn clamp(self, low: f64, high: f64) -> Range {
-        Range { low: self.low.clamp(low, high), high: self.high.clamp(low, high), ..self }
+        let (low, high) = (self.low.clamp(low, high), self.high.clamp(low, high));
+        // A bound that some element takes may be a fraction.
+        Range { low, high, whole: self.whole && low.fract() == 0.0 && high.fract() == 0.0 }
     }
 
     /// This range where it fits the dtype; every value of the dtype where a result of it wraps or
@@ -71,7 +73,11 @@ impl Range {
     pub(crate) fn cast(self, from: DType, to: DType) -> Range {
         match to {
             DType::Bool => Range::all(DType::Bool),
-            DType::F32 | DType::F64 => self,
+            // Rounding keeps the order: what lies between the ends lies between the rounded ones.
+            DType::F32 => {
+                Range::new(f64::from(self.low as f32), f64::from(self.high as f32), self.whole)
+            }
+            DType::F64 => self,
             DType::I32 | DType::I64 | DType::U8 if from.is_float() => {
                 let all = Range::all(to);
                 let cut = Range::new(self.low.trunc(), self.high.trunc(), true);

@@ -2,25 +2,22 @@
 
 use smallvec::SmallVec;
 
-use super::{Failed, Parsed, Parser};
+use super::{Failed, Operands, Parsed, Parser};
 use crate::graph::{NodeId, Value};
 use crate::infer::{RuleError, infer};
 use crate::literal::Constant;
 use crate::op::{
-    ArgReduceOp, Axes, BinaryOp, CompareOp, DotAxes, Kernel, KernelKind, Op, PadAxis, ReduceOp,
-    SliceAxis, UnaryOp, Window, Windows,
+    ArgReduceOp, Axes, BinaryOp, CompareOp, DotAxes, Op, PadAxis, ReduceOp, SliceAxis, UnaryOp,
+    Window, Windows,
 };
 use crate::program::Place;
 use crate::text::lex::{Kind, Span};
 use crate::text::scope::{Known, Name, Scope};
 use crate::text::{MAX_RANK, word_or_quoted};
 use crate::types::Type;
-use crate::verify::MAX_NESTING;
 
 /// How many operands an error of a type rule shows with the lines that define them.
 const SHOWN_OPERANDS: usize = 4;
-
-type Operands = SmallVec<[Value; 3]>;
 
 /// What stands before the equals sign.
 #[derive(Default)]
@@ -150,6 +147,7 @@ impl<'t> Parser<'t, '_> {
                 Ok((Op::Gradient { or_zero: word == "gradient_or_zero" }, operands))
             }
             "kernel" => self.kernel(scope, span),
+            "custom_gradient" => self.custom_gradient(scope, span),
             _ => self.operation_on_values(scope, word, span),
         }
     }
@@ -275,44 +273,6 @@ impl<'t> Parser<'t, '_> {
         }
         let message = "expected a region without states and gradient requests";
         Err(self.report("graph_v6", span, message))
-    }
-
-    /// `kernel @k3(%0 = %x, %1 = %w1) map { … }`.
-    fn kernel(&mut self, scope: &Scope<'t>, span: Span) -> Parsed<(Op, Operands)> {
-        let most = self.options.limits.nesting.min(MAX_NESTING);
-        if scope.nesting >= most {
-            let rule = if most < MAX_NESTING { "text_t3" } else { "graph_v6" };
-            return Err(self.report(rule, span, format!("expected regions at most {most} deep")));
-        }
-        self.expect_mark('@')?;
-        let name = match self.peek() {
-            Kind::Text(_) => self.string("the kernel's name")?.into(),
-            _ => self.word("the kernel's name")?.into(),
-        };
-        let mut operands = Operands::new();
-        let mut inner = Scope::new(scope.nesting + 1);
-        self.list('(', ')', |parser| {
-            let (name, span) = parser.name("a name for an operand in the region")?;
-            let place = parser.place()?;
-            parser.expect_mark('=')?;
-            parser.unused(&inner, name, span)?;
-            let operand = parser.operand(scope)?;
-            operands.push(operand);
-            let value = inner.graph.add_argument(name.owned(), scope.graph.ty(operand).clone());
-            inner.graph.set_place(value, place);
-            inner.define(name, Known::Value(value), span);
-            parser.count_value(span)
-        })?;
-        let kind = match self.peek() {
-            Kind::Word(word) => KernelKind::ALL.iter().find(|(_, name)| *name == word),
-            _ => None,
-        };
-        let Some((kind, _)) = kind else {
-            return Err(self.expected("`map`, `reduce`, `contraction` or `indexed`"));
-        };
-        self.advance();
-        self.body(&mut inner)?;
-        Ok((Op::Kernel(Box::new(Kernel { name, kind: *kind, body: inner.graph })), operands))
     }
 }
 

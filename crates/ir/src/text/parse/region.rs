@@ -1,0 +1,119 @@
+//! Operations with a region: what its arguments stand for, and its body.
+
+use super::{Operands, Parsed, Parser};
+use crate::graph::Value;
+use crate::op::{CustomGradient, Kernel, KernelKind, Op};
+use crate::program::Place;
+use crate::text::lex::{Kind, Span};
+use crate::text::scope::{Known, Name, Scope};
+use crate::types::Type;
+use crate::verify::MAX_NESTING;
+
+/// A name that a region gives to one of its arguments.
+struct Named<'t> {
+    name: Name<'t>,
+    span: Span,
+    place: Option<Place>,
+}
+
+impl<'t> Parser<'t, '_> {
+    /// `kernel @k3(%0 = %x, %1 = %w1) map { … }`.
+    pub(super) fn kernel(&mut self, scope: &Scope<'t>, span: Span) -> Parsed<(Op, Operands)> {
+        let mut inner = self.inner(scope, span)?;
+        self.expect_mark('@')?;
+        let name = match self.peek() {
+            Kind::Text(_) => self.string("the kernel's name")?.into(),
+            _ => self.word("the kernel's name")?.into(),
+        };
+        let mut operands = Operands::new();
+        self.list('(', ')', |parser| {
+            operands.push(parser.argument_for_operand(scope, &mut inner)?);
+            Ok(())
+        })?;
+        let kind = match self.peek() {
+            Kind::Word(word) => KernelKind::ALL.iter().find(|(_, name)| *name == word),
+            _ => None,
+        };
+        let Some((kind, _)) = kind else {
+            return Err(self.expected("`map`, `reduce`, `contraction` or `indexed`"));
+        };
+        self.advance();
+        self.body(&mut inner)?;
+        Ok((Op::Kernel(Box::new(Kernel { name, kind: *kind, body: inner.graph })), operands))
+    }
+
+    /// `custom_gradient(%dy of %v = %0) wrt (%a = %x) with (%b = %w) { … }`.
+    pub(super) fn custom_gradient(
+        &mut self,
+        scope: &Scope<'t>,
+        span: Span,
+    ) -> Parsed<(Op, Operands)> {
+        let mut inner = self.inner(scope, span)?;
+        let mut operands = Operands::new();
+        let mut values = Vec::new();
+        self.list('(', ')', |parser| {
+            let cotangent = parser.named()?;
+            if !parser.eat_word("of") {
+                return Err(parser.expected("`of` and a name for the value in the region"));
+            }
+            let value = parser.named()?;
+            parser.expect_mark('=')?;
+            let operand = parser.operand(scope)?;
+            operands.push(operand);
+            // The cotangents of all values come before the values.
+            parser.add_argument(&mut inner, cotangent, scope.graph.ty(operand).clone())?;
+            values.push((value, operand));
+            Ok(())
+        })?;
+        for (value, operand) in values {
+            self.add_argument(&mut inner, value, scope.graph.ty(operand).clone())?;
+        }
+        if !self.eat_word("wrt") {
+            return Err(self.expected("`wrt` and inputs in parentheses"));
+        }
+        let mut more = |parser: &mut Self| {
+            operands.push(parser.argument_for_operand(scope, &mut inner)?);
+            Ok(())
+        };
+        self.list('(', ')', &mut more)?;
+        if self.eat_word("with") {
+            self.list('(', ')', &mut more)?;
+        }
+        self.body(&mut inner)?;
+        let custom = CustomGradient { backward: inner.graph };
+        Ok((Op::CustomGradient(Box::new(custom)), operands))
+    }
+
+    /// The scope of a region within another scope.
+    fn inner(&mut self, scope: &Scope<'t>, span: Span) -> Parsed<Scope<'t>> {
+        let most = self.options.limits.nesting.min(MAX_NESTING);
+        if scope.nesting >= most {
+            let rule = if most < MAX_NESTING { "text_t3" } else { "graph_v6" };
+            return Err(self.report(rule, span, format!("expected regions at most {most} deep")));
+        }
+        Ok(Scope::new(scope.nesting + 1))
+    }
+
+    /// `%0 = %x`: an argument of the region that stands for an operand.
+    fn argument_for_operand(&mut self, scope: &Scope<'t>, inner: &mut Scope<'t>) -> Parsed<Value> {
+        let named = self.named()?;
+        self.expect_mark('=')?;
+        let operand = self.operand(scope)?;
+        self.add_argument(inner, named, scope.graph.ty(operand).clone())?;
+        Ok(operand)
+    }
+
+    fn named(&mut self) -> Parsed<Named<'t>> {
+        let (name, span) = self.name("a name for an operand in the region")?;
+        Ok(Named { name, span, place: self.place()? })
+    }
+
+    fn add_argument(&mut self, inner: &mut Scope<'t>, named: Named<'t>, ty: Type) -> Parsed<()> {
+        let Named { name, span, place } = named;
+        self.unused(inner, name, span)?;
+        let value = inner.graph.add_argument(name.owned(), ty);
+        inner.graph.set_place(value, place);
+        inner.define(name, Known::Value(value), span);
+        self.count_value(span)
+    }
+}
