@@ -77,7 +77,8 @@ pub(super) struct Flow<'g> {
     pub(super) inline: Vec<bool>,
     /// Values that must lie in memory whatever is fused.
     pub(super) in_memory: Vec<bool>,
-    /// Windows that contractions read through, unless they lie in memory themselves.
+    /// Windows that contractions read through, unless they lie in memory themselves. What they are
+    /// of does, and whoever else reads through them finds it there.
     viewed: Vec<bool>,
     /// Nodes between the read of a state and its update, which may write over what they read.
     pub(super) in_place: Vec<bool>,
@@ -259,7 +260,10 @@ impl<'g> Flow<'g> {
             };
             let through = self.node(inline);
             for &operand in through.operands.iter().rev() {
-                let alignment = after(&alignment, &through.op);
+                let alignment = match self.is_view(inline) {
+                    true => Alignment::Memory,
+                    false => after(&alignment, &through.op),
+                };
                 let count = evaluations(self.graph, through, operand, asked);
                 stack.push((operand, alignment, count));
             }
@@ -308,9 +312,6 @@ impl<'g> Flow<'g> {
 
 /// The alignment of what an inline node reads, given its own.
 fn after(alignment: &Alignment, op: &Op) -> Alignment {
-    if *alignment == Alignment::Memory {
-        return Alignment::Memory;
-    }
     let Op::Broadcast { dims } = op else {
         let moves = matches!(op, Op::Transpose { .. } | Op::Slice(_) | Op::Windows(_));
         return if moves { Alignment::Moved } else { alignment.clone() };
@@ -346,8 +347,6 @@ fn reads_memory(op: &Op) -> bool {
         Op::Dot(_)
             | Op::Gather { .. }
             | Op::ScatterAdd { .. }
-            | Op::Windows(_)
-            | Op::Fold(_)
             | Op::Reshape
             | Op::Kernel(_)
             | Op::Random { .. }
