@@ -1,4 +1,4 @@
-//! A step in steady state allocates nothing.
+//! A call in steady state allocates nothing.
 
 #![allow(missing_docs, clippy::unwrap_used, unsafe_code)]
 
@@ -43,12 +43,15 @@ fn program() -> Program {
     let loss = head.forward(drop).cross_entropy(step.input("y", I64, (n,)));
     step.minimize(loss, b.params("net"), Adam::new(1e-3));
     step.output("loss", loss);
+    let predict = b.entry("predict", Mode::Eval);
+    let x = predict.input("x", F32, (n, 16));
+    predict.output("probs", head.forward(hidden.forward(x).relu()).softmax(-1));
     b.finish().unwrap()
 }
 
 /// The only test of this program, so that nothing else allocates meanwhile.
 #[test]
-fn a_step_allocates_nothing() {
+fn a_call_in_steady_state_allocates_nothing() {
     for threads in [1, 2] {
         let options = Options::new().features(features()).threads(threads);
         let mut exe = program().compile(&options).unwrap();
@@ -65,6 +68,17 @@ fn a_step_allocates_nothing() {
         let before = COUNT.load(Ordering::SeqCst);
         let later: f32 = (0..100).map(&mut step).sum();
         assert_eq!(COUNT.load(Ordering::SeqCst) - before, 0, "{threads} threads");
+        assert!(first.is_finite() && later.is_finite());
+
+        let mut session = exe.freeze().unwrap().session();
+        let mut predict = |index: usize| {
+            let outputs = session.call("predict").feed("x", &batches[index % 2].0).run().unwrap();
+            outputs.view::<f32>("probs").unwrap()[[0, 0]]
+        };
+        let first: f32 = (0..4).map(&mut predict).sum();
+        let before = COUNT.load(Ordering::SeqCst);
+        let later: f32 = (0..100).map(&mut predict).sum();
+        assert_eq!(COUNT.load(Ordering::SeqCst) - before, 0, "a session, {threads} threads");
         assert!(first.is_finite() && later.is_finite());
     }
 }

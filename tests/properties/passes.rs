@@ -14,19 +14,19 @@ fn total(seen: Vec<Seen>) -> Seen {
 #[test]
 fn passes_keep_whole_numbers() {
     let seen =
-        ask(Regime::Integers, 150, 24, |case| properties::passes_keep_values(case, features()));
+        ask(Regime::Integers, 500, 24, |case| properties::passes_keep_values(case, features()));
     let seen = total(seen);
     assert!(seen.elements > 100_000, "{seen:?}");
 }
 
 #[test]
 fn passes_keep_real_numbers_within_bounds() {
-    let seen = ask(Regime::Reals, 150, 24, |case| properties::passes_keep_values(case, features()));
+    let seen = ask(Regime::Reals, 500, 24, |case| properties::passes_keep_values(case, features()));
     let seen = total(seen);
     assert!(seen.elements > 100_000 && seen.unpromised < seen.elements / 10, "{seen:?}");
 }
 
 #[test]
 fn exact_passes_keep_every_bit_of_anything() {
-    ask(Regime::Wild, 150, 24, |case| properties::passes_keep_values(case, features()));
+    ask(Regime::Wild, 600, 24, |case| properties::passes_keep_values(case, features()));
 }

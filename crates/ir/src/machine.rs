@@ -33,6 +33,8 @@ pub struct Machine {
     pub l2_bytes: usize,
     /// Bytes of the last-level cache that one core may count on.
     pub l3_bytes: usize,
+    /// Cycles of work below which waking a worker for a chunk costs more than it helps.
+    pub chunk_cycles: usize,
 }
 
 impl Machine {
@@ -45,6 +47,7 @@ impl Machine {
         l1_bytes: 32 << 10,
         l2_bytes: 256 << 10,
         l3_bytes: 2 << 20,
+        chunk_cycles: 16_000,
     };
 
     /// Elements of a vector; 1 for dtypes that generated loops handle one at a time.
@@ -70,7 +73,8 @@ impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "vectors of {} B, {}, tiles {}x{} f32 and {}x{} f64, caches {} KiB, {} KiB, {} KiB",
+            "vectors of {} B, {}, tiles {}x{} f32 and {}x{} f64, caches {} KiB, {} KiB, {} KiB, \
+             chunks of {} cycles",
             self.vector_bytes,
             if self.fma { "fma" } else { "no fma" },
             self.tile_f32.rows,
@@ -80,6 +84,7 @@ impl fmt::Display for Machine {
             self.l1_bytes >> 10,
             self.l2_bytes >> 10,
             self.l3_bytes >> 10,
+            self.chunk_cycles,
         )
     }
 }

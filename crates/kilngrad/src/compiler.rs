@@ -1,5 +1,6 @@
 //! From an entry to code: the only place that sees every stage.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,21 +9,24 @@ use kilngrad_ir::{
     Bindings, Constant, Entry, Error, ErrorKind, Init, Literal, Op, Place, Program, State, Value,
     ValueName,
 };
-use kilngrad_lower::Lowered;
+use kilngrad_lower::{External as Lower, Lowered, Packing};
 use kilngrad_passes::{Compiled, Context, Exactness, Pass, PassError, Stage as PassStage};
-use kilngrad_runtime::{Code, Compile, External, NotFinite, Slot};
+use kilngrad_runtime::{Code, Compile, Constant as Memory, External, NotFinite, Slot};
 
 use crate::dump::Dump;
 use crate::flops::flops;
+use crate::frozen::Weights;
 use crate::options::Options;
 use crate::report::{self, Report, Stage};
-use crate::{nan, values};
+use crate::{frozen, nan, values};
 
 /// Compiles the entries of one program on demand.
 #[derive(Debug, Clone)]
 pub(crate) struct Compiler {
     pub(crate) program: Arc<Program>,
     pub(crate) options: Options,
+    /// The states' values where no call changes them.
+    pub(crate) weights: Option<Arc<Weights>>,
 }
 
 /// What a step of compiling made, as it is observed.
@@ -41,8 +45,7 @@ enum Made<'a> {
 /// An entry that is compiled, and what it was compiled through.
 struct Built {
     compiled: Compiled,
-    loops: kilngrad_loops::Program,
-    externals: Vec<kilngrad_lower::External>,
+    lowered: Lowered,
     module: Module,
 }
 
@@ -67,6 +70,7 @@ impl Pass for Differentiate {
 
 impl Compile<Report> for Compiler {
     fn compile(&self, entry: usize, bindings: &Bindings) -> Result<Code<Report>, Error> {
+        self.check_callable(entry)?;
         self.code(&only(&self.program, entry), bindings)
     }
 
@@ -76,19 +80,32 @@ impl Compile<Report> for Compiler {
         bindings: &Bindings,
         names: &[&str],
     ) -> Result<Code<Report>, Error> {
+        self.check_callable(entry)?;
         self.code(&values::only_values(&self.program, entry, names)?, bindings)
     }
 
     fn explain(&self, call: &NotFinite<'_>) -> Error {
         let declared = only(&self.program, call.entry);
         let meaning = self.meaning(&declared, &call.bindings);
-        match meaning.and_then(|program| nan::replay(&program, call)) {
+        let states = match &self.weights {
+            Some(weights) => weights.all(&self.program),
+            None => call.states.iter().map(|bytes| Cow::Borrowed(*bytes)).collect(),
+        };
+        match meaning.and_then(|program| nan::replay(&program, call, &states)) {
             Ok(error) | Err(error) => error,
         }
     }
 }
 
 impl Compiler {
+    /// Refuses an entry that updates states where these are constants.
+    fn check_callable(&self, entry: usize) -> Result<(), Error> {
+        match self.weights {
+            Some(_) => frozen::check_callable(&self.program, &self.program.entries[entry]),
+            None => Ok(()),
+        }
+    }
+
     /// Every stage of the entry at position `entry` for which `keep` holds, with its text.
     ///
     /// # Errors
@@ -164,22 +181,29 @@ impl Compiler {
         })?;
         let begun = Instant::now();
         let machine = self.options.machine();
-        let Lowered { program: loops, externals } =
-            kilngrad_lower::lower_entry(&compiled.program, &compiled.program.entries[0], &machine)
-                .map_err(|error| caused(ErrorKind::Internal, "lowering failed", error))?;
-        observe(Step { name: "loops", time: begun.elapsed(), made: Made::Loops(&loops) });
+        let lower = match self.weights {
+            Some(_) => kilngrad_lower::lower_frozen,
+            None => kilngrad_lower::lower_entry,
+        };
+        let lowered = lower(&compiled.program, &compiled.program.entries[0], &machine)
+            .map_err(|error| caused(ErrorKind::Internal, "lowering failed", error))?;
+        let (loops, time) = (&lowered.program, begun.elapsed());
+        for Packing { program, .. } in &lowered.packings {
+            observe(Step { name: "pack", time: Duration::ZERO, made: Made::Loops(program) });
+        }
+        observe(Step { name: "loops", time, made: Made::Loops(loops) });
 
         let begun = Instant::now();
         let generate = CodegenOptions { keep_text, ..CodegenOptions::new(self.options.features) };
-        let module = kilngrad_codegen::compile(&loops, &generate).map_err(codegen_error)?;
+        let module = kilngrad_codegen::compile(loops, &generate).map_err(codegen_error)?;
         let time = begun.elapsed();
         let text = |of: fn(&FunctionText) -> &str| {
-            Made::Text(&loops, module.texts().iter().map(of).collect::<Vec<_>>().join("\n"))
+            Made::Text(loops, module.texts().iter().map(of).collect::<Vec<_>>().join("\n"))
         };
         observe(Step { name: "clif", time, made: text(|function| &function.clif) });
         let made = text(|function| &function.disassembly);
         observe(Step { name: "assembly", time: Duration::ZERO, made });
-        Ok(Built { compiled, loops, externals, module })
+        Ok(Built { compiled, lowered, module })
     }
 
     /// Compiles a program of one entry.
@@ -198,7 +222,7 @@ impl Compiler {
                 stages.push(stage(step, bindings));
             }
         })?;
-        let Built { compiled, loops, externals, module } = built;
+        let Built { compiled, lowered, module } = built;
         if let Some(folder) = &self.options.dump {
             let name = &program.entries[0].name;
             Dump::new(folder, name, bindings).write(&stages, &compiled)?;
@@ -210,14 +234,21 @@ impl Compiler {
         let report = Report {
             entry: planned.name.clone(),
             bindings: bindings.clone(),
-            arena_bytes: loops.arena_bytes,
+            arena_bytes: lowered.program.arena_bytes,
             plan,
             kernels: report::kernels(planned, &compiled.fusion),
             flops: work,
             time: started.elapsed(),
         };
         let (inputs, outputs) = slots(planned)?;
-        let externals = externals.into_iter().map(|external| self::external(external, planned));
+        let weights = self.weights.as_deref();
+        let constants = Constants { entry: planned, lowered: &lowered, weights };
+        let externals = lowered.externals.iter().map(|external| {
+            constants.external(external, &|program| {
+                kilngrad_codegen::compile(program, &CodegenOptions::new(self.options.features))
+                    .map_err(codegen_error)
+            })
+        });
         let externals = externals.collect::<Result<_, _>>()?;
         let checks = planned.checks.iter().map(|check| check.failure(&planned.name)).collect();
         Code::new(module, inputs, outputs, externals, checks, report)
@@ -277,24 +308,63 @@ fn slots(entry: &Entry) -> Result<(Vec<Slot>, Vec<Slot>), Error> {
     Ok((inputs.collect::<Result<_, Error>>()?, outputs.collect::<Result<_, Error>>()?))
 }
 
-/// What an external of the loop program is to the runtime. Constants are found by their place.
-fn external(external: kilngrad_lower::External, entry: &Entry) -> Result<External, Error> {
-    use kilngrad_lower::External as Lowered;
-    Ok(match external {
-        Lowered::Argument(index) => External::Argument(index),
-        Lowered::Output(index) => External::Output(index),
-        Lowered::State(id) => External::State(id),
-        Lowered::Constant { offset } => {
-            let here = Some(Place::Constant(offset));
-            let dense = entry.graph.nodes().find_map(|(_, node)| {
-                let Op::Constant(Constant::Dense(dense)) = &node.op else { return None };
-                (entry.graph.value(node.result()).place == here).then(|| dense.clone())
-            });
-            External::Constant(dense.ok_or_else(|| {
-                Error::new(ErrorKind::Internal, format!("expected a constant at {offset}"))
-            })?)
-        }
-    })
+/// Compiles a loop program.
+type Generate<'a> = dyn Fn(&kilngrad_loops::Program) -> Result<Module, Error> + 'a;
+
+/// Where the memory that no call changes comes from.
+struct Constants<'a> {
+    entry: &'a Entry,
+    lowered: &'a Lowered,
+    weights: Option<&'a Weights>,
+}
+
+impl Constants<'_> {
+    /// What an external of the loop program is to the runtime.
+    fn external(&self, external: &Lower, generate: &Generate<'_>) -> Result<External, Error> {
+        Ok(match (external, self.weights) {
+            (Lower::Argument(index), _) => External::Argument(*index),
+            (Lower::Output(index), _) => External::Output(*index),
+            (Lower::State(id), None) => External::State(*id),
+            (Lower::State(_) | Lower::Constant { .. }, _) => {
+                External::Constant(self.memory(external)?)
+            }
+            (Lower::Packed(at), weights) => {
+                let Packing { source, program } = &self.lowered.packings[*at];
+                let pack = || self.memory(source)?.derive(&generate(program)?);
+                External::Constant(match (source, weights) {
+                    (Lower::State(id), Some(weights)) => weights.packed(*id, program, pack)?,
+                    (
+                        Lower::State(_)
+                        | Lower::Constant { .. }
+                        | Lower::Argument(_)
+                        | Lower::Output(_)
+                        | Lower::Packed(_),
+                        _,
+                    ) => pack()?,
+                })
+            }
+        })
+    }
+
+    /// A state's or a stated array's. Stated arrays are found by their place.
+    fn memory(&self, external: &Lower) -> Result<Memory, Error> {
+        let found = match (external, self.weights) {
+            (Lower::State(id), Some(weights)) => weights.value(*id).cloned(),
+            (Lower::Constant { offset }, _) => {
+                let here = Some(Place::Constant(*offset));
+                let dense = self.entry.graph.nodes().find_map(|(_, node)| {
+                    let Op::Constant(Constant::Dense(dense)) = &node.op else { return None };
+                    (self.entry.graph.value(node.result()).place == here).then_some(dense)
+                });
+                dense.map(|dense| Memory::new(dense.bytes())).transpose()?
+            }
+            (Lower::State(_), None)
+            | (Lower::Argument(_) | Lower::Output(_) | Lower::Packed(_), _) => None,
+        };
+        found.ok_or_else(|| {
+            Error::new(ErrorKind::Internal, format!("expected a constant, found {external:?}"))
+        })
+    }
 }
 
 fn caused(

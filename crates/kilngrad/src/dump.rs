@@ -30,7 +30,7 @@ impl Dump {
         std::fs::create_dir_all(&self.folder).map_err(|error| self.failed(error))?;
         for (index, stage) in stages.iter().enumerate() {
             let extension = match stage.name {
-                "loops" => "loops",
+                "loops" | "pack" => "loops",
                 "clif" => "clif",
                 "assembly" => "s",
                 _ => "kg",

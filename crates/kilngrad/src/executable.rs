@@ -4,13 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kilngrad_ir::text::Limits;
-use kilngrad_ir::{Bindings, Dense, Error, ErrorKind, Program, Symbol};
+use kilngrad_ir::{Dense, Error, ErrorKind, Program, Symbol};
 use kilngrad_passes::PlanReport;
-use kilngrad_runtime::{Call, Element, Input};
+use kilngrad_runtime::{Call, Code, Element, Input};
 use ndarray::ArrayViewD;
 
 use crate::compiler::Compiler;
 use crate::files::{self, Load, Loaded};
+use crate::frozen::Frozen;
 use crate::interpreted::Interpreted;
 use crate::options::Options;
 use crate::report::{KernelReport, Report, Stage};
@@ -38,7 +39,8 @@ impl Executable {
         kilngrad_ir::verify(&program)
             .map_err(|error| Error::caused(ErrorKind::Build, "invalid program", error))?;
         let program = Arc::new(program);
-        let compiler = Compiler { program: Arc::clone(&program), options: options.clone() };
+        let compiler =
+            Compiler { program: Arc::clone(&program), options: options.clone(), weights: None };
         let mut inner = kilngrad_runtime::Executable::new(
             Arc::clone(&program),
             Box::new(compiler.clone()),
@@ -46,22 +48,31 @@ impl Executable {
             options.threads,
         )?;
         inner.watch(options.check_nan);
-        let names: Vec<String> = match &options.entries {
-            Some(names) => names.clone(),
-            None => program.entries.iter().map(|entry| entry.name.to_string()).collect(),
-        };
-        for name in &names {
-            let Some(entry) = program.entry(name) else {
-                // The runtime's error lists the entries that there are.
-                inner.specialise(name, &Bindings::new())?;
-                continue;
-            };
-            let symbols: Vec<Symbol> = entry.symbols().into_iter().collect();
-            for bindings in ahead(&symbols, &options.specialise) {
-                inner.specialise(name, &bindings)?;
-            }
+        for (entry, bindings) in options.ahead(&program) {
+            inner.specialise(&entry, &bindings)?;
         }
         Ok(Executable { inner, compiler })
+    }
+
+    /// Shares the program as it is now among threads: its states become constants, and what its
+    /// entries compute from them alone is computed once. Entries and lengths that the options name
+    /// are compiled ahead.
+    ///
+    /// # Errors
+    ///
+    /// If memory is refused or an entry cannot be compiled.
+    pub fn freeze(&self) -> Result<Frozen, Error> {
+        Frozen::new(&self.inner, &self.compiler.options)
+    }
+
+    /// Another executable over a copy of the states, which shares the compiled code: the two train
+    /// on independently.
+    ///
+    /// # Errors
+    ///
+    /// If memory for the states is refused.
+    pub fn fork(&self) -> Result<Executable, Error> {
+        Ok(Executable { inner: self.inner.fork()?, compiler: self.compiler.clone() })
     }
 
     /// Begins a call of the entry called `name`. Every mistake in it is reported when it is run.
@@ -93,14 +104,7 @@ impl Executable {
     /// If there is no such entry, or it is not compiled yet because no call or
     /// [`specialise`](Self::specialise) has given the lengths of its symbols.
     pub fn report(&self, entry: &str) -> Result<&Report, Error> {
-        let code = self.inner.code(entry)?.ok_or_else(|| {
-            let message = format!(
-                "expected entry {entry:?} to be compiled, found no lengths of its symbols: \
-                 call it or specialise it first"
-            );
-            Error::new(ErrorKind::Shape, message)
-        })?;
-        Ok(code.artifacts())
+        reported(self.inner.code(entry)?, entry)
     }
 
     /// Where an entry's values lie, and who is live where most memory is.
@@ -230,27 +234,19 @@ impl Executable {
     }
 }
 
-/// Every binding of `symbols` by the lengths that options state; none where one has no length.
-fn ahead(symbols: &[Symbol], lengths: &[(String, Vec<usize>)]) -> Vec<Bindings> {
-    let mut all = vec![Bindings::new()];
-    for symbol in symbols {
-        let stated: Vec<usize> = lengths
-            .iter()
-            .filter(|(name, _)| name == symbol.name())
-            .flat_map(|(_, lengths)| lengths.iter().copied())
-            .collect();
-        all = all
-            .iter()
-            .flat_map(|bindings| {
-                stated.iter().map(move |length| {
-                    let mut more = bindings.clone();
-                    more.insert(symbol.clone(), *length);
-                    more
-                })
-            })
-            .collect();
-    }
-    all
+/// What is known of an entry, if it is compiled.
+pub(crate) fn reported<'c>(
+    code: Option<&'c Code<Report>>,
+    entry: &str,
+) -> Result<&'c Report, Error> {
+    let code = code.ok_or_else(|| {
+        let message = format!(
+            "expected entry {entry:?} to be compiled, found no lengths of its symbols: \
+             call it or specialise it first"
+        );
+        Error::new(ErrorKind::Shape, message)
+    })?;
+    Ok(code.artifacts())
 }
 
 /// What can be done with a program.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use kilngrad_codegen::FloatMode;
 use kilngrad_interp::{Array, Interpreter, Trace, eval_entry_traced, order_inputs};
 use kilngrad_ir::{DType, Error, ErrorKind, Program, ValueName};
 use kilngrad_runtime::Input;
@@ -109,6 +110,7 @@ impl<'a> InterpretedCall<'a> {
     /// dtype or shape is another than expected, or a result is not finite and the options
     /// [forbid it](Options::check_nan). No state has changed then.
     pub fn run(self) -> Result<InterpretedOutputs, Error> {
+        let _mode = FloatMode::enter();
         let InterpretedCall { program, entry, feeds, fetched } = self;
         let feeds = feeds.into_iter().map(|(name, value)| Ok((name, array_of(value)?)));
         let feeds = feeds.collect::<Result<Vec<_>, Error>>()?;

@@ -6,6 +6,7 @@
 //! finite. An infinity that the program itself states, such as a mask's, is named only if it leads
 //! to the result and nothing else does.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use kilngrad_interp::{Array, Outcome, States, Trace, eval_entry_traced};
@@ -27,13 +28,18 @@ pub(crate) struct Replay<'a> {
     pub(crate) states: &'a States,
 }
 
-/// Why a native call gave what is not finite; `program` is its entry as it is compiled.
+/// Why a native call gave what is not finite; `program` is its entry as it is compiled, and
+/// `states` are the bytes of its states.
 ///
 /// # Errors
 ///
 /// Why it cannot be run again.
-pub(crate) fn replay(program: &Program, call: &NotFinite<'_>) -> Result<Error, Error> {
-    let states = program.states.iter().zip(&call.states).map(|(state, bytes)| {
+pub(crate) fn replay(
+    program: &Program,
+    call: &NotFinite<'_>,
+    states: &[Cow<'_, [u8]>],
+) -> Result<Error, Error> {
+    let states = program.states.iter().zip(states).map(|(state, bytes)| {
         let shape = state.ty.shape.as_constant().unwrap_or_default();
         array(state.ty.dtype, &shape, bytes)
     });

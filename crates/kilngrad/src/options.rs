@@ -1,8 +1,9 @@
 //! How a program is compiled and run.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use kilngrad_ir::{DType, Machine, TileSize};
+use kilngrad_ir::{Bindings, DType, Entry, Machine, Program, Symbol, TileSize};
 use kilngrad_loops::Scalar;
 use kilngrad_tiles::Features;
 
@@ -120,8 +121,46 @@ impl Options {
         }
     }
 
+    /// What is compiled ahead: names of entries, with each binding of their symbols that is stated.
+    /// A name without an entry comes with no binding, for an error to say so.
+    pub(crate) fn ahead(&self, program: &Program) -> Vec<(String, Bindings)> {
+        let names: Vec<String> = match &self.entries {
+            Some(names) => names.clone(),
+            None => program.entries.iter().map(|entry| entry.name.to_string()).collect(),
+        };
+        let bindings = |name: &String| {
+            let symbols = program.entry(name).map(Entry::symbols).unwrap_or_default();
+            let bindings = bindings(&symbols, &self.specialise);
+            bindings.into_iter().map(|bindings| (name.clone(), bindings)).collect::<Vec<_>>()
+        };
+        names.iter().flat_map(bindings).collect()
+    }
+
     /// Whether a dtype is one that compiled code computes with in vectors.
     pub fn vectorises(&self, dtype: DType) -> bool {
         self.machine().lanes(dtype) > 1
     }
+}
+
+/// Every binding of `symbols` by the lengths that options state; none where one has no length.
+fn bindings(symbols: &BTreeSet<Symbol>, lengths: &[(String, Vec<usize>)]) -> Vec<Bindings> {
+    let mut all = vec![Bindings::new()];
+    for symbol in symbols {
+        let stated: Vec<usize> = lengths
+            .iter()
+            .filter(|(name, _)| name == symbol.name())
+            .flat_map(|(_, lengths)| lengths.iter().copied())
+            .collect();
+        all = all
+            .iter()
+            .flat_map(|bindings| {
+                stated.iter().map(move |length| {
+                    let mut more = bindings.clone();
+                    more.insert(symbol.clone(), *length);
+                    more
+                })
+            })
+            .collect();
+    }
+    all
 }

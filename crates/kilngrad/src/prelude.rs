@@ -5,5 +5,6 @@ pub use kilngrad_ir::{DType, Mode, Program, Role};
 pub use kilngrad_runtime::Outputs;
 
 pub use crate::{
-    Error, ErrorKind, Executable, Interpreted, Limits, Load, Loaded, Options, ProgramExt, Result,
+    Error, ErrorKind, Executable, Frozen, Interpreted, Limits, Load, Loaded, Options, ProgramExt,
+    Result, Session,
 };

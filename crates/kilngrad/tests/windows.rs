@@ -5,7 +5,7 @@
 
 use kilngrad::prelude::*;
 use kilngrad::random;
-use ndarray::{ArrayD, IxDyn};
+use ndarray::{ArrayD, Dimension, IxDyn};
 
 /// What `function` gives for `x`, and the gradient of its elements weighted by 1, 2, 3, …
 fn pulled(
@@ -23,8 +23,8 @@ fn pulled(
     let mut exe = b.finish().unwrap().compile(&Options::new()).unwrap();
     let outputs = exe.call("run").feed("x", x).run().unwrap();
     (
-        outputs.array::<f64>("y").unwrap().to_owned(),
-        outputs.array::<f64>("gradient").unwrap().to_owned(),
+        outputs.view::<f64>("y").unwrap().to_owned(),
+        outputs.view::<f64>("gradient").unwrap().to_owned(),
     )
 }
 

@@ -444,6 +444,10 @@ fn k13_chunks() {
         judge_store(4, &["128*i1 + 16*i0 + 4*i3", "128*i1 + 16*i0 + 4*i3 + 68"]),
         "kernel_k13"
     );
+    // Rows of one element unrolled by two, of another by four and begun in the middle.
+    let first = ["96*i3 + 12*i0", "96*i3 + 12*i0 + 24"];
+    assert_eq!(judge_store(2, &[first[0], first[1], "192*i3 + 12*i0 + 104"]), "ok");
+    assert_eq!(judge_store(2, &[first[0], first[1], "192*i3 + 12*i0 + 105"]), "kernel_k13");
     // Stores that disagree.
     assert_eq!(judge_store(4, &["16*i0", "32*i0"]), "kernel_k13");
     assert_eq!(judge_store(4, &["16*i0", "16*i0 + 16"]), "kernel_k13");

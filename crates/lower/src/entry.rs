@@ -4,14 +4,14 @@ use std::collections::HashMap;
 
 use kilngrad_ir::op::{KernelKind, Op};
 use kilngrad_ir::{self as ir, Constant, Def, Entry, Machine, Node, Program, StateId, Value};
-use kilngrad_loops::{self as loops, BufferPlace, Call, Gate, KernelId, Slot};
+use kilngrad_loops::{self as loops, Access, BufferPlace, Call, Gate, KernelId, Slot};
 
 use crate::contraction::lower_contraction;
 use crate::indexed::lower_indexed;
 use crate::lanes::memory_scalar;
 use crate::map::lower_map;
 use crate::reduce::lower_reduce;
-use crate::stage::{Param, Stage, Stages};
+use crate::stage::{PackedOperand, Param, Stage, Stages};
 use crate::{Context, LowerError};
 
 /// An entry as loop IR.
@@ -21,6 +21,18 @@ pub struct Lowered {
     pub program: loops::Program,
     /// What the program's externals are, by index.
     pub externals: Vec<External>,
+    /// What is made, once, of memory that no call changes, before the program runs.
+    pub packings: Vec<Packing>,
+}
+
+/// A constant in another order of elements, for kernels to read instead.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Packing {
+    /// What is packed: a constant, or a state of a frozen entry.
+    pub source: External,
+    /// Reads the source, its external 0, and writes what kernels read, its external 1. What it does
+    /// not write is zero. Verified like the entry's program.
+    pub program: loops::Program,
 }
 
 /// Memory outside the arena.
@@ -37,6 +49,8 @@ pub enum External {
         /// Bytes from their start, as in [`kilngrad_ir::Place::Constant`].
         offset: usize,
     },
+    /// What the packing at this position made.
+    Packed(usize),
 }
 
 /// Lowers an entry for a machine. The result depends on nothing else, and is verified.
@@ -55,10 +69,38 @@ pub fn lower_entry(
     entry: &Entry,
     machine: &Machine,
 ) -> Result<Lowered, LowerError> {
+    lower(program, entry, machine, false)
+}
+
+/// Lowers an entry, like [`lower_entry`], whose states no call changes, so that they are constants.
+///
+/// # Errors
+///
+/// As [`lower_entry`].
+///
+/// # Panics
+///
+/// If the entry belongs to another program or updates a state.
+pub fn lower_frozen(
+    program: &Program,
+    entry: &Entry,
+    machine: &Machine,
+) -> Result<Lowered, LowerError> {
+    assert!(entry.updates.is_empty(), "a frozen entry updates no state");
+    lower(program, entry, machine, true)
+}
+
+fn lower(
+    program: &Program,
+    entry: &Entry,
+    machine: &Machine,
+    frozen: bool,
+) -> Result<Lowered, LowerError> {
     let plan =
         entry.plan.ok_or_else(|| LowerError::NotPlanned { entry: entry.name.to_string() })?;
     let mut writer = Writer {
         entry,
+        frozen,
         lowered: Lowered {
             program: loops::Program {
                 name: entry.name.to_string(),
@@ -70,6 +112,7 @@ pub fn lower_entry(
                 gate: None,
             },
             externals: Vec::new(),
+            packings: Vec::new(),
         },
         planned_bytes: plan.arena_bytes,
         slots: HashMap::new(),
@@ -86,11 +129,16 @@ pub fn lower_entry(
         }
     }
     loops::verify_program(&writer.lowered.program)?;
+    for packing in &writer.lowered.packings {
+        loops::verify_program(&packing.program)?;
+    }
     Ok(writer.lowered)
 }
 
 struct Writer<'a> {
     entry: &'a Entry,
+    /// Whether states are constants.
+    frozen: bool,
     lowered: Lowered,
     planned_bytes: usize,
     /// Buffers by place, scalar and length.
@@ -109,7 +157,9 @@ impl Writer<'_> {
         match &node.op {
             Op::Kernel(kernel) => {
                 let name = &kernel.name;
-                let stages = lower_kernel(&Context { kernel, name, machine })?;
+                let constant = node.operands.iter().map(|value| self.is_constant(*value));
+                let constant = &constant.collect::<Result<Vec<bool>, _>>()?;
+                let stages = lower_kernel(&Context { kernel, name, machine, constant })?;
                 self.stages(program, node, stages)
             }
             // They are where the plan says, and no code computes them.
@@ -143,6 +193,9 @@ impl Writer<'_> {
 
     fn stages(&mut self, program: &Program, node: &Node, stages: Stages) -> Result<(), LowerError> {
         let temporaries = self.temporaries(&stages);
+        let packed = stages.packed.into_iter();
+        let packed = packed.map(|packed| self.packed(node, packed));
+        let packed = packed.collect::<Result<Vec<Slot>, _>>()?;
         for Stage { kernel, params } in stages.stages {
             let args = params
                 .iter()
@@ -150,6 +203,7 @@ impl Writer<'_> {
                     Param::Argument(at) => self.slot(program, node.operands[at]),
                     Param::Result(at) => self.slot(program, node.results[at]),
                     Param::Temporary(at) => Ok(temporaries[at]),
+                    Param::Packed(at) => Ok(packed[at]),
                 })
                 .collect::<Result<Vec<Slot>, _>>()?;
             let kernel = self.kernel(kernel);
@@ -187,6 +241,41 @@ impl Writer<'_> {
         slots
     }
 
+    /// Whether no call changes a value.
+    fn is_constant(&self, value: Value) -> Result<bool, LowerError> {
+        Ok(match place_of(self.entry, value)? {
+            ir::Place::Constant(_) => true,
+            ir::Place::State(_) => self.frozen,
+            ir::Place::Arena(_) | ir::Place::Argument(_) | ir::Place::Output(_) => false,
+        })
+    }
+
+    /// What an operand of a node is packed into; once, however many kernels read it.
+    fn packed(&mut self, node: &Node, packed: PackedOperand) -> Result<Slot, LowerError> {
+        let value = node.operands[packed.operand];
+        let source = match place_of(self.entry, value)? {
+            ir::Place::State(id) => External::State(id),
+            ir::Place::Constant(offset) => External::Constant { offset },
+            place @ (ir::Place::Arena(_) | ir::Place::Argument(_) | ir::Place::Output(_)) => {
+                return Err(LowerError::Place {
+                    value: self.entry.graph.name(value).to_string(),
+                    expected: "a constant",
+                    found: format!("{place:?}"),
+                });
+            }
+        };
+        let packing = Packing { source, program: packing_program(packed.kernel) };
+        let panels = &packing.program.buffers[1];
+        let (scalar, len) = (panels.scalar, panels.len);
+        let packings = &mut self.lowered.packings;
+        let at = packings.iter().position(|known| *known == packing).unwrap_or_else(|| {
+            packings.push(packing);
+            packings.len() - 1
+        });
+        let place = self.external(External::Packed(at));
+        Ok(self.buffer("packed", place, scalar, len, false))
+    }
+
     /// The kernel, or an equal one that is there already.
     fn kernel(&mut self, kernel: loops::Kernel) -> KernelId {
         let mut unnamed = kernel.clone();
@@ -221,7 +310,7 @@ impl Writer<'_> {
             }
             ir::Place::State(id) => {
                 let name = program.state(id).path.to_string();
-                (self.external(External::State(id)), true, name)
+                (self.external(External::State(id)), !self.frozen, name)
             }
             ir::Place::Constant(offset) => {
                 (self.external(External::Constant { offset }), false, "constant".to_owned())
@@ -253,6 +342,31 @@ impl Writer<'_> {
         });
         self.lowered.program.externals = externals.len();
         loops::Place::External { index }
+    }
+}
+
+/// The program that calls a packing kernel: its parameters are the operand and the panels.
+fn packing_program(kernel: loops::Kernel) -> loops::Program {
+    let parameters = kernel.buffers.iter().filter(|buffer| buffer.access != Access::Scratch);
+    let buffers: Vec<BufferPlace> = parameters
+        .enumerate()
+        .map(|(index, parameter)| BufferPlace {
+            name: parameter.name.clone(),
+            scalar: parameter.scalar,
+            len: parameter.len,
+            place: loops::Place::External { index },
+            writable: parameter.access != Access::Read,
+        })
+        .collect();
+    let args = (0..buffers.len() as u32).map(Slot).collect();
+    loops::Program {
+        name: kernel.name.clone(),
+        arena_bytes: 0,
+        externals: buffers.len(),
+        buffers,
+        kernels: vec![kernel],
+        body: vec![Call { kernel: KernelId(0), args }],
+        gate: None,
     }
 }
 

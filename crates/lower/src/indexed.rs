@@ -96,7 +96,7 @@ impl<'g> Problem<'g> {
             // Parts of rows are whole vectors, or rows are not split.
             let unit = if group == INNER { UNROLL * lanes } else { 1 };
             let parts = extents[group] / unit;
-            let most = Split::wanted(work).min(parts).max(1);
+            let most = Split::wanted(ctx.machine, work).min(parts).max(1);
             let fits = |chunks: &usize| extents[group].is_multiple_of(chunks * unit);
             let chunks = (1..=most).rev().find(fits).unwrap_or(1);
             if chunks > problem.split.chunks {

@@ -31,7 +31,8 @@
 //! contraction's sum or a reduction, is bound before it is read: `expr.bind(value,
 //! Source::Memory(…))` where it was stored, with any offset and strides, or `Source::Scalar(…)`
 //! where it is a register. `Nest` writes the loops of an elementwise body; `Line` one loop along
-//! the vector axis with its remainders. Memory that outlives a stage is a `Stages::temporary`.
+//! the vector axis with its remainders. Memory that outlives a stage is a `Stages::temporary`;
+//! memory that outlives the call is a `Stages::packed` form of an operand that no call changes.
 
 mod code;
 mod contraction;
@@ -53,7 +54,7 @@ use kilngrad_ir::{DType, Graph, Machine};
 
 use code::Target;
 
-pub use entry::{External, Lowered, lower_entry};
+pub use entry::{External, Lowered, Packing, lower_entry, lower_frozen};
 
 /// Why an entry was not lowered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -106,6 +107,8 @@ pub(crate) struct Context<'a> {
     pub(crate) kernel: &'a Kernel,
     pub(crate) name: &'a str,
     pub(crate) machine: &'a Machine,
+    /// Which of the kernel's operands no call changes.
+    pub(crate) constant: &'a [bool],
 }
 
 impl Context<'_> {

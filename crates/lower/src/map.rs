@@ -151,7 +151,7 @@ impl Plan {
         let split = if chunked {
             let work = shape.iter().product::<usize>().saturating_mul(cost);
             space.split(
-                work,
+                Split::wanted(ctx.machine, work),
                 |_| true,
                 |group| match vector {
                     Some(vector) if vector == group => target.lanes * unroll,

@@ -5,6 +5,7 @@
 //! what its accesses cost. Its loop is innermost. One group is split over the kernel's chunks, by
 //! shape alone: a chunk is an equal part of the group, so the number of chunks divides its length.
 
+use kilngrad_ir::Machine;
 use kilngrad_loops::{Affine, Kernel, KernelBuilder, Reg};
 use smallvec::SmallVec;
 
@@ -13,9 +14,8 @@ use crate::code::Target;
 use crate::expr::{AccessKind, Coords};
 use crate::lanes::{LANE, packs};
 
-/// Work of a chunk, in additions of a lane, below which waking a worker costs more than it helps:
-/// some ten microseconds.
-const CHUNK_WORK: usize = 128 << 10;
+/// Additions of a lane in a cycle: two vectors of four.
+const LANES_A_CYCLE: usize = 8;
 
 /// Most chunks of a kernel.
 const MAX_CHUNKS: usize = 64;
@@ -121,16 +121,15 @@ impl Space {
         })
     }
 
-    /// The split into the most equal parts, up to a number that the work justifies; of equals that
-    /// of the outermost group. `least` is the shortest part that a group may have. Parts that are
+    /// The split into the most equal parts, up to as many as are wanted; of equals that of the
+    /// outermost group. `least` is the shortest part that a group may have. Parts that are
     /// multiples of it are preferred to up to twice as many that are not.
     pub(crate) fn split(
         &self,
-        work: usize,
+        wanted: usize,
         may_split: impl Fn(usize) -> bool,
         least: impl Fn(usize) -> usize,
     ) -> Split {
-        let wanted = Split::wanted(work);
         let mut best = Split::WHOLE;
         for group in (0..self.groups.len()).filter(|group| may_split(*group)) {
             let (extent, least) = (self.groups[group].extent, least(group));
@@ -178,9 +177,9 @@ impl Split {
     /// Nothing is split.
     pub(crate) const WHOLE: Split = Split { group: 0, chunks: 1 };
 
-    /// The number of chunks that an amount of work justifies.
-    pub(crate) fn wanted(work: usize) -> usize {
-        (work / CHUNK_WORK).clamp(1, MAX_CHUNKS)
+    /// The number of chunks that an amount of work, in additions of a lane, justifies.
+    pub(crate) fn wanted(machine: &Machine, work: usize) -> usize {
+        (work / LANES_A_CYCLE / machine.chunk_cycles.max(1)).clamp(1, MAX_CHUNKS)
     }
 
     /// The part of a group that a chunk walks: its first index and its length.

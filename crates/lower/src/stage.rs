@@ -15,6 +15,8 @@ pub(crate) enum Param {
     Result(usize),
     /// Memory that lives from stage to stage.
     Temporary(usize),
+    /// What a packing made, once, of an operand that no call changes.
+    Packed(usize),
 }
 
 /// A kernel of the loop IR with what its parameters are bound to, in order.
@@ -31,6 +33,14 @@ pub(crate) struct Temporary {
     pub(crate) len: usize,
 }
 
+/// How an operand that no call changes is packed: by a kernel that reads it and writes the panels.
+#[derive(Debug, Clone)]
+pub(crate) struct PackedOperand {
+    /// The operand's position.
+    pub(crate) operand: usize,
+    pub(crate) kernel: Kernel,
+}
+
 /// A value that an earlier stage stored, dense, and where.
 pub(crate) type Stored = (Value, Param);
 
@@ -40,18 +50,26 @@ pub(crate) struct Stages {
     /// In the order in which they run.
     pub(crate) stages: Vec<Stage>,
     pub(crate) temporaries: Vec<Temporary>,
+    /// What is packed before the first call.
+    pub(crate) packed: Vec<PackedOperand>,
 }
 
 impl Stages {
     /// One stage and nothing between.
     pub(crate) fn one(stage: Stage) -> Stages {
-        Stages { stages: vec![stage], temporaries: Vec::new() }
+        Stages { stages: vec![stage], ..Stages::default() }
     }
 
     /// Adds memory between stages.
     pub(crate) fn temporary(&mut self, scalar: Scalar, len: usize) -> Param {
         self.temporaries.push(Temporary { scalar, len });
         Param::Temporary(self.temporaries.len() - 1)
+    }
+
+    /// Adds an operand that `kernel` packs.
+    pub(crate) fn packed(&mut self, operand: usize, kernel: Kernel) -> Param {
+        self.packed.push(PackedOperand { operand, kernel });
+        Param::Packed(self.packed.len() - 1)
     }
 }
 
@@ -81,6 +99,7 @@ impl StageBuilder {
             Param::Argument(at) => format!("a{at}"),
             Param::Result(at) => format!("r{at}"),
             Param::Temporary(at) => format!("t{at}"),
+            Param::Packed(at) => format!("p{at}"),
         };
         self.params.push(param);
         self.b.buffer(name, scalar, len, access)

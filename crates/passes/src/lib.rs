@@ -20,6 +20,9 @@
 //! | [`schedule`] | exact | an order that keeps little alive |
 //! | [`plan`] | exact | a place for every value, proved by [`check`] |
 //!
+//! Beside the pipeline, [`freeze`](mod@freeze) cuts a program whose states no longer change in what
+//! is computed once and what each call computes.
+//!
 //! ```
 //! use kilngrad_ir::{Bindings, Machine, Program};
 //! use kilngrad_passes::{Options, run};
@@ -42,6 +45,7 @@ pub mod dce;
 pub mod draw;
 mod element;
 pub mod fold;
+pub mod freeze;
 pub mod fuse;
 mod memory;
 mod pass;

@@ -4,21 +4,24 @@
 //! changes no state. In steady state (a binding that was met before, contiguous inputs) a call
 //! allocates nothing.
 
-use kilngrad_codegen::FloatMode;
 use kilngrad_ir::{Bindings, DType, Dim, Error, ErrorKind, ValueName};
 use ndarray::ArrayViewD;
 use smallvec::SmallVec;
 
-use crate::code::{Code, External, Slot};
+use crate::code::Slot;
 use crate::element::{Element, Input, elements_of};
-use crate::executable::{Executable, Lengths, Specialised, unbound};
+use crate::launch::Launch;
+use crate::library::{Lengths, Library, Wanted, unbound};
 use crate::memory::AlignedBytes;
-use crate::states::{expect_dtype, unknown, view};
+use crate::states::{States, expect_dtype, unknown, view};
+use crate::workspace::{Binding, Workspace};
 
 /// A call being put together.
 #[must_use = "a call does nothing until it is run"]
 pub struct Call<'a, A> {
-    executable: &'a mut Executable<A>,
+    library: &'a Library<A>,
+    workspace: &'a mut Workspace<A>,
+    states: &'a mut States,
     entry: &'a str,
     feeds: SmallVec<[(&'a str, &'a dyn Input); 8]>,
     bindings: SmallVec<[(&'a str, usize); 4]>,
@@ -26,9 +29,14 @@ pub struct Call<'a, A> {
 }
 
 impl<'a, A> Call<'a, A> {
-    pub(crate) fn new(executable: &'a mut Executable<A>, entry: &'a str) -> Call<'a, A> {
+    pub(crate) fn new(
+        library: &'a Library<A>,
+        workspace: &'a mut Workspace<A>,
+        states: &'a mut States,
+        entry: &'a str,
+    ) -> Call<'a, A> {
         let (feeds, bindings, fetched) = Default::default();
-        Call { executable, entry, feeds, bindings, fetched }
+        Call { library, workspace, states, entry, feeds, bindings, fetched }
     }
 
     /// Feeds an input: an array or view of any layout, of exactly the input's dtype.
@@ -63,33 +71,35 @@ impl<'a, A> Call<'a, A> {
     /// If the entry, an input, a symbol or a fetched value is unknown, fed twice or missing, if a
     /// dtype or shape is another than expected, if the entry cannot be compiled for these shapes,
     /// if one of its checks fails ([`ErrorKind::Check`]), or if the call is
-    /// [watched](Executable::watch) and a result is not finite. No state has changed then.
+    /// [watched](crate::Executable::watch) and a result is not finite. No state has changed then.
     pub fn run(self) -> Result<Outputs<'a>, Error> {
-        let entry = self.executable.find(self.entry)?;
+        let entry = self.library.find(self.entry)?;
         let order = self.order_of_feeds(entry)?;
-        let lengths = self.lengths(entry, &order)?;
-        // Also while compiling, which folds constants by the same arithmetic as native code.
-        let _mode = FloatMode::enter();
-        if !self.executable.knows(entry, &lengths) {
-            self.check_shapes(entry, &order, &lengths)?;
+        let lengths = &self.lengths(entry, &order)?;
+        let whole = Wanted { entry, lengths, fetched: &[] };
+        if !self.workspace.knows(&whole) {
+            self.check_shapes(entry, &order, lengths)?;
         }
-        let Call { executable, feeds, fetched, .. } = self;
+        let Call { library, workspace, states, feeds, fetched, .. } = self;
         let inputs: SmallVec<[&dyn Input; 8]> =
             order.iter().map(|position| feeds[*position].1).collect();
         // Both are compiled before either runs; the second cannot displace the first, which is the
         // latest to be used.
         let beside = match fetched.is_empty() {
             true => None,
-            false => Some(executable.specialised(entry, &lengths, &fetched)?),
+            false => {
+                Some(workspace.bind(library, states, &Wanted { fetched: &fetched, ..whole })?)
+            }
         };
-        let at = executable.specialised(entry, &lengths, &[])?;
+        let at = workspace.bind(library, states, &whole)?;
+        let mut launch = Launch { library, workspace, states, entry, inputs: &inputs };
         if let Some(beside) = beside {
-            launch(executable, entry, beside, &inputs)?;
+            launch.run(beside)?;
         }
-        executable
-            .watched(entry, at, &inputs, |executable| launch(executable, entry, at, &inputs))?;
+        launch.run_watched(at)?;
+        let workspace: &'a Workspace<A> = workspace;
         let returned = |at| {
-            let Specialised { code, outputs, .. } = executable.at(entry, at);
+            let Binding { code, outputs, .. } = workspace.at(entry, at);
             Returned { slots: &code.outputs, values: outputs }
         };
         Ok(Outputs { own: returned(at), fetched: beside.map(returned) })
@@ -97,7 +107,7 @@ impl<'a, A> Call<'a, A> {
 
     /// For each input, the position of its feed.
     fn order_of_feeds(&self, entry: usize) -> Result<SmallVec<[usize; 8]>, Error> {
-        let graph = &self.executable.program().entries[entry].graph;
+        let graph = &self.library.program().entries[entry].graph;
         let names = || graph.arguments().iter().map(|value| word(graph.name(*value)));
         for (position, (name, _)) in self.feeds.iter().enumerate() {
             if !names().any(|known| known == *name) {
@@ -134,8 +144,8 @@ impl<'a, A> Call<'a, A> {
 
     /// Checks every fed length against the declared one, before anything is compiled for them.
     fn check_shapes(&self, entry: usize, order: &[usize], lengths: &Lengths) -> Result<(), Error> {
-        let graph = &self.executable.program().entries[entry].graph;
-        let symbols = self.executable.symbols(entry).iter().cloned();
+        let graph = &self.library.program().entries[entry].graph;
+        let symbols = self.library.symbols(entry).iter().cloned();
         let bindings: Bindings = symbols.zip(lengths.iter().copied()).collect();
         for (&argument, &position) in graph.arguments().iter().zip(order) {
             let (shape, found) = (&graph.ty(argument).shape, self.feeds[position].1.shape());
@@ -150,8 +160,8 @@ impl<'a, A> Call<'a, A> {
     /// What the entry's symbols are bound to: by explicit bindings, and by fed axes whose length is
     /// one symbol.
     fn lengths(&self, entry: usize, order: &[usize]) -> Result<Lengths, Error> {
-        let graph = &self.executable.program().entries[entry].graph;
-        let symbols = self.executable.symbols(entry);
+        let graph = &self.library.program().entries[entry].graph;
+        let symbols = self.library.symbols(entry);
         for (name, _) in &self.bindings {
             if !symbols.iter().any(|symbol| symbol.name() == *name) {
                 return Err(unknown("symbol", name, symbols.iter().map(|s| s.name())));
@@ -183,61 +193,6 @@ impl<'a, A> Call<'a, A> {
     }
 }
 
-/// Runs the code at a position of an entry on these inputs, in order.
-fn launch<A>(
-    executable: &mut Executable<A>,
-    entry: usize,
-    at: usize,
-    inputs: &[&dyn Input],
-) -> Result<(), Error> {
-    let (specialised, states, memory, host) = executable.parts(entry, at);
-    let Specialised { code, outputs, staging, table, .. } = specialised;
-    for (value, slot) in inputs.iter().zip(&code.inputs) {
-        expect_slot(slot, *value)?;
-    }
-    for ((value, slot), place) in inputs.iter().zip(&code.inputs).zip(staging.iter_mut()) {
-        if value.contiguous().is_none() {
-            place.reserve(slot.bytes())?;
-            value.write_to(&mut place.as_mut_slice()[..slot.bytes()]);
-        }
-    }
-    let mut constants = code.constants.iter();
-    for (pointer, external) in table.0.iter_mut().zip(&code.externals) {
-        *pointer = match external {
-            External::Argument(index) => {
-                let bytes = inputs[*index].contiguous();
-                let start = bytes.map_or(staging[*index].as_ptr(), <[u8]>::as_ptr);
-                start.cast_mut()
-            }
-            External::Output(index) => outputs[*index].as_mut_ptr(),
-            External::State(id) => states.as_mut_ptr(*id),
-            External::Constant(_) => {
-                let bytes = constants.next().map(AlignedBytes::as_ptr);
-                bytes.unwrap_or(std::ptr::null()).cast_mut()
-            }
-        };
-    }
-    // SAFETY: arena and scratch have the module's sizes, since compiling reserved them, and its
-    // alignment; `Code::new` saw that each external has the bytes that the module expects of
-    // it and may be written where the module writes, and the table is in that order. Inputs
-    // have the slots' shapes and dtypes, so their bytes, and their elements are initialised.
-    // Outputs, states, arena and scratch are borrowed exclusively and are separate
-    // allocations; inputs and constants are only read. The host is the pool's, which the
-    // executable owns, or runs in order, and its threads are in the default float mode.
-    let ran = unsafe {
-        code.module.entry().call(
-            memory.arena.as_mut_ptr(),
-            table.0.as_ptr(),
-            memory.scratch.as_mut_ptr(),
-            &host,
-        )
-    };
-    ran.map_err(|check| {
-        let message = code.checks.get(check).map_or("expected a condition to hold", |it| it);
-        Error::new(ErrorKind::Check, message)
-    })
-}
-
 fn word(name: &ValueName) -> &str {
     match name {
         ValueName::Word(word) => word,
@@ -246,17 +201,7 @@ fn word(name: &ValueName) -> &str {
     }
 }
 
-fn expect_slot(slot: &Slot, value: &dyn Input) -> Result<(), Error> {
-    if slot.dtype != value.dtype() {
-        expect_dtype(&format!("input {:?}", slot.name), slot.dtype, value.dtype())?;
-    }
-    if slot.shape == value.shape() {
-        return Ok(());
-    }
-    Err(wrong_shape(&slot.name, &format!("{:?}", slot.shape), value.shape()))
-}
-
-fn wrong_shape(name: &str, expected: &str, found: &[usize]) -> Error {
+pub(crate) fn wrong_shape(name: &str, expected: &str, found: &[usize]) -> Error {
     let message = format!("expected shape {expected} for input {name:?}, found {found:?}");
     Error::new(ErrorKind::Shape, message)
 }
@@ -268,7 +213,7 @@ impl<A> std::fmt::Debug for Call<'_, A> {
     }
 }
 
-/// What a call returned. It borrows the executable's memory, which the next call reuses.
+/// What a call returned. It borrows the memory of who was called, which the next call reuses.
 #[derive(Debug, Clone, Copy)]
 pub struct Outputs<'a> {
     own: Returned<'a>,
@@ -319,6 +264,15 @@ impl<'a> Outputs<'a> {
         view(elements_of(bytes)?, &slot.shape)
     }
 
+    /// An output as it lies in memory: row-major, little-endian.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such output.
+    pub fn bytes(&self, name: &str) -> Result<&'a [u8], Error> {
+        Ok(self.find(name)?.1)
+    }
+
     /// An output of rank 0 as its element.
     ///
     /// # Errors
@@ -342,13 +296,5 @@ impl<'a> Outputs<'a> {
     fn find(&self, name: &str) -> Result<(&'a Slot, &'a [u8]), Error> {
         let fetched = || self.fetched.and_then(|fetched| fetched.find(name));
         self.own.find(name).or_else(fetched).ok_or_else(|| unknown("output", name, self.names()))
-    }
-}
-
-/// The code behind a call, for its size.
-impl<A> Code<A> {
-    /// Bytes of the arena that a call uses.
-    pub fn arena_bytes(&self) -> usize {
-        self.module.arena_bytes()
     }
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use kilngrad_codegen::Module;
-use kilngrad_ir::{Bindings, DType, Dense, Error, ErrorKind, StateId};
+use kilngrad_ir::{Bindings, DType, Error, ErrorKind, StateId};
 
+use crate::constant::Constant;
 use crate::finite::NotFinite;
-use crate::memory::AlignedBytes;
 use crate::states::States;
 
 /// What stands behind a pointer of the entry's table.
@@ -18,8 +18,8 @@ pub enum External {
     Output(usize),
     /// A state's own memory.
     State(StateId),
-    /// Elements that the program states.
-    Constant(Dense),
+    /// Memory that no call changes.
+    Constant(Constant),
 }
 
 /// An input or output of a compiled entry.
@@ -52,8 +52,6 @@ pub struct Code<A> {
     pub(crate) inputs: Vec<Slot>,
     pub(crate) outputs: Vec<Slot>,
     pub(crate) externals: Vec<External>,
-    /// The memory of each constant among the externals, in order.
-    pub(crate) constants: Vec<AlignedBytes>,
     /// For each condition of the module's gate, the message where it does not hold.
     pub(crate) checks: Vec<String>,
     artifacts: A,
@@ -67,8 +65,7 @@ impl<A> Code<A> {
     /// # Errors
     ///
     /// [`ErrorKind::Internal`] where the module expects other memory than these externals give, or
-    /// two externals are the same writable memory, and [`ErrorKind::Memory`] where the constants
-    /// find none.
+    /// two externals are the same writable memory.
     pub fn new(
         module: Module,
         inputs: Vec<Slot>,
@@ -86,23 +83,19 @@ impl<A> Code<A> {
         if inputs.iter().chain(&outputs).any(|slot| slot.checked_bytes().is_none()) {
             return Err(mismatch("expected inputs and outputs that fit memory".into()));
         }
-        let mut constants = Vec::new();
         for (index, (external, need)) in externals.iter().zip(needs).enumerate() {
             let (bytes, writable) = match external {
                 External::Argument(index) => (inputs.get(*index).map(Slot::bytes), false),
                 External::Output(index) => (outputs.get(*index).map(Slot::bytes), true),
                 External::State(_) => (Some(need.bytes), true),
-                External::Constant(dense) => {
-                    constants.push(AlignedBytes::copy_of(dense.bytes())?);
-                    (Some(dense.bytes().len()), false)
-                }
+                External::Constant(constant) => (Some(constant.bytes().len()), false),
             };
             let twice = writable && externals[..index].contains(external);
             if twice || bytes.is_none_or(|bytes| bytes < need.bytes) || need.writable && !writable {
                 return Err(mismatch(format!("expected memory as {need:?}, found {external:?}")));
             }
         }
-        Ok(Code { module, inputs, outputs, externals, constants, checks, artifacts })
+        Ok(Code { module, inputs, outputs, externals, checks, artifacts })
     }
 
     /// Checks that the module reaches no further into states than these have bytes.
@@ -116,6 +109,11 @@ impl<A> Code<A> {
             }
         }
         Ok(())
+    }
+
+    /// Bytes of the arena that a call uses.
+    pub fn arena_bytes(&self) -> usize {
+        self.module.arena_bytes()
     }
 
     /// The inputs, in order.
@@ -135,7 +133,7 @@ impl<A> Code<A> {
 }
 
 /// Compiles an entry for a binding of its symbols, when it is first called with them, and says what
-/// went wrong in it.
+/// went wrong in it. Calls from several threads may overlap.
 pub trait Compile<A>: Send + Sync {
     /// The program's entry at position `entry`, compiled.
     ///

@@ -20,7 +20,7 @@ pub struct NotFinite<'a> {
     pub bindings: Bindings,
     /// What was fed, in the order of the entry's inputs.
     pub inputs: &'a [&'a dyn Input],
-    /// What the states hold, in the order of the program.
+    /// What the states hold, in the order of the program; none where they are constants.
     pub states: Vec<&'a [u8]>,
     /// The first such number, of outputs before states.
     pub found: Found,
@@ -72,7 +72,7 @@ impl Copies {
         for id in ids {
             let bytes = states.bytes(id);
             if self.used == self.values.len() {
-                self.values.push((id, AlignedBytes::zeroed(0)?));
+                self.values.push((id, AlignedBytes::EMPTY));
             }
             let (copied, copy) = &mut self.values[self.used];
             *copied = id;

@@ -2,6 +2,7 @@
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::fmt;
+use std::num::NonZero;
 use std::ptr::NonNull;
 
 use kilngrad_ir::{Error, ErrorKind};
@@ -21,15 +22,20 @@ impl AlignedBytes {
     /// A cache line, which is also what generated code may assume of arena and scratch.
     pub(crate) const ALIGN: usize = 64;
 
+    /// No bytes.
+    pub(crate) const EMPTY: AlignedBytes = AlignedBytes {
+        start: NonNull::without_provenance(NonZero::new(Self::ALIGN).expect("it is not zero")),
+        len: 0,
+    };
+
     /// `len` zero bytes.
     pub(crate) fn zeroed(len: usize) -> Result<AlignedBytes, Error> {
         let refused =
             || Error::new(ErrorKind::Memory, format!("expected {len} bytes of memory, got none"));
-        let layout = Layout::from_size_align(len, Self::ALIGN).map_err(|_| refused())?;
         if len == 0 {
-            let start = NonNull::new(std::ptr::without_provenance_mut(Self::ALIGN));
-            return Ok(AlignedBytes { start: start.ok_or_else(refused)?, len });
+            return Ok(Self::EMPTY);
         }
+        let layout = Layout::from_size_align(len, Self::ALIGN).map_err(|_| refused())?;
         // SAFETY: the layout's size is not zero.
         let start = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or_else(refused)?;
         Ok(AlignedBytes { start, len })

@@ -14,6 +14,17 @@ pub(crate) struct States {
 }
 
 impl States {
+    /// The states of a program that has none left.
+    pub(crate) fn none() -> States {
+        States { values: Vec::new() }
+    }
+
+    /// As many states with these values.
+    pub(crate) fn copied(&self) -> Result<States, Error> {
+        let values = self.values.iter().map(|value| AlignedBytes::copy_of(value.as_slice()));
+        Ok(States { values: values.collect::<Result<_, _>>()? })
+    }
+
     /// First values, from the program's initialisers and a seed.
     pub(crate) fn initial(program: &Program, seed: i64) -> Result<States, Error> {
         // The numbers are to be the same whatever float mode the caller's thread is in.
@@ -33,6 +44,11 @@ impl States {
             })
             .collect::<Result<_, Error>>()?;
         Ok(States { values })
+    }
+
+    /// The bytes of each, in order.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &[u8]> {
+        self.values.iter().map(AlignedBytes::as_slice)
     }
 
     pub(crate) fn bytes(&self, id: StateId) -> &[u8] {

@@ -11,13 +11,13 @@ use std::sync::Arc;
 use kilngrad_codegen::CodegenOptions;
 use kilngrad_interp::{Array, States};
 use kilngrad_ir::{
-    Bindings, Constant, DType, Entry, Error, ErrorKind, Graph, Machine, Mode, Node, NodeId, Op,
-    Origin, Place, Plan, Program, StateId, TileSize, Value, ValueName,
+    Bindings, Constant as Stated, DType, Entry, Error, ErrorKind, Graph, Machine, Mode, Node,
+    NodeId, Op, Origin, Place, Plan, Program, StateId, TileSize, Value, ValueName,
 };
 use kilngrad_loops::{ChunkOrder, Memory, Scalar};
-use kilngrad_lower::{External, Lowered};
+use kilngrad_lower::{External, Lowered, Packing};
 use kilngrad_passes::{Context, Exactness, Pass, PassError, Stage};
-use kilngrad_runtime::{Code, Compile, Executable, Input, Outputs, Slot};
+use kilngrad_runtime::{Code, Compile, Constant, Executable, Input, Outputs, Slot};
 use kilngrad_tiles::Features;
 
 /// The expansion of gradient requests, as a pass.
@@ -58,9 +58,12 @@ pub struct Compiled {
     pub lowered: Lowered,
     /// What it was compiled for.
     pub features: Features,
+    /// Whether the states are constants.
+    frozen: bool,
 }
 
-/// The machine model for these features. Caches are small, so that small programs are blocked.
+/// The machine model for these features. Its caches and chunks are small, so that small programs
+/// are blocked and split as large ones are.
 pub fn machine(features: Features) -> Machine {
     let tile = |scalar| {
         let shape = kilngrad_tiles::best(features, scalar).shape;
@@ -70,6 +73,9 @@ pub fn machine(features: Features) -> Machine {
         fma: features.fma,
         tile_f32: tile(Scalar::F32),
         tile_f64: tile(Scalar::F64),
+        l1_bytes: 2 << 10,
+        l2_bytes: 8 << 10,
+        chunk_cycles: 256,
         ..Machine::BASELINE
     }
 }
@@ -100,7 +106,23 @@ impl Compiled {
             .program;
         let lowered = kilngrad_lower::lower_entry(&planned, &planned.entries[0], &machine)
             .map_err(|error| format!("lowering: {error}"))?;
-        Ok(Compiled { declared, planned, lowered, features })
+        Ok(Compiled { declared, planned, lowered, features, frozen: false })
+    }
+
+    /// The same entry, lowered with its states as constants; `None` if it updates any.
+    ///
+    /// # Errors
+    ///
+    /// What lowering says.
+    pub fn frozen(&self) -> Result<Option<Compiled>, String> {
+        if !self.entry().updates.is_empty() {
+            return Ok(None);
+        }
+        let machine = machine(self.features);
+        let lowered = kilngrad_lower::lower_frozen(&self.planned, self.entry(), &machine)
+            .map_err(|error| format!("lowering a frozen entry: {error}"))?;
+        let (declared, planned) = (self.declared.clone(), self.planned.clone());
+        Ok(Some(Compiled { declared, planned, lowered, features: self.features, frozen: true }))
     }
 
     /// The entry after the last pass.
@@ -119,16 +141,25 @@ impl Compiled {
         states: &States,
         order: ChunkOrder,
     ) -> Result<Ran, String> {
-        let Lowered { program, externals } = &self.lowered;
+        let Lowered { program, externals, .. } = &self.lowered;
         let mut memory = Memory::zeroed(program);
         // What nothing initialises must not matter.
         memory.arena.fill(kilngrad_loops::SCRATCH_FILL);
         for (bytes, external) in memory.externals.iter_mut().zip(externals) {
             match external {
                 External::Argument(at) => *bytes = inputs[*at].to_bytes(),
-                External::State(id) => *bytes = states.get(*id).to_bytes(),
-                External::Constant { offset } => *bytes = self.constant(*offset)?,
                 External::Output(_) => bytes.fill(kilngrad_loops::SCRATCH_FILL),
+                External::State(_) | External::Constant { .. } => {
+                    *bytes = self.memory(external, states)?;
+                }
+                External::Packed(at) => {
+                    let Packing { source, program } = &self.lowered.packings[*at];
+                    let mut packed = Memory::zeroed(program);
+                    packed.externals[0] = self.memory(source, states)?;
+                    kilngrad_loops::run_program_in_order(program, &mut packed, order)
+                        .map_err(|error| format!("packing: {error}"))?;
+                    *bytes = packed.externals.swap_remove(1);
+                }
             }
         }
         kilngrad_loops::run_program_in_order(program, &mut memory, order)
@@ -174,6 +205,7 @@ impl Compiled {
             lowered: self.lowered.clone(),
             features: self.features,
             constants: self.constants()?,
+            weights: self.frozen.then(|| states.clone()),
         };
         let declared = Arc::new(self.declared.clone());
         let mut executable = Executable::new(declared, Box::new(module), 0, threads)?;
@@ -214,10 +246,19 @@ impl Compiled {
         let machine = machine(self.features);
         let lowered = kilngrad_lower::lower_entry(&planned, &planned.entries[0], &machine)
             .map_err(|error| format!("lowering a kernel alone: {error}"))?;
-        Ok(Compiled { declared: planned.clone(), planned, lowered, features: self.features })
+        let (declared, features) = (planned.clone(), self.features);
+        Ok(Compiled { declared, planned, lowered, features, frozen: false })
     }
 
-    fn constant(&self, offset: usize) -> Result<Vec<u8>, String> {
+    /// The bytes of a state or a stated array.
+    fn memory(&self, external: &External, states: &States) -> Result<Vec<u8>, String> {
+        let offset = match external {
+            External::State(id) => return Ok(states.get(*id).to_bytes()),
+            External::Constant { offset } => *offset,
+            External::Argument(_) | External::Output(_) | External::Packed(_) => {
+                return Err(format!("expected a state or a constant, found {external:?}"));
+            }
+        };
         let constants = self.constants().map_err(|error| error.to_string())?;
         let found = constants.iter().find(|(at, _)| *at == offset);
         found
@@ -229,7 +270,7 @@ impl Compiled {
     fn constants(&self) -> Result<Vec<(usize, kilngrad_ir::Dense)>, Error> {
         let graph = &self.entry().graph;
         let dense = graph.nodes().filter_map(|(_, node)| {
-            let Op::Constant(Constant::Dense(dense)) = &node.op else { return None };
+            let Op::Constant(Stated::Dense(dense)) = &node.op else { return None };
             Some((node.result(), dense))
         });
         dense
@@ -276,6 +317,28 @@ struct Generate {
     lowered: Lowered,
     features: Features,
     constants: Vec<(usize, kilngrad_ir::Dense)>,
+    /// The states' values where no call changes them.
+    weights: Option<States>,
+}
+
+impl Generate {
+    /// A state's value or a stated array.
+    fn memory(&self, external: &External) -> Result<Constant, Error> {
+        let offset = match (external, &self.weights) {
+            (External::State(id), Some(weights)) => {
+                return Constant::new(&weights.get(*id).to_bytes());
+            }
+            (External::Constant { offset }, _) => *offset,
+            (External::State(_), None)
+            | (External::Argument(_) | External::Output(_) | External::Packed(_), _) => {
+                let message = format!("expected a constant, found {external:?}");
+                return Err(Error::new(ErrorKind::Internal, message));
+            }
+        };
+        let found = self.constants.iter().find(|(at, _)| *at == offset);
+        let (_, dense) = found.expect("a constant at each place that is read");
+        Constant::new(dense.bytes())
+    }
 }
 
 impl Compile<()> for Generate {
@@ -293,18 +356,26 @@ impl Compile<()> for Generate {
         let inputs = arguments.map(|value| slot(&word(entry.graph.name(*value)), *value)).collect();
         let results = entry.outputs.iter().zip(entry.graph.results());
         let outputs = results.map(|(name, value)| slot(name, *value)).collect();
-        let externals = self.lowered.externals.iter().map(|external| match external {
-            External::Argument(at) => kilngrad_runtime::External::Argument(*at),
-            External::Output(at) => kilngrad_runtime::External::Output(*at),
-            External::State(id) => kilngrad_runtime::External::State(*id),
-            External::Constant { offset } => {
-                let found = self.constants.iter().find(|(at, _)| at == offset);
-                let (_, dense) = found.expect("a constant at each place that is read");
-                kilngrad_runtime::External::Constant(dense.clone())
-            }
+        let externals = self.lowered.externals.iter().map(|external| {
+            Ok(match external {
+                External::Argument(at) => kilngrad_runtime::External::Argument(*at),
+                External::Output(at) => kilngrad_runtime::External::Output(*at),
+                External::State(id) if self.weights.is_none() => {
+                    kilngrad_runtime::External::State(*id)
+                }
+                External::State(_) | External::Constant { .. } => {
+                    kilngrad_runtime::External::Constant(self.memory(external)?)
+                }
+                External::Packed(at) => {
+                    let Packing { source, program } = &self.lowered.packings[*at];
+                    let module = kilngrad_codegen::compile(program, &options).map_err(failed)?;
+                    kilngrad_runtime::External::Constant(self.memory(source)?.derive(&module)?)
+                }
+            })
         });
+        let externals = externals.collect::<Result<_, Error>>()?;
         let checks = entry.checks.iter().map(|check| check.failure(&entry.name)).collect();
-        Code::new(module, inputs, outputs, externals.collect(), checks, ())
+        Code::new(module, inputs, outputs, externals, checks, ())
     }
 }
 

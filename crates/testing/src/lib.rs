@@ -4,6 +4,7 @@
 
 mod bound;
 mod compile;
+pub mod fuzz;
 mod generate;
 mod gradients;
 pub mod properties;
@@ -23,6 +24,7 @@ pub use recipe::{HEADER, Random, Recipe, Regime, STEP};
 pub use runner::{caught, check};
 
 pub use kilngrad_tiles::Features;
+pub use proptest::strategy::Strategy;
 
 /// The instructions that generated code may use in tests, as the variable `KILNGRAD_FEATURES`
 /// says: all of this processor's where it is unset, and the baseline for `baseline`.

@@ -41,18 +41,59 @@ pub fn text_round_trips(program: &Program) -> Result<(), String> {
     Ok(())
 }
 
+/// The text round-trips, of the program and of what every pass makes of it.
+///
+/// # Errors
+///
+/// What differs after which pass.
+pub fn text_round_trips_at_every_stage(case: &Case, features: Features) -> Result<(), String> {
+    text_round_trips(&case.program)?;
+    for stage in stages(case, features)? {
+        text_round_trips(&stage.program)
+            .map_err(|error| format!("after {}: {error}", stage.name))?;
+    }
+    Ok(())
+}
+
 /// Gradients of first and second order are what difference quotients of the losses are.
 ///
 /// # Errors
 ///
 /// What differs.
 pub fn gradients_are_derivatives(case: &Differentiable) -> Result<Checked, String> {
-    let expanded = kilngrad_autodiff::differentiate(&case.case.program).map_err(|diagnostics| {
-        let lines: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
-        format!("differentiation: {}", lines.join("\n"))
-    })?;
+    let expanded = expand(&case.case.program)?;
     kilngrad_ir::verify(&expanded).map_err(|error| error.to_string())?;
     check_gradients(case, &expanded)
+}
+
+/// What the whole compiler makes of a program with gradients is what the interpreter makes of the
+/// declared program once its gradients are expanded: simplifying, stabilising and fusing around
+/// the expansion change nothing but roundings.
+///
+/// # Errors
+///
+/// What differs.
+pub fn native_gradients_are_meant(
+    case: &Differentiable,
+    features: Features,
+) -> Result<Seen, String> {
+    let declared = &case.case;
+    let expanded = expand(&declared.program)?;
+    let states = declared.states();
+    let compiled = compile(declared, 0, features)?;
+    let inputs = &declared.inputs[0];
+    let native = compiled.native(inputs, &states, 1)?;
+    let meant = eval_entry_bounded(&expanded, &expanded.entries[0], inputs, &states);
+    let meant = meant.map_err(|error| error.to_string())?;
+    compare_with_native(&meant, &native, &states)
+        .map_err(|error| format!("{error}\n{}", compiled.planned))
+}
+
+fn expand(program: &Program) -> Result<Program, String> {
+    kilngrad_autodiff::differentiate(program).map_err(|diagnostics| {
+        let lines: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
+        format!("differentiation: {}", lines.join("\n"))
+    })
 }
 
 /// The program at every stage of the pipeline for each entry, the declared one first.
@@ -88,7 +129,7 @@ pub struct StageProgram {
 
 /// Every pass keeps the interpreter's values by what it promises: an exact one each bit, NaN
 /// payloads aside, any other within the bounds of both programs. Whole numbers stay as they are in
-/// any case.
+/// any case. Stages with gradient requests cannot be interpreted and are passed over.
 ///
 /// # Errors
 ///
@@ -100,6 +141,10 @@ pub fn passes_keep_values(case: &Case, features: Features) -> Result<Seen, Strin
     for stage in stages(case, features)? {
         let inputs = &case.inputs[stage.entry];
         let entry = &stage.program.entries[0];
+        if entry.graph.nodes().any(|(_, node)| matches!(node.op, Op::Gradient { .. })) {
+            before = None;
+            continue;
+        }
         let after = eval_entry_bounded(&stage.program, entry, inputs, &states);
         let after = after.map_err(|error| format!("after {}: {error}", stage.name))?;
         let after = everything(after, &states);
@@ -129,11 +174,13 @@ fn compare_stages(
             let same = same_array(&before.value, &after.value);
             same.map_err(|error| format!("output or state {at}: {error}"))?;
         }
-        // Bounds say nothing of numbers that are not; such programs are for exact passes.
-        if regime != Regime::Wild {
-            let found = before.check(&after.value, Some(&after.error));
-            seen += found.map_err(|error| format!("output or state {at}: {error}"))?;
-        }
+        let found = match regime {
+            Regime::Integers => Bounded::exact(before.value.clone()).check(&after.value, None),
+            Regime::Reals => before.check(&after.value, Some(&after.error)),
+            // Bounds say nothing of numbers that are not; such programs are for exact passes.
+            Regime::Wild => Ok(Seen::default()),
+        };
+        seen += found.map_err(|error| format!("output or state {at}: {error}"))?;
     }
     Ok(seen)
 }
@@ -148,7 +195,8 @@ fn everything(outcome: BoundedOutcome, states: &States) -> Vec<Bounded> {
     outcome.outputs.into_iter().chain(after).collect()
 }
 
-/// Loops and machine code compute the same bits, chunks in any order and on any number of threads.
+/// Loops and machine code compute the same bits, chunks in any order and on any number of threads,
+/// and whether or not the states are constants.
 ///
 /// # Errors
 ///
@@ -166,6 +214,14 @@ pub fn loops_and_native_agree(case: &Case, features: Features) -> Result<(), Str
             same_bits(&up, &native).map_err(|error| {
                 format!("native code on {threads} threads: {error}\n{}", compiled.lowered.program)
             })?;
+        }
+        if let Some(frozen) = compiled.frozen()? {
+            let constant = frozen.evaluate(inputs, &states, ChunkOrder::Ascending)?;
+            same_bits(&up, &constant)
+                .map_err(|error| format!("with states as constants: {error}"))?;
+            let native = frozen.native(inputs, &states, 1)?;
+            same_bits(&up, &native)
+                .map_err(|error| format!("native code with states as constants: {error}"))?;
         }
     }
     Ok(())

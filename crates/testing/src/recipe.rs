@@ -66,6 +66,17 @@ impl Recipe {
         Recipe::from_bytes(regime, &bytes)
     }
 
+    /// The recipe with longer axes: the program's lengths are large ones, so that its kernels are
+    /// blocked, split into chunks and unrolled.
+    #[must_use]
+    pub fn widened(mut self) -> Recipe {
+        for (at, byte) in self.header[..4].iter_mut().enumerate() {
+            // The upper part of the table of lengths, of which the longest end is the first one's.
+            *byte |= if at == 0 { 224 } else { 192 };
+        }
+        self
+    }
+
     /// Recipes with up to `steps` steps, for `proptest`.
     pub fn strategy(regime: Regime, steps: usize) -> impl Strategy<Value = Recipe> {
         let header = any::<[u8; HEADER]>();

@@ -7,8 +7,8 @@ use crate::kernel::{Access, Affine, Kernel, Stmt};
 use super::range::{Dim, Extents, Interval, touches};
 use super::{Problem, Rule};
 
-/// Moduli that are tried for one buffer. Buffers have one candidate or two for each dimension of
-/// the loop nest, so the bound only cuts off kernels that nobody writes.
+/// Moduli that are tried for one buffer, at most three for each dimension of the loop nest: the bound
+/// only cuts off kernels that nobody writes.
 const MAX_CANDIDATES: usize = 64;
 
 /// Checks every parameter that the kernel stores to.
@@ -52,7 +52,7 @@ fn check_buffer(chunks: usize, name: &str, accesses: &mut Vec<Reach>) -> Result<
         return Err((Rule::Chunks, message));
     }
     let proved = separates(chunk, chunks, accesses, None)
-        || candidates(chunk, accesses).any(|m| separates(chunk, chunks, accesses, Some(m)));
+        || candidates(chunk, chunks, accesses).any(|m| separates(chunk, chunks, accesses, Some(m)));
     if proved {
         return Ok(());
     }
@@ -144,10 +144,12 @@ fn separates(chunk: i64, chunks: usize, accesses: &[Reach], modulus: Option<u64>
     all.is_none_or(|all| all.high.checked_sub(all.low).is_some_and(|span| span < width))
 }
 
-/// Moduli worth trying, in a fixed order: divisors of the strides above each bound, without and
-/// with the jumps that unrolled rows leave between constants.
-fn candidates(chunk: i64, accesses: &[Reach]) -> impl Iterator<Item = u64> {
+/// Moduli worth trying, in a fixed order: divisors of the strides above each bound, alone, with the
+/// jumps that unrolled rows leave between constants, and with the reach of all chunks, which in a
+/// dense buffer is the stride of the axis around the one that is shared out.
+fn candidates(chunk: i64, chunks: usize, accesses: &[Reach]) -> impl Iterator<Item = u64> {
     let width = chunk.unsigned_abs();
+    let reach = width.saturating_mul(chunks as u64);
     let mut strides: Vec<u64> = accesses
         .iter()
         .flat_map(|reach| reach.dims.iter().map(|dim| dim.0.unsigned_abs()))
@@ -158,10 +160,11 @@ fn candidates(chunk: i64, accesses: &[Reach]) -> impl Iterator<Item = u64> {
     let jumps = jumps(width, accesses);
     // After the loop, `divisors[i]` divides the i largest strides.
     let mut divisors = vec![0];
-    for &stride in strides.iter().rev().take(MAX_CANDIDATES / 2) {
+    for &stride in strides.iter().rev().take(MAX_CANDIDATES / 3) {
         divisors.push(gcd(divisors[divisors.len() - 1], stride));
     }
-    divisors.into_iter().flat_map(move |divisor| [divisor, gcd(divisor, jumps)]).filter(|&m| m > 0)
+    let moduli = move |divisor| [divisor, gcd(divisor, jumps), gcd(divisor, reach)];
+    divisors.into_iter().flat_map(moduli).filter(|&modulus| modulus > 0)
 }
 
 /// The greatest common divisor of the distances between groups of constants; within a group they

@@ -14,13 +14,10 @@
 //! Every chunk runs the same statements, so a chunk's share of the split axis is the same for all:
 //! the number of chunks divides the length of an axis.
 
-use kilngrad_ir::{Machine, TileSize};
+use kilngrad_ir::{DType, Machine, TileSize};
 
-use super::nest::Nest;
 pub(crate) use super::nest::Share;
-
-/// Cycles that a chunk should take at least, for its dispatch to be small beside it.
-const CHUNK_CYCLES: f64 = 16_000.0;
+use super::nest::{Nest, Which};
 
 /// The most chunks a product is split into.
 const MAX_CHUNKS: usize = 16;
@@ -73,18 +70,39 @@ pub(crate) struct Blocking {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Costs {
     tile: TileSize,
-    size: usize,
+    pub(crate) size: usize,
     l1: usize,
     l2: usize,
     fma: bool,
+    chunk_cycles: usize,
     /// Whether an epilogue follows the sums.
-    epilogue: bool,
+    pub(crate) epilogue: bool,
+    /// Whether the right operand lies in panels already, at which chunks have to begin.
+    pub(crate) panels: bool,
 }
 
 impl Costs {
-    pub(crate) fn new(machine: &Machine, tile: TileSize, size: usize, epilogue: bool) -> Costs {
-        let Machine { l1_bytes: l1, l2_bytes: l2, fma, .. } = *machine;
-        Costs { tile, size, l1, l2, fma, epilogue }
+    /// Neither with an epilogue nor over panels.
+    pub(crate) fn new(machine: &Machine, dtype: DType) -> Costs {
+        let Machine { l1_bytes: l1, l2_bytes: l2, fma, chunk_cycles, .. } = *machine;
+        let tile = machine.tile(dtype).unwrap_or(TileSize { rows: 1, cols: 1 });
+        Costs {
+            tile,
+            size: dtype.size(),
+            l1,
+            l2,
+            fma,
+            chunk_cycles,
+            epilogue: false,
+            panels: false,
+        }
+    }
+
+    /// Whether chunks of this share begin where they may.
+    fn allows(&self, nest: &Nest, share: Share) -> bool {
+        let within_panels = share.which == Some(Which::Cols)
+            && !(nest.cols.extent / share.chunks).is_multiple_of(self.tile.cols);
+        !(self.panels && within_panels)
     }
 }
 
@@ -92,7 +110,8 @@ impl Costs {
 pub(crate) fn choose(nest: &Nest, costs: &Costs) -> Blocking {
     let (whole, alone) = cheapest_blocks(nest, costs, Share::WHOLE);
     let mut best = (whole, scored(alone, 1));
-    for share in shares(nest, alone) {
+    for share in shares(nest, costs.chunk_cycles, alone).filter(|share| costs.allows(nest, *share))
+    {
         let (blocking, cycles) = cheapest_blocks(nest, costs, share);
         let score = scored(cycles * share.chunks as f64, share.chunks);
         if score < best.1 {
@@ -104,15 +123,17 @@ pub(crate) fn choose(nest: &Nest, costs: &Costs) -> Blocking {
 
 /// How to share out a nest that is not cut further and takes so many cycles: over as many chunks as
 /// pay off, along the outermost axis that has so many.
-pub(crate) fn share(nest: &Nest, cycles: f64) -> Share {
-    let most = shares(nest, cycles).map(|share| share.chunks).max();
-    let mut shares = shares(nest, cycles);
-    shares.find(|share| Some(share.chunks) == most).unwrap_or(Share::WHOLE)
+pub(crate) fn share(nest: &Nest, costs: &Costs, cycles: f64) -> Share {
+    let shares = || shares(nest, costs.chunk_cycles, cycles);
+    let most = shares().map(|share| share.chunks).max();
+    shares().find(|share| Some(share.chunks) == most).unwrap_or(Share::WHOLE)
 }
 
 /// The ways to share out work of so many cycles over two chunks or more.
-fn shares(nest: &Nest, cycles: f64) -> impl Iterator<Item = Share> {
-    let most = ((cycles / CHUNK_CYCLES) as usize).clamp(1, MAX_CHUNKS);
+///
+/// A chunk takes `chunk_cycles` at least, for its dispatch to be small beside it.
+fn shares(nest: &Nest, chunk_cycles: usize, cycles: f64) -> impl Iterator<Item = Share> {
+    let most = ((cycles / chunk_cycles.max(1) as f64) as usize).clamp(1, MAX_CHUNKS);
     nest.splittable().flat_map(move |which| {
         let extent = nest.axis(which).extent;
         (2..=most)
@@ -130,11 +151,11 @@ fn scored(cycles: f64, chunks: usize) -> f64 {
 /// The cheapest blocks for one chunk of a split, and the cycles of that chunk.
 fn cheapest_blocks(nest: &Nest, costs: &Costs, share: Share) -> (Blocking, f64) {
     let chunk = nest.part(share);
-    let must_pack_rhs = chunk.cols.extent > 1 && chunk.cols.rhs != 1;
+    let must_pack_rhs = !costs.panels && chunk.cols.extent > 1 && chunk.cols.rhs != 1;
     let choices = [(false, false), (false, true), (true, false), (true, true)];
     let mut best: Option<(Blocking, f64)> = None;
     for (pack_lhs, pack_rhs) in choices {
-        if must_pack_rhs && !pack_rhs {
+        if must_pack_rhs && !pack_rhs || costs.panels && pack_rhs {
             continue;
         }
         let blocking = blocks(&chunk, costs, share, pack_lhs, pack_rhs);
@@ -143,7 +164,7 @@ fn cheapest_blocks(nest: &Nest, costs: &Costs, share: Share) -> (Blocking, f64) 
             best = Some((blocking, cycles));
         }
     }
-    best.expect("packing both is always a choice")
+    best.expect("packing the left operand is a choice with or without the right one")
 }
 
 /// Block sizes for what is packed.
@@ -241,7 +262,8 @@ impl Costs {
     /// panel is another line, and rows a multiple of a kilobyte apart compete for few places of
     /// the first-level cache.
     fn direct_rhs(&self, chunk: &Nest, cols: usize) -> f64 {
-        if chunk.cols.extent <= cols && chunk.depth.rhs.unsigned_abs() == cols as u64 {
+        if self.panels || chunk.cols.extent <= cols && chunk.depth.rhs.unsigned_abs() == cols as u64
+        {
             return 0.0;
         }
         let lines = (cols * self.size).div_ceil(LINE_BYTES) as f64;

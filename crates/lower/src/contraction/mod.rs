@@ -5,6 +5,7 @@
 //! | [`problem`] | the axes in four roles, collapsed where tensors and epilogue allow |
 //! | [`nest`] | one matrix product inside outer loops |
 //! | [`blocking`] | how the product is cut, by a model of its cost |
+//! | [`panels`] | a constant operand, packed once |
 //! | [`gemm`], [`pack`] | the product: cache blocks, packing, tiles |
 //! | [`vector`] | inner products of a vector with dense rows |
 //! | [`generic`] | integers, which have no tiles |
@@ -24,12 +25,13 @@ mod gemm;
 mod generic;
 mod nest;
 mod pack;
+mod panels;
 mod problem;
 mod vector;
 
 use kilngrad_ir::op::{DotAxes, Op};
 use kilngrad_ir::{DType, Graph, Machine, Node, Value};
-use kilngrad_loops::{Buffer, TileShape};
+use kilngrad_loops::{Access, Buffer, TileShape};
 
 use crate::expr::{Expr, Memory, Source, argument_of, axis_coords, axis_strides};
 use crate::lanes::memory_scalar;
@@ -40,6 +42,7 @@ use crate::{Context, LowerError};
 use blocking::{Blocking, Costs, Share};
 use epilogue::Epilogue;
 use nest::Nest;
+use panels::Panels;
 use problem::{Problem, View};
 
 /// Lowers a contraction kernel.
@@ -56,16 +59,29 @@ pub(crate) fn lower_contraction(ctx: &Context<'_>) -> Result<Stages, LowerError>
     if problem.is_empty() {
         return Ok(Stages::default());
     }
-    let nest = Nest::new(problem);
-    let epilogue = graph.results() != [dot.value];
-    let plan = Plan::new(&nest, dtype, ctx.machine, epilogue);
+    let mut nest = Nest::new(problem);
+    let way = Way::of(&nest, dtype, ctx.machine);
+    let panels = match way {
+        Way::Tiles(shape) if ctx.constant[operands[1]] && !dot.views(operands[1]) => {
+            let rhs = graph.arguments()[operands[1]];
+            let len = expr.shape(rhs).iter().product();
+            Panels::new(&nest, shape.scalar, usize::from(shape.cols), len)?
+        }
+        Way::Tiles(_) | Way::InnerProducts | Way::Plain => None,
+    };
+    if let Some(panels) = &panels {
+        nest.clone_from(&panels.nest);
+    }
+    let mut costs = Costs::new(ctx.machine, dtype);
+    costs.epilogue = graph.results() != [dot.value];
+    costs.panels = panels.is_some();
+    let plan = Plan::new(way, &nest, &costs);
     let share = plan.share();
+    let mut stages = Stages::default();
     let mut stage = StageBuilder::new(ctx.name, share.chunks);
-    stage.inputs(&mut expr, &[], |_| true);
+    let operands = declare(&mut expr, &mut stages, &mut stage, operands, panels)?;
     let results = graph.results().iter().enumerate();
     let results = results.map(|(at, &value)| (value, stage.result(&expr, at))).collect();
-    // Every argument is declared, in order, so buffers are numbered like arguments.
-    let operands = operands.map(|argument| Buffer(argument as u32));
     let chunk = nest.part(share);
     let start = &chunk.start(expr.shape(dot.value).len(), share);
     let fma = ctx.machine.fma;
@@ -84,11 +100,35 @@ pub(crate) fn lower_contraction(ctx: &Context<'_>) -> Result<Stages, LowerError>
             generic::write(b, &chunk, memory_scalar(dtype), operands, epilogue, start)?;
         }
     }
-    Ok(Stages::one(stage.finish()))
+    stages.stages.push(stage.finish());
+    Ok(stages)
+}
+
+/// Declares the arguments, and gives the buffers of the operands: the panels in place of the right
+/// one, which is then declared only if something else reads it too.
+fn declare(
+    expr: &mut Expr<'_>,
+    stages: &mut Stages,
+    stage: &mut StageBuilder,
+    operands: [usize; 2],
+    panels: Option<Panels>,
+) -> Result<[Buffer; 2], LowerError> {
+    let [lhs, rhs] = operands.map(|at| expr.graph().arguments()[at]);
+    let replaced = panels.is_some() && expr.graph().use_counts()[rhs.index()] == 1;
+    stage.inputs(expr, &[], |value| !(replaced && value == rhs));
+    let right = match panels {
+        Some(Panels { kernel, len, .. }) => {
+            let scalar = memory_scalar(expr.dtype(rhs));
+            stage.param(stages.packed(operands[1], kernel), scalar, len, Access::Read)
+        }
+        None => expr.buffer(rhs)?,
+    };
+    Ok([expr.buffer(lhs)?, right])
 }
 
 /// The contraction in a body.
 struct Dot<'g> {
+    graph: &'g Graph,
     value: Value,
     axes: &'g DotAxes,
     /// The factors: arguments, or windows of them.
@@ -98,6 +138,15 @@ struct Dot<'g> {
 }
 
 impl<'g> Dot<'g> {
+    /// Whether a factor is windows of the argument at this position, which as panels would be many
+    /// times as large.
+    fn views(&self, argument: usize) -> bool {
+        let pairs = self.factors.iter().zip(self.operands);
+        pairs
+            .filter(|(_, at)| *at == argument)
+            .any(|(factor, _)| *factor != self.graph.arguments()[argument])
+    }
+
     fn find(graph: &'g Graph) -> Result<Dot<'g>, LowerError> {
         for (_, node) in graph.nodes() {
             if let Op::Dot(axes) = &node.op {
@@ -111,7 +160,7 @@ impl<'g> Dot<'g> {
                     argument_of(graph, memory).ok_or(error)
                 };
                 let operands = [argument(factors[0])?, argument(factors[1])?];
-                return Ok(Dot { value: node.result(), axes, factors, operands });
+                return Ok(Dot { graph, value: node.result(), axes, factors, operands });
             }
         }
         Err(LowerError::Body { op: "contraction without dot" })
@@ -156,6 +205,32 @@ fn orient(problem: Problem, [lhs, rhs]: [usize; 2]) -> (Problem, [usize; 2]) {
     }
 }
 
+/// The ways to compute a contraction.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    /// By tiles of a shape.
+    Tiles(TileShape),
+    /// By inner products along dense rows of the right operand.
+    InnerProducts,
+    /// Term by term.
+    Plain,
+}
+
+impl Way {
+    fn of(nest: &Nest, dtype: DType, machine: &Machine) -> Way {
+        let Some(tile) = machine.tile(dtype) else { return Way::Plain };
+        if vector::applies(nest) {
+            return Way::InnerProducts;
+        }
+        Way::Tiles(TileShape {
+            scalar: memory_scalar(dtype),
+            rows: tile.rows as u8,
+            cols: tile.cols as u8,
+            fma: machine.fma,
+        })
+    }
+}
+
 /// How a contraction is computed, and shared out.
 enum Plan {
     /// By tiles of a shape, cut like this.
@@ -167,22 +242,15 @@ enum Plan {
 }
 
 impl Plan {
-    fn new(nest: &Nest, dtype: DType, machine: &Machine, epilogue: bool) -> Plan {
-        let Some(tile) = machine.tile(dtype) else {
-            return Plan::Plain(blocking::share(nest, nest.terms() * PLAIN_CYCLES));
-        };
-        if vector::applies(nest) {
-            let cycles = nest.terms() * VECTOR_CYCLES * dtype.size() as f64 / 16.0;
-            return Plan::InnerProducts(blocking::share(nest, cycles));
+    fn new(way: Way, nest: &Nest, costs: &Costs) -> Plan {
+        match way {
+            Way::Plain => Plan::Plain(blocking::share(nest, costs, nest.terms() * PLAIN_CYCLES)),
+            Way::InnerProducts => {
+                let cycles = nest.terms() * VECTOR_CYCLES * costs.size as f64 / 16.0;
+                Plan::InnerProducts(blocking::share(nest, costs, cycles))
+            }
+            Way::Tiles(shape) => Plan::Tiles(blocking::choose(nest, costs), shape),
         }
-        let shape = TileShape {
-            scalar: memory_scalar(dtype),
-            rows: tile.rows as u8,
-            cols: tile.cols as u8,
-            fma: machine.fma,
-        };
-        let costs = Costs::new(machine, tile, dtype.size(), epilogue);
-        Plan::Tiles(blocking::choose(nest, &costs), shape)
     }
 
     fn share(&self) -> Share {

@@ -30,12 +30,13 @@ pub(crate) struct Source {
     pub(crate) along: i64,
 }
 
-/// A panel under construction: element `column` of term `k` goes to `at + k·width + column`.
+/// A panel under construction: element `column` of term `k` goes to `at + k·row + column`.
 struct Panel<'s> {
     from: &'s Source,
     to: Buffer,
     at: Affine,
     width: usize,
+    row: usize,
 }
 
 /// Packs `extent × depth` elements in panels of width `width`, one after the other from the start
@@ -50,7 +51,23 @@ pub(crate) fn pack(
 ) -> Result<(), LowerError> {
     blocks(b, extent, width, |b, start, width| {
         let at = start.scaled(depth as i64);
-        Panel { from: &from.moved(start), to, at, width }.write(b, depth);
+        Panel { from: &from.moved(start), to, at, width, row: width }.write(b, depth);
+        Ok(())
+    })
+}
+
+/// Packs like [`pack`], from an element of `to` on, but every panel takes the room of a whole one.
+pub(crate) fn pack_padded(
+    b: &mut KernelBuilder,
+    from: &Source,
+    (to, first): (Buffer, &Affine),
+    extent: usize,
+    row: usize,
+    depth: usize,
+) -> Result<(), LowerError> {
+    blocks(b, extent, row, |b, start, width| {
+        let at = first.add(&start.scaled(depth as i64));
+        Panel { from: &from.moved(start), to, at, width, row }.write(b, depth);
         Ok(())
     })
 }
@@ -90,7 +107,7 @@ impl Panel<'_> {
 
     /// Where the element of a column at a term goes.
     fn target(&self, column: usize, term: &Affine) -> Affine {
-        self.at.add(&term.scaled(self.width as i64)).offset(column as i64)
+        self.at.add(&term.scaled(self.row as i64)).offset(column as i64)
     }
 
     /// The neighbours at one term, by vectors and then one by one.

@@ -20,6 +20,7 @@ use kilngrad_loops::{
 
 use crate::Context;
 use crate::lanes::memory_scalar;
+use crate::stage::{PackedOperand, Param, Stage, Stages};
 
 /// A processor with AVX-512.
 const WIDE: Machine = Machine {
@@ -150,19 +151,22 @@ fn reference(graph: &Graph, inputs: &[Array]) -> Vec<Array> {
     eval_entry(&program, &program.entries[0], inputs, &states).unwrap().outputs
 }
 
-fn lowered(graph: &Graph, machine: &Machine) -> Kernel {
+/// A contraction as one stage; both operands are constants, or neither is.
+fn lowered(graph: &Graph, machine: &Machine, constant: bool) -> (Stage, Vec<PackedOperand>) {
     let kernel =
         GraphKernel { name: Arc::from("k"), kind: KernelKind::Contraction, body: graph.clone() };
-    let stages =
-        super::lower_contraction(&Context { kernel: &kernel, name: "k", machine }).unwrap();
-    let Some(stage) = stages.stages.into_iter().next() else { return nothing(graph) };
-    let kernel = stage.kernel;
-    verify_kernel(&kernel).unwrap_or_else(|error| panic!("{error}\n{kernel}"));
-    kernel
+    let constant = &vec![constant; graph.arguments().len()];
+    let ctx = Context { kernel: &kernel, name: "k", machine, constant };
+    let Stages { stages, packed, .. } = super::lower_contraction(&ctx).unwrap();
+    let Some(stage) = stages.into_iter().next() else { return (nothing(graph), packed) };
+    for kernel in packed.iter().map(|packed| &packed.kernel).chain([&stage.kernel]) {
+        verify_kernel(kernel).unwrap_or_else(|error| panic!("{error}\n{kernel}"));
+    }
+    (stage, packed)
 }
 
 /// A kernel that does nothing, for results without elements.
-fn nothing(graph: &Graph) -> Kernel {
+fn nothing(graph: &Graph) -> Stage {
     let mut b = KernelBuilder::new("nothing", 1);
     for (values, access) in [(graph.arguments(), Access::Read), (graph.results(), Access::Write)] {
         for value in values {
@@ -170,21 +174,39 @@ fn nothing(graph: &Graph) -> Kernel {
             b.buffer("", memory_scalar(ty.dtype), ty.element_count().unwrap(), access);
         }
     }
-    b.finish()
+    let arguments = (0..graph.arguments().len()).map(Param::Argument);
+    let params = arguments.chain((0..graph.results().len()).map(Param::Result)).collect();
+    Stage { kernel: b.finish(), params }
 }
 
-/// Runs a kernel on copies of the inputs; gives its results.
-fn run(graph: &Graph, kernel: &Kernel, inputs: &[Array], order: ChunkOrder) -> Vec<Array> {
-    let mut params: Vec<Vec<u8>> = inputs.iter().map(Array::to_bytes).collect();
+/// Packs and runs a stage on copies of the inputs; gives its results.
+fn run(
+    graph: &Graph,
+    (stage, packed): &(Stage, Vec<PackedOperand>),
+    inputs: &[Array],
+    order: ChunkOrder,
+) -> Vec<Array> {
     let types: Vec<&Type> = graph.results().iter().map(|value| graph.ty(*value)).collect();
-    params.extend(types.iter().map(|ty| vec![0x5A; ty.byte_count().unwrap()]));
-    run_kernel(kernel, &mut params, order).unwrap();
-    let results = types.iter().zip(&params[inputs.len()..]);
-    results
-        .map(|(ty, bytes)| {
-            Array::from_bytes(ty.dtype, &ty.shape.as_constant().unwrap(), bytes).unwrap()
-        })
-        .collect()
+    let bytes = |param: &Param| match *param {
+        Param::Argument(at) => inputs[at].to_bytes(),
+        Param::Result(at) => vec![0x5A; types[at].byte_count().unwrap()],
+        Param::Packed(at) => {
+            let PackedOperand { operand, kernel } = &packed[at];
+            let panels = &kernel.buffers[1];
+            let room = vec![0; panels.len * panels.scalar.size()];
+            let mut params = vec![inputs[*operand].to_bytes(), room];
+            run_kernel(kernel, &mut params, order).unwrap();
+            params.remove(1)
+        }
+        Param::Temporary(_) => unreachable!("a contraction is one stage"),
+    };
+    let mut params: Vec<Vec<u8>> = stage.params.iter().map(bytes).collect();
+    run_kernel(&stage.kernel, &mut params, order).unwrap();
+    let results = types.iter().enumerate().map(|(at, ty)| {
+        let at = stage.params.iter().position(|param| *param == Param::Result(at)).unwrap();
+        Array::from_bytes(ty.dtype, &ty.shape.as_constant().unwrap(), &params[at]).unwrap()
+    });
+    results.collect()
 }
 
 /// Compares a contraction on every machine with the reference; gives the number of chunks on each.
@@ -200,19 +222,23 @@ fn check(
     let inputs: Vec<Array> = types.map(|ty| numbers.array(ty)).collect();
     let expected = reference(&graph, &inputs);
     let mut chunks = Vec::new();
-    for machine in MACHINES {
-        let kernel = lowered(&graph, machine);
+    for (machine, constant) in MACHINES.iter().flat_map(|m| [(*m, true), (*m, false)]) {
+        let lowered = lowered(&graph, machine, constant);
+        let kernel = &lowered.0.kernel;
         for order in [ChunkOrder::Ascending, ChunkOrder::Descending] {
-            let found = run(&graph, &kernel, &inputs, order);
+            let found = run(&graph, &lowered, &inputs, order);
             for (expected, found) in expected.iter().zip(&found) {
                 if let Some(difference) = expected.first_difference(found) {
                     panic!(
-                        "{difference:?}\n{lhs} · {rhs}, {axes:?}, {after:?}\n{machine}\n{kernel}"
+                        "{difference:?}\n{lhs} · {rhs}, {axes:?}, {after:?}, constants: \
+                         {constant}\n{machine}\n{kernel}"
                     );
                 }
             }
         }
-        chunks.push(kernel.chunks);
+        if !constant {
+            chunks.push(kernel.chunks);
+        }
     }
     chunks
 }
@@ -324,8 +350,8 @@ fn large_contractions_are_shared_out() {
 }
 
 #[test]
-fn chunks_do_not_change_the_order_of_terms() {
-    // The same column, alone and among others, has the same bits.
+fn neither_chunks_nor_packing_change_the_order_of_terms() {
+    // The same row, alone and among others, over a constant or not, has the same bits.
     let numbers = &mut Numbers(4);
     let (k, n) = (300, 96);
     let axes = DotAxes {
@@ -340,16 +366,18 @@ fn chunks_do_not_change_the_order_of_terms() {
         let row = floats(k);
         let rhs = Array::from_elements(&[k, n], floats(k * n)).unwrap();
         let many: Vec<f32> = row.iter().copied().cycle().take(64 * k).collect();
-        let sums = |rows: usize, lhs: Vec<f32>| {
+        let sums = |rows: usize, lhs: Vec<f32>, constant: bool| {
             let ty = |shape: [usize; 2]| Type::new(DType::F32, Shape::new(shape));
             let graph = body(&axes, &ty([rows, k]), &ty([k, n]), After::Nothing);
             let lhs = Array::from_elements(&[rows, k], lhs).unwrap();
-            let kernel = lowered(&graph, machine);
-            let found = run(&graph, &kernel, &[lhs, rhs.clone()], ChunkOrder::Ascending);
+            let lowered = lowered(&graph, machine, constant);
+            assert_eq!(lowered.1.len(), usize::from(constant), "the right operand is packed");
+            let found = run(&graph, &lowered, &[lhs, rhs.clone()], ChunkOrder::Ascending);
             found[0].to_f64_vec()
         };
-        let alone = sums(1, row);
-        for found in sums(64, many).chunks(n) {
+        let alone = sums(1, row.clone(), false);
+        assert_eq!(sums(1, row, true), alone);
+        for found in [sums(64, many.clone(), false), sums(64, many, true)].concat().chunks(n) {
             assert_eq!(found, alone);
         }
     }
@@ -371,7 +399,7 @@ fn a_result_may_take_the_memory_of_an_argument_of_the_epilogue() {
         let inputs: Vec<Array> = types.map(|ty| numbers.array(ty)).collect();
         let expected = reference(&graph, &inputs);
         for machine in MACHINES {
-            let program = in_place(lowered(&graph, machine));
+            let program = in_place(lowered(&graph, machine, false).0.kernel);
             for order in [ChunkOrder::Ascending, ChunkOrder::Descending] {
                 let mut memory = Memory::zeroed(&program);
                 for (bytes, input) in memory.externals.iter_mut().zip(&inputs[..2]) {

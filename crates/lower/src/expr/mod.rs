@@ -205,6 +205,18 @@ impl<'a> Expr<'a> {
         self.memo.retain(|site, _| site.0 != value);
     }
 
+    /// The buffer that a value is read from.
+    ///
+    /// # Errors
+    ///
+    /// If it has none.
+    pub(crate) fn buffer(&self, value: Value) -> Result<Buffer, LowerError> {
+        match &self.sources[value.index()] {
+            Source::Memory(memory) => Ok(memory.buffer),
+            Source::Body | Source::Scalar(_) | Source::Literal(_) => Err(LowerError::Unbound),
+        }
+    }
+
     /// Whether a value is computed by its node, rather than read.
     pub(crate) fn is_computed(&self, value: Value) -> bool {
         self.sources[value.index()] == Source::Body && argument_of(self.graph, value).is_none()

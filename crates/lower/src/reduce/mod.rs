@@ -61,12 +61,12 @@ pub(crate) fn lower_reduce(ctx: &Context<'_>) -> Result<Stages, LowerError> {
     let space = Space::new(&problem.shape, &problem.reduced, &accesses.merging);
     let vector = space.vector_group(target.lanes, &accesses.costing);
     let work = elements.saturating_mul(problem.cost()?.max(1));
+    let wanted = Split::wanted(ctx.machine, work);
     let split = space.split(
-        work,
+        wanted,
         |group| !space.groups[group].label,
         |group| column::unit(Some(group) == vector),
     );
-    let wanted = Split::wanted(work);
     let serial = wanted >= 8 && split.chunks * 4 <= wanted;
     if serial || !problem.is_local()? {
         return staged::lower(ctx, &mut problem);

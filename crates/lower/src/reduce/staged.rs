@@ -15,7 +15,7 @@ use super::{Plan, Problem, Reduction, results_by_shape};
 use crate::code::{Code, Target};
 use crate::expr::{Memory, row_major};
 use crate::lanes::{Lanes, memory_scalar};
-use crate::space::{Line, Space, carry, unroll};
+use crate::space::{Line, Space, Split, carry, unroll};
 use crate::stage::{Param, StageBuilder, Stages, Stored};
 use crate::{Context, LowerError};
 
@@ -126,8 +126,9 @@ fn plan_phase(
     let vector = space.vector_group(target.lanes, &accesses.costing);
     let work = problem.shape.iter().product::<usize>().saturating_mul(cost);
     let unit = |group: usize| unit(Some(group) == vector);
-    let kept = space.split(work, |group| !space.groups[group].label, unit);
-    let parts = space.split(work, |group| space.groups[group].label, unit);
+    let wanted = Split::wanted(ctx.machine, work);
+    let kept = space.split(wanted, |group| !space.groups[group].label, unit);
+    let parts = space.split(wanted, |group| space.groups[group].label, unit);
     let split = if parts.chunks > 2 * kept.chunks { parts } else { kept };
     Ok((Plan { space, vector, split, target }, accesses.used))
 }

@@ -39,11 +39,17 @@ impl Generator {
         outputs
     }
 
-    /// For most states a value of their type, if there is one.
+    /// The updates that steps asked for, and for most other states a value of their type, if there
+    /// is one.
     fn updates(&mut self, picks: &mut Picks<'_>) -> Vec<(StateId, Value)> {
+        let asked = std::mem::take(&mut self.updates);
         let mut updates = Vec::new();
         for index in 0..self.case.program.states.len() {
             let id = StateId::from_index(index);
+            if let Some(update) = asked.iter().find(|(updated, _)| *updated == id) {
+                updates.push(*update);
+                continue;
+            }
             let ty = &self.case.program.state(id).ty;
             let same = |value: Value| self.graph.ty(value) == ty;
             if let Some(value) = self.pick_where(picks, same)

@@ -19,13 +19,14 @@ mod layout;
 pub(crate) mod range;
 mod reduce;
 mod source;
+mod training;
 mod windows;
 
 use std::fmt;
 
 use kilngrad_interp::{Array, States};
 use kilngrad_ir::{
-    Bindings, Check, DType, Dim, Graph, Op, Origin, Program, Symbol, Type, Value, verify,
+    Bindings, Check, DType, Dim, Graph, Op, Origin, Program, StateId, Symbol, Type, Value, verify,
 };
 
 use crate::recipe::{HEADER, Picks, Random, Recipe, Regime, STEP};
@@ -49,13 +50,13 @@ const MAX_SMOOTH: f64 = 12.0;
 
 /// Lengths of axes; simple ones first.
 const LENGTHS: [usize; 26] =
-    [2, 1, 3, 0, 4, 5, 6, 7, 8, 9, 1, 3, 2, 4, 5, 8, 12, 16, 17, 31, 33, 64, 65, 130, 257, 1031];
+    [2, 1, 3, 0, 4, 5, 6, 7, 8, 9, 1, 3, 2, 4, 5, 8, 12, 16, 17, 31, 33, 64, 65, 130, 256, 1031];
 
 /// A way to add to a program.
 type Kind = fn(&mut Generator, &mut Picks<'_>);
 
 /// What steps may add, in order of simplicity; how often a kind stands here is how likely it is.
-const KINDS: [Kind; 51] = [
+const KINDS: [Kind; 55] = [
     Generator::unary_step,
     Generator::binary_step,
     Generator::reduce_step,
@@ -102,6 +103,10 @@ const KINDS: [Kind; 51] = [
     Generator::check_step,
     Generator::gather_step,
     Generator::scatter_step,
+    Generator::layer_step,
+    Generator::layer_step,
+    Generator::accumulate_step,
+    Generator::accumulate_step,
     Generator::windows_step,
     Generator::fold_step,
     Generator::windows_step,
@@ -220,6 +225,8 @@ pub(crate) struct Generator {
     lengths: Vec<Dim>,
     random: Random,
     work: usize,
+    /// Updates that steps asked for, at most one a state.
+    updates: Vec<(StateId, Value)>,
     origin: Origin,
     /// Whether every value that matters is a smooth `f64` one: see [`Differentiable`].
     smooth: bool,
@@ -258,6 +265,7 @@ impl Generator {
             lengths,
             random: Random::new(seed),
             work: 0,
+            updates: Vec::new(),
             origin: Origin::unknown(),
             smooth: false,
         }
@@ -271,6 +279,7 @@ impl Generator {
         self.inputs = Vec::new();
         self.ranges = Vec::new();
         self.work = 0;
+        self.updates = Vec::new();
         // Whatever is symbolic is bound by an input, and there is always something to pick.
         for axis in 0..self.lengths.len() {
             if self.lengths[axis].as_constant().is_none() {

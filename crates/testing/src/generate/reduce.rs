@@ -114,7 +114,7 @@ impl Generator {
         axes
     }
 
-    fn dot(&mut self, axes: DotAxes, lhs: Value, rhs: Value) -> Option<Value> {
+    pub(super) fn dot(&mut self, axes: DotAxes, lhs: Value, rhs: Value) -> Option<Value> {
         let shape = self.shape(self.graph.ty(lhs));
         let other = self.shape(self.graph.ty(rhs));
         let terms: usize = axes.lhs_contract.iter().map(|axis| shape[*axis]).product();

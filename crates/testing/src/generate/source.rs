@@ -76,15 +76,21 @@ impl Generator {
             return;
         }
         let ty = self.fresh_type(picks, &DType::ALL);
-        if ty.shape.as_constant().is_none() {
-            return;
+        if let Some(id) = self.new_state(ty, picks) {
+            self.read(id);
         }
-        let Some(elements) = self.elements(&ty) else { return };
+    }
+
+    /// A new state; `None` where its type has a symbol or would be too large.
+    pub(super) fn new_state(&mut self, ty: Type, picks: &mut Picks<'_>) -> Option<StateId> {
+        ty.shape.as_constant()?;
+        let known = self.case.program.states.len();
+        let elements = self.elements(&ty)?;
         let init = self.initialiser(ty.dtype, elements, picks);
         let path = format!("{}{known}", picks.of(&PATHS)).into();
         let role = picks.of(&Role::ALL).0;
         self.case.program.states.push(State { path, ty, init, role });
-        self.read(StateId::from_index(known));
+        Some(StateId::from_index(known))
     }
 
     /// Reads a state, once more if it was read before.

@@ -1,0 +1,136 @@
+//! Running code on inputs: filling its table of pointers, the native call, and watching it.
+
+use std::sync::Arc;
+
+use kilngrad_codegen::FloatMode;
+use kilngrad_ir::{Error, ErrorKind, StateId};
+
+use crate::call::wrong_shape;
+use crate::code::{External, Slot};
+use crate::element::Input;
+use crate::finite::{self, Copies, Found, NotFinite};
+use crate::library::Library;
+use crate::states::{States, expect_dtype};
+use crate::workspace::{Binding, Workspace};
+
+/// What bindings of an entry run with.
+pub(crate) struct Launch<'l, A> {
+    pub(crate) library: &'l Library<A>,
+    pub(crate) workspace: &'l mut Workspace<A>,
+    pub(crate) states: &'l mut States,
+    pub(crate) entry: usize,
+    /// In the order of the entry's inputs.
+    pub(crate) inputs: &'l [&'l dyn Input],
+}
+
+impl<A> Launch<'_, A> {
+    /// Runs the binding at a position.
+    pub(crate) fn run(&mut self, at: usize) -> Result<(), Error> {
+        let Launch { workspace, states, inputs, .. } = self;
+        let (binding, memory, host) = workspace.parts(self.entry, at);
+        let Binding { code, outputs, staging, table, .. } = binding;
+        for (value, slot) in inputs.iter().zip(&code.inputs) {
+            expect_slot(slot, *value)?;
+        }
+        for ((value, slot), place) in inputs.iter().zip(&code.inputs).zip(staging.iter_mut()) {
+            if value.contiguous().is_none() {
+                place.reserve(slot.bytes())?;
+                value.write_to(&mut place.as_mut_slice()[..slot.bytes()]);
+            }
+        }
+        for (pointer, external) in table.0.iter_mut().zip(&code.externals) {
+            *pointer = match external {
+                External::Argument(index) => {
+                    let bytes = inputs[*index].contiguous();
+                    let start = bytes.map_or(staging[*index].as_ptr(), <[u8]>::as_ptr);
+                    start.cast_mut()
+                }
+                External::Output(index) => outputs[*index].as_mut_ptr(),
+                External::State(id) => states.as_mut_ptr(*id),
+                External::Constant(constant) => constant.as_ptr().cast_mut(),
+            };
+        }
+        let _mode = FloatMode::enter();
+        // SAFETY: arena and scratch have the module's sizes, since binding reserved them, and its
+        // alignment; `Code::new` saw that each external has the bytes that the module expects of
+        // it and may be written where the module writes, and the table is in that order. Inputs
+        // have the slots' shapes and dtypes, so their bytes, and their elements are initialised.
+        // Outputs, states, arena and scratch are borrowed exclusively and are separate
+        // allocations; inputs and constants are only read, also by other sessions meanwhile. The
+        // host is the pool's, which this workspace owns, or runs in order, and its threads are in
+        // the default float mode.
+        let ran = unsafe {
+            code.module.entry().call(
+                memory.arena.as_mut_ptr(),
+                table.0.as_ptr(),
+                memory.scratch.as_mut_ptr(),
+                &host,
+            )
+        };
+        ran.map_err(|check| {
+            let message = code.checks.get(check).map_or("expected a condition to hold", |it| it);
+            Error::new(ErrorKind::Check, message)
+        })
+    }
+
+    /// Runs the binding at a position; if calls are watched and a result is not finite, the states
+    /// are put back.
+    pub(crate) fn run_watched(&mut self, at: usize) -> Result<(), Error> {
+        let Some(mut copies) = self.workspace.watched.take() else { return self.run(at) };
+        let outcome = self.run_with_copies(at, &mut copies);
+        self.workspace.watched = Some(copies);
+        outcome
+    }
+
+    fn run_with_copies(&mut self, at: usize, copies: &mut Copies) -> Result<(), Error> {
+        let program = Arc::clone(self.library.program());
+        let updates = &program.entries[self.entry].updates;
+        let updated = || updates.iter().map(|(id, _)| *id);
+        copies.take(self.states, updated())?;
+        self.run(at)?;
+        let Some(found) = self.not_finite(at, updated())? else { return Ok(()) };
+        copies.restore(self.states);
+        let lengths = &self.workspace.at(self.entry, at).version.lengths;
+        Err(self.library.explain(&NotFinite {
+            entry: self.entry,
+            bindings: self.library.bindings(self.entry, lengths),
+            inputs: self.inputs,
+            states: self.states.all().collect(),
+            found,
+        }))
+    }
+
+    /// The first number that is not finite in the outputs and these states.
+    fn not_finite(
+        &self,
+        at: usize,
+        updated: impl Iterator<Item = StateId>,
+    ) -> Result<Option<Found>, Error> {
+        let Binding { code, outputs, .. } = self.workspace.at(self.entry, at);
+        for (slot, value) in code.outputs.iter().zip(outputs) {
+            if let Some(found) = finite::in_output(slot, value.as_slice())? {
+                return Ok(Some(found));
+            }
+        }
+        for id in updated {
+            let state = self.library.program().state(id);
+            let shape = state.ty.shape.as_constant().unwrap_or_default();
+            let what = || format!("the new value of state {:?}", state.path);
+            let found = finite::find(state.ty.dtype, self.states.bytes(id), &shape, what)?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn expect_slot(slot: &Slot, value: &dyn Input) -> Result<(), Error> {
+    if slot.dtype != value.dtype() {
+        expect_dtype(&format!("input {:?}", slot.name), slot.dtype, value.dtype())?;
+    }
+    if slot.shape == value.shape() {
+        return Ok(());
+    }
+    Err(wrong_shape(&slot.name, &format!("{:?}", slot.shape), value.shape()))
+}
