@@ -52,8 +52,8 @@ fn padding_is_below_every_number() {
     let (y, gradient) = pulled(&x, |x| x.max_pool2d(2, Pool::new().stride(1).padding(1)));
     let lowest = f64::NEG_INFINITY;
     assert_eq!(y, array(&[1, 1, 3, 3], &[-5., -3., -3., -4., -3., -3., -4., -4., lowest]));
-    // The last window is all padding but for an element that equals it.
-    assert_eq!(gradient.sum(), 1. + 2. + 3. + 4. + 5. + 6. + 7. + 8.);
+    // The last window is padding but for its first element, which equals it.
+    assert_eq!(gradient, array(&[1, 1, 2, 2], &[1., 2. + 3. + 5. + 6., 4. + 7. + 8., 9.]));
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn adaptive_windows_differ_by_one_where_they_must() {
     assert_eq!(y, array(&[1, 1, 3], &[5., 5., 4.]));
     assert_eq!(gradient, array(&[1, 1, 5], &[0., 3., 0., 0., 3.]));
     let (y, gradient) = pulled(&x, |x| x.adaptive_avg_pool1d(3));
-    assert_eq!(y, array(&[1, 1, 3], &[3., 3., 3.]));
+    assert!(y.iter().all(|mean| (mean - 3.).abs() < 1e-15));
     let third = 2. / 3.;
     let expected = array(&[1, 1, 5], &[0.5, 0.5 + third, third, third + 1.5, 1.5]);
     assert!((gradient - expected).iter().all(|error| error.abs() < 1e-15));

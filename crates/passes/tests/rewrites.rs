@@ -184,8 +184,8 @@ fn windows_of_single_elements_are_the_elements() {
          return a = %0, b = %1, c = %3",
         "%0 = reshape %x
          %1 = windows %x axes=[2] sizes=[1] strides=[2]
-         %3 = constant 0.5
-         return a = %0, b = %1, c = %3",
+         %7 = constant 0.5
+         return a = %0, b = %1, c = %7",
     );
     check(
         &Fold,
