@@ -170,6 +170,8 @@ pub fn differentiate_entry(program: &Program, entry: &Entry) -> Result<Entry, Ve
             | Op::Concat { .. }
             | Op::Gather { .. }
             | Op::ScatterAdd { .. }
+            | Op::Windows(_)
+            | Op::Fold(_)
             | Op::StopGradient
             | Op::CustomGradient(_)
             | Op::Kernel(_) => {

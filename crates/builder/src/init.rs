@@ -114,6 +114,25 @@ impl Init {
         }
     }
 
+    /// The initialiser with its fans known.
+    pub(crate) fn with_fans(self, inputs: usize, outputs: usize) -> Init {
+        let uniform = |bound: f64| Init::Uniform { low: -bound, high: bound };
+        let normal = |std: f64| Init::Normal { mean: 0.0, std };
+        let (inputs, outputs) = (inputs as f64, outputs as f64);
+        match self {
+            Init::Xavier => uniform(root(6.0, inputs + outputs)),
+            Init::XavierNormal => normal(root(2.0, inputs + outputs)),
+            Init::Kaiming => uniform(root(6.0, inputs)),
+            Init::KaimingNormal => normal(root(2.0, inputs)),
+            Init::Zeros
+            | Init::Ones
+            | Init::Constant(_)
+            | Init::Uniform { .. }
+            | Init::Normal { .. }
+            | Init::Values(_) => self,
+        }
+    }
+
     /// Uniform in `±1/√inputs`, PyTorch's default for dense layers; all zeros without inputs.
     pub(crate) fn by_inputs(inputs: usize) -> Init {
         let bound = root(1.0, inputs as f64);

@@ -1,12 +1,18 @@
 //! Layers: plain structs of parameter ids. They borrow no builder, so models are plain structs too,
 //! and sharing a layer is applying it again.
 
+mod convolution;
+
 use crate::builder::Param;
 use crate::example::example;
 use crate::init::Init;
 use crate::scope::Scope;
 use crate::shape::IntoShape;
 use crate::tensor::Tensor;
+
+pub use convolution::{
+    Conv1d, Conv2d, Conv3d, ConvInit, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d,
+};
 
 /// `x·w + b`: a dense layer.
 ///
@@ -40,25 +46,20 @@ pub struct Dense {
     layer = Dense::with(&b.root(), "sum", 2, 1, options);
     x = e.constant([2], &[1f32, 2.0])
 )]
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct DenseOptions {
     weight: Option<Init>,
     bias: Bias,
 }
 
 /// The bias that is asked for.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 enum Bias {
     /// By the number of inputs.
+    #[default]
     Default,
     Init(Init),
     None,
-}
-
-impl Default for DenseOptions {
-    fn default() -> DenseOptions {
-        DenseOptions { weight: None, bias: Bias::Default }
-    }
 }
 
 impl DenseOptions {

@@ -59,11 +59,17 @@ mod tensor;
 pub use builder::{Builder, Param, Params};
 pub use entry::Entry;
 pub use error::BuildErrors;
-pub use functions::{Attention, CrossEntropy, PadMode, Reduction};
+pub use functions::{
+    Attention, Conv, ConvTranspose, CrossEntropy, Interpolation, IntoSpatial, PadMode, Pool,
+    Reduction,
+};
 pub use init::Init;
 pub use kilngrad_ir::DType::{self, Bool, F32, F64, I32, I64, U8};
 pub use kilngrad_ir::{Diagnostic, Mode, Program, Related, Site};
-pub use layers::{Dense, DenseOptions, LayerNorm, RmsNorm};
+pub use layers::{
+    Conv1d, Conv2d, Conv3d, ConvInit, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, Dense,
+    DenseOptions, LayerNorm, RmsNorm,
+};
 pub use operand::{IntoTensor, Operand};
 pub use ops::{IntoAxes, IntoDotAxes, IntoRange};
 pub use optimizers::{Adadelta, Adagrad, Adam, AdamW, LearningRate, Optimizer, RmsProp, Sgd};

@@ -139,6 +139,8 @@ pub(crate) fn bound_op<'o>(op: &'o Op, bindings: &Bindings) -> Result<Cow<'o, Op
         | Op::Concat { .. }
         | Op::Gather { .. }
         | Op::ScatterAdd { .. }
+        | Op::Windows(_)
+        | Op::Fold(_)
         | Op::StopGradient
         | Op::CustomGradient(_)
         | Op::Gradient { .. }

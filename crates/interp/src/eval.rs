@@ -284,6 +284,8 @@ pub(crate) fn eval_results<'v>(
         | Op::Concat { .. }
         | Op::Gather { .. }
         | Op::ScatterAdd { .. }
+        | Op::Windows(_)
+        | Op::Fold(_)
         | Op::StopGradient => {
             let op = bound_op(&node.op, env.bindings).map_err(broken)?;
             let ty = bound_type(graph.ty(node.result()), env.bindings).map_err(broken)?;

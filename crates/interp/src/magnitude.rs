@@ -178,6 +178,7 @@ fn magnitude(op: &Op, operands: &[&Measured], y: &Array, unit: f64) -> ArrayD<f6
         | Op::Slice(_)
         | Op::Pad(_)
         | Op::Concat { .. }
+        | Op::Windows(_)
         | Op::StopGradient => {
             let magnitudes: Vec<Array> =
                 operands.iter().map(|operand| operand.magnitude.clone().into()).collect();
@@ -186,6 +187,11 @@ fn magnitude(op: &Op, operands: &[&Measured], y: &Array, unit: f64) -> ArrayD<f6
         Op::Gather { .. } => {
             let magnitudes = Array::from(operands[0].magnitude.clone());
             indexed(op, &[&magnitudes, &operands[1].array], operands[1], y.shape())
+        }
+        // Of sums the magnitude is that of their terms.
+        Op::Fold(_) => {
+            let sizes = Array::from(operands[0].absolute() + &operands[0].magnitude);
+            eval_f64(op, &[&sizes], y.shape())
         }
         Op::ScatterAdd { .. } => {
             let sizes = [operands[0], operands[2]]

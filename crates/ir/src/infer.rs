@@ -2,7 +2,7 @@
 //!
 //! Every rule has a label, which errors carry and docs/ir.md explains. Types are *declared* where
 //! operands do not determine them: by `state` (the state's type), `constant`, `dimension`,
-//! `iota`, `random`, `cast` (the dtype), `broadcast`, `reshape` and `kernel`. Elsewhere they are
+//! `iota`, `random`, `cast` (the dtype), `broadcast`, `reshape`, `fold` and `kernel`. Elsewhere they are
 //! inferred, and a declared type must equal the inferred one.
 //!
 //! # Examples
@@ -23,7 +23,7 @@ use smallvec::SmallVec;
 use crate::dim::Dim;
 use crate::dtype::DType;
 use crate::literal::Constant;
-use crate::op::{Axes, CustomGradient, Domain, DotAxes, Kernel, Op, PadAxis, SliceAxis};
+use crate::op::{Axes, CustomGradient, Domain, DotAxes, Kernel, Op, PadAxis, SliceAxis, Window};
 use crate::types::Type;
 
 /// A broken rule.
@@ -210,6 +210,11 @@ pub fn infer(op: &Op, operands: &[&Type], declared: &[Type]) -> Result<Types, Ru
             })?;
             operands[0].clone()
         }
+        Op::Windows(windows) => {
+            arity("windows", operands, 1)?;
+            windows_type(windows, operands[0])?
+        }
+        Op::Fold(windows) => fold_type(windows, operands, declared)?,
         Op::StopGradient => {
             arity("stop_gradient", operands, 1)?;
             operands[0].clone()
@@ -384,6 +389,54 @@ fn gathered(axis: usize, operands: &[&Type], family: &str) -> Result<Type, RuleE
     })?;
     let before = dims[..axis].iter().chain(indices.shape.dims());
     Ok(Type::new(ty.dtype, before.chain(&dims[axis + 1..]).cloned().collect()))
+}
+
+/// The type of the windows of a tensor.
+fn windows_type(windows: &[Window], ty: &Type) -> Result<Type, RuleError> {
+    let axes: Axes = windows.iter().map(|window| window.axis).collect();
+    ascending(&axes, ty.rank(), "windows_c1")?;
+    let mut dims = ty.shape.dims().to_vec();
+    for window in windows {
+        let Window { axis, size, stride, dilation } = *window;
+        check(size.min(stride).min(dilation) > 0, "windows_c2", || {
+            format!(
+                "expected size, stride and dilation of at least 1, found {size}, {stride} and \
+                 {dilation} along axis {axis}"
+            )
+        })?;
+        let length = &ty.shape.dims()[axis];
+        let span = window.span();
+        // Lengths that depend on symbols are checked again once these are bound.
+        let fits = span.is_some_and(|span| length.as_constant().is_none_or(|len| span <= len));
+        check(fits, "windows_c3", || {
+            let span = span.map_or("more than 64 bits hold".to_owned(), |span| span.to_string());
+            format!(
+                "expected windows that fit axis {axis} of {ty}, found {size} elements {dilation} \
+                 apart, which span {span}"
+            )
+        })?;
+        dims[axis] = window.positions(length).ok_or_else(|| RuleError {
+            rule: "windows_c4",
+            message: format!(
+                "expected a stride that divides the windows' room where the length depends on a \
+                 symbol, found {stride} along axis {axis} of {ty}"
+            ),
+        })?;
+        dims.push(Dim::from(size));
+    }
+    Ok(Type::new(ty.dtype, dims.into_iter().collect()))
+}
+
+fn fold_type(windows: &[Window], operands: &[&Type], declared: &[Type]) -> Result<Type, RuleError> {
+    arity("fold", operands, 1)?;
+    let ty = one_declared("fold", declared)?;
+    domain(Domain::Number, operands[0], "fold_c1")?;
+    same_dtype(ty.dtype, operands[0].dtype, "fold_c2")?;
+    let expected = windows_type(windows, &ty)?;
+    check(*operands[0] == expected, "fold_c3", || {
+        format!("expected windows of {ty}, of type {expected}, found {}", operands[0])
+    })?;
+    Ok(ty)
 }
 
 fn concat_type(axis: usize, operands: &[&Type]) -> Result<Type, RuleError> {

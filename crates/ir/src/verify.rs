@@ -315,6 +315,8 @@ impl<'p> Checker<'p> {
             | Op::Concat { .. }
             | Op::Gather { .. }
             | Op::ScatterAdd { .. }
+            | Op::Windows(_)
+            | Op::Fold(_)
             | Op::StopGradient => Ok(()),
         }
     }

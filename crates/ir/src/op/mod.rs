@@ -207,6 +207,42 @@ pub struct PadAxis {
     pub interior: usize,
 }
 
+/// The windows along one axis: `size` elements each, `dilation` apart, that begin at every
+/// `stride`-th index as long as they fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Window {
+    /// Which axis.
+    pub axis: usize,
+    /// Elements of a window, at least 1.
+    pub size: usize,
+    /// Distance between the first elements of neighbouring windows, at least 1.
+    pub stride: usize,
+    /// Distance between neighbouring elements of a window, at least 1.
+    pub dilation: usize,
+}
+
+impl Window {
+    /// How many indices a window reaches over; `None` where that leaves `i64`.
+    pub fn span(&self) -> Option<i64> {
+        let gaps = self.size.checked_sub(1)?.checked_mul(self.dilation)?;
+        i64::try_from(gaps).ok()?.checked_add(1)
+    }
+
+    /// How many windows an axis of this length has; `None` where a symbol leaves that open.
+    pub fn positions(&self, length: &Dim) -> Option<Dim> {
+        let room = length.checked_sub(&Dim::constant(self.span()?))?;
+        let stride = i64::try_from(self.stride).ok().filter(|stride| *stride > 0)?;
+        let steps = match room.as_constant() {
+            Some(room) => Dim::constant(room.div_euclid(stride)),
+            None => room.exact_div(stride)?,
+        };
+        steps.checked_add(&Dim::constant(1))
+    }
+}
+
+/// Windows along some axes, ascending.
+pub type Windows = SmallVec<[Window; 2]>;
+
 /// What the loops of a fused kernel are built around.
 ///
 /// ```
@@ -413,6 +449,12 @@ pub enum Op {
         /// Not empty.
         axis: usize,
     },
+    /// A view of every window of the operand: of each axis that has windows remains which window it
+    /// is, and the index within the window becomes a new axis, behind all others and in their order.
+    Windows(Windows),
+    /// The transpose of `windows`: each element added to the element of the declared type that the
+    /// view would show there.
+    Fold(Windows),
     /// The operand; no gradient passes.
     StopGradient,
     /// The first operands, which are values of a function that has a derivative of its own. No
@@ -465,6 +507,8 @@ impl Op {
             | Op::Concat { .. }
             | Op::Gather { .. }
             | Op::ScatterAdd { .. }
+            | Op::Windows(_)
+            | Op::Fold(_)
             | Op::StopGradient
             | Op::Kernel(_) => true,
         }
@@ -501,6 +545,8 @@ impl Op {
             Op::Concat { .. } => "concat",
             Op::Gather { .. } => "gather",
             Op::ScatterAdd { .. } => "scatter_add",
+            Op::Windows(_) => "windows",
+            Op::Fold(_) => "fold",
             Op::StopGradient => "stop_gradient",
             Op::CustomGradient(_) => "custom_gradient",
             Op::Gradient { or_zero: false } => "gradient",
