@@ -5,6 +5,7 @@ use kilngrad_ir::{Dim, Literal, Shape, Type};
 use smallvec::SmallVec;
 
 use super::spatial::{BEFORE, Geometry, IntoSpatial, Margin, Numbers, signed};
+use crate::example::example;
 use crate::operand::IntoTensor;
 use crate::tensor::Tensor;
 
@@ -48,17 +49,29 @@ impl Default for Conv {
 
 impl Conv {
     /// Every window that fits, one group of channels.
+    #[doc = example!(
+        x.conv1d(w, Conv::new()) => array![[[21.0, 32.0, 43.0, 54.0]]];
+        x = e.constant([1, 1, 5], &[1.0, 2.0, 3.0, 4.0, 5.0]); w = e.constant([1, 1, 2], &[1.0, 10.0])
+    )]
     pub fn new() -> Conv {
         Conv::default()
     }
 
     /// Distance between neighbouring windows.
+    #[doc = example!(
+        x.conv1d(w, Conv::new().stride(2)) => array![[[21.0, 43.0]]];
+        x = e.constant([1, 1, 5], &[1.0, 2.0, 3.0, 4.0, 5.0]); w = e.constant([1, 1, 2], &[1.0, 10.0])
+    )]
     #[must_use]
     pub fn stride(self, stride: impl IntoSpatial) -> Conv {
         Conv { stride: stride.numbers(), ..self }
     }
 
     /// Zeros on either side of each spatial axis.
+    #[doc = example!(
+        x.conv1d(w, Conv::new().padding(1)) => array![[[10.0, 21.0, 32.0, 43.0, 54.0, 5.0]]];
+        x = e.constant([1, 1, 5], &[1.0, 2.0, 3.0, 4.0, 5.0]); w = e.constant([1, 1, 2], &[1.0, 10.0])
+    )]
     #[must_use]
     pub fn padding(self, padding: impl IntoSpatial) -> Conv {
         Conv { padding: Padding::Each(padding.numbers()), ..self }
@@ -66,12 +79,20 @@ impl Conv {
 
     /// As many zeros as give `⌈length/stride⌉` windows; where their number is odd, one more behind
     /// than before. Where the stride is not 1, lengths have no symbols.
+    #[doc = example!(
+        x.conv1d(w, Conv::new().same()) => array![[[21.0, 32.0, 43.0, 54.0, 5.0]]];
+        x = e.constant([1, 1, 5], &[1.0, 2.0, 3.0, 4.0, 5.0]); w = e.constant([1, 1, 2], &[1.0, 10.0])
+    )]
     #[must_use]
     pub fn same(self) -> Conv {
         Conv { padding: Padding::Same, ..self }
     }
 
     /// Distance between elements that are neighbours in the kernel.
+    #[doc = example!(
+        x.conv1d(w, Conv::new().dilation(2)) => array![[[31.0, 42.0, 53.0]]];
+        x = e.constant([1, 1, 5], &[1.0, 2.0, 3.0, 4.0, 5.0]); w = e.constant([1, 1, 2], &[1.0, 10.0])
+    )]
     #[must_use]
     pub fn dilation(self, dilation: impl IntoSpatial) -> Conv {
         Conv { dilation: dilation.numbers(), ..self }
@@ -79,6 +100,11 @@ impl Conv {
 
     /// Channels in so many equal groups, each convolved with kernels of its own; as many groups as
     /// channels is a depthwise convolution.
+    #[doc = example!(
+        x.conv1d(w, Conv::new().groups(2)) => array![[[1.0, 2.0], [30.0, 40.0]]];
+        x = e.constant([1, 2, 2], &[1.0, 2.0, 3.0, 4.0]);
+        w = e.constant([2, 1, 1], &[1.0, 10.0])
+    )]
     #[must_use]
     pub fn groups(self, groups: usize) -> Conv {
         Conv { groups, ..self }
@@ -118,11 +144,19 @@ impl Default for ConvTranspose {
 
 impl ConvTranspose {
     /// The transpose of [`Conv::new`].
+    #[doc = example!(
+        x.conv_transpose1d(w, ConvTranspose::new()) => array![[[1.0, 12.0, 20.0]]];
+        x = e.constant([1, 1, 2], &[1.0, 2.0]); w = e.constant([1, 1, 2], &[1.0, 10.0])
+    )]
     pub fn new() -> ConvTranspose {
         ConvTranspose::default()
     }
 
     /// Distance between what neighbouring elements are spread to.
+    #[doc = example!(
+        x.conv_transpose1d(w, ConvTranspose::new().stride(2)) => array![[[1.0, 10.0, 2.0, 20.0]]];
+        x = e.constant([1, 1, 2], &[1.0, 2.0]); w = e.constant([1, 1, 2], &[1.0, 10.0])
+    )]
     #[must_use]
     pub fn stride(self, stride: impl IntoSpatial) -> ConvTranspose {
         ConvTranspose { stride: stride.numbers(), ..self }
@@ -130,6 +164,10 @@ impl ConvTranspose {
 
     /// What is cut off on either side of each spatial axis: the padding of the convolution that
     /// this is the transpose of.
+    #[doc = example!(
+        x.conv_transpose1d(w, ConvTranspose::new().padding(1)) => array![[[12.0]]];
+        x = e.constant([1, 1, 2], &[1.0, 2.0]); w = e.constant([1, 1, 2], &[1.0, 10.0])
+    )]
     #[must_use]
     pub fn padding(self, padding: impl IntoSpatial) -> ConvTranspose {
         ConvTranspose { padding: padding.numbers(), ..self }
@@ -137,18 +175,31 @@ impl ConvTranspose {
 
     /// What is kept more behind each spatial axis: of several lengths that a convolution takes to one,
     /// it says which. It is less than the stride or the dilation.
+    #[doc = example!(
+        x.conv_transpose1d(w, ConvTranspose::new().stride(2).output_padding(1)) => array![[[1.0, 10.0, 2.0, 20.0, 0.0]]];
+        x = e.constant([1, 1, 2], &[1.0, 2.0]); w = e.constant([1, 1, 2], &[1.0, 10.0])
+    )]
     #[must_use]
     pub fn output_padding(self, output_padding: impl IntoSpatial) -> ConvTranspose {
         ConvTranspose { output_padding: output_padding.numbers(), ..self }
     }
 
     /// Distance between elements that are neighbours in the kernel.
+    #[doc = example!(
+        x.conv_transpose1d(w, ConvTranspose::new().dilation(2)) => array![[[1.0, 2.0, 10.0, 20.0]]];
+        x = e.constant([1, 1, 2], &[1.0, 2.0]); w = e.constant([1, 1, 2], &[1.0, 10.0])
+    )]
     #[must_use]
     pub fn dilation(self, dilation: impl IntoSpatial) -> ConvTranspose {
         ConvTranspose { dilation: dilation.numbers(), ..self }
     }
 
     /// Channels in so many equal groups, each with kernels of its own.
+    #[doc = example!(
+        x.conv_transpose1d(w, ConvTranspose::new().groups(2)) => array![[[1.0, 2.0], [30.0, 40.0]]];
+        x = e.constant([1, 2, 2], &[1.0, 2.0, 3.0, 4.0]);
+        w = e.constant([2, 1, 1], &[1.0, 10.0])
+    )]
     #[must_use]
     pub fn groups(self, groups: usize) -> ConvTranspose {
         ConvTranspose { groups, ..self }
@@ -159,8 +210,11 @@ impl ConvTranspose {
     }
 }
 
-macro_rules! conv_methods {
-    ($($(#[$doc:meta])* $conv:ident $transpose:ident $axes:literal $kernel:literal;)*) => {
+macro_rules! convolutions {
+    ($(
+        $(#[$doc:meta])*
+        $conv:ident $transpose:ident $axes:literal $kernel:literal $x:expr, $w:expr, $sums:expr;
+    )*) => {
         impl<'b> Tensor<'b> {$(
             /// Convolution over
             $(#[$doc])*
@@ -168,6 +222,11 @@ macro_rules! conv_methods {
             #[doc = concat!("`[outputs, channels/groups, ", $kernel, "]`:")]
             /// each output is the sum of products of a kernel, which is not reversed, with the
             /// elements of a window. The result is `[n, outputs, …]`; see [`Conv`] for its lengths.
+            #[doc = example!(
+                x.$conv(w, Conv::new()).sum(..) => $sums[0];
+                x = e.ones(F64, $x);
+                w = e.ones(F64, $w)
+            )]
             #[track_caller]
             #[must_use]
             pub fn $conv(self, weight: impl IntoTensor<'b>, options: Conv) -> Tensor<'b> {
@@ -180,6 +239,11 @@ macro_rules! conv_methods {
             #[doc = concat!("`[channels, outputs/groups, ", $kernel, "]`:")]
             /// each element spreads its kernel times itself over a window. A length becomes
             /// `(length − 1)·stride + dilation·(size − 1) + 1 − 2·padding + output_padding`.
+            #[doc = example!(
+                x.$transpose(w, ConvTranspose::new()).sum(..) => $sums[1];
+                x = e.ones(F64, $x);
+                w = e.ones(F64, $w)
+            )]
             #[track_caller]
             #[must_use]
             pub fn $transpose(
@@ -193,19 +257,23 @@ macro_rules! conv_methods {
     };
 }
 
-conv_methods! {
+convolutions! {
     /// one axis
-    conv1d conv_transpose1d 1 "l";
+    conv1d conv_transpose1d 1 "l" [1, 1, 3], [1, 1, 2], [4.0, 6.0];
     /// two axes
-    conv2d conv_transpose2d 2 "h, w";
+    conv2d conv_transpose2d 2 "h, w" [1, 1, 3, 3], [1, 1, 2, 2], [16.0, 36.0];
     /// three axes
-    conv3d conv_transpose3d 3 "d, h, w";
+    conv3d conv_transpose3d 3 "d, h, w" [1, 1, 3, 3, 3], [1, 1, 2, 2, 2], [64.0, 216.0];
 }
 
 impl<'b> Tensor<'b> {
     /// The windows that [`conv2d`](Self::conv2d) with kernels of this size multiplies, as columns:
     /// `[n, channels·size, windows]`, each window in row-major order of channel and place. The
     /// options' groups count for nothing.
+    #[doc = example!(
+        x.unfold2d(2, Conv::new()) => array![[[1.0, 2.0], [2.0, 3.0], [4.0, 5.0], [5.0, 6.0]]];
+        x = e.constant([1, 1, 2, 3], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn unfold2d(self, size: impl IntoSpatial, options: Conv) -> Tensor<'b> {

@@ -4,9 +4,14 @@ use kilngrad_ir::Type;
 use kilngrad_ir::op::{Axes, Op};
 
 use super::spatial::{BEFORE, IntoSpatial};
+use crate::example::example;
 use crate::tensor::Tensor;
 
 /// How [`Tensor::interpolate`] finds elements between those that are there.
+#[doc = example!(
+    x.interpolate(3, Interpolation::LinearCorners) => array![[[1.0, 2.0, 3.0]]];
+    x = e.constant([1, 1, 2], &[1.0, 3.0])
+)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Interpolation {

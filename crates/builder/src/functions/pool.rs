@@ -7,6 +7,7 @@ use kilngrad_ir::{DType, Literal, Shape, Type};
 use smallvec::SmallVec;
 
 use super::spatial::{BEFORE, Geometry, IntoSpatial, Margin, Numbers, signed};
+use crate::example::example;
 use crate::tensor::Tensor;
 
 /// Options of [`Tensor::max_pool2d`], [`Tensor::avg_pool2d`] and their kin. What takes numbers for
@@ -41,11 +42,19 @@ impl Default for Pool {
 
 impl Pool {
     /// Windows side by side, as many as fit.
+    #[doc = example!(
+        x.max_pool1d(2, Pool::new()) => array![[[2.0, 5.0]]];
+        x = e.constant([1, 1, 5], &[1.0, 2.0, 3.0, 5.0, 4.0])
+    )]
     pub fn new() -> Pool {
         Pool::default()
     }
 
     /// Distance between neighbouring windows; as long as they are unless it is given.
+    #[doc = example!(
+        x.max_pool1d(2, Pool::new().stride(1)) => array![[[2.0, 3.0, 5.0, 5.0]]];
+        x = e.constant([1, 1, 5], &[1.0, 2.0, 3.0, 5.0, 4.0])
+    )]
     #[must_use]
     pub fn stride(self, stride: impl IntoSpatial) -> Pool {
         Pool { stride: Some(stride.numbers()), ..self }
@@ -53,12 +62,20 @@ impl Pool {
 
     /// What is put on either side of each spatial axis: zeros, or in a maximum what is below every
     /// number; at most half as much as a window spans.
+    #[doc = example!(
+        x.max_pool1d(2, Pool::new().padding(1)) => array![[[1.0, 3.0, 5.0]]];
+        x = e.constant([1, 1, 5], &[1.0, 2.0, 3.0, 5.0, 4.0])
+    )]
     #[must_use]
     pub fn padding(self, padding: impl IntoSpatial) -> Pool {
         Pool { padding: padding.numbers(), ..self }
     }
 
     /// Distance between elements that are neighbours in a window.
+    #[doc = example!(
+        x.max_pool1d(2, Pool::new().stride(1).dilation(2)) => array![[[3.0, 5.0, 4.0]]];
+        x = e.constant([1, 1, 5], &[1.0, 2.0, 3.0, 5.0, 4.0])
+    )]
     #[must_use]
     pub fn dilation(self, dilation: impl IntoSpatial) -> Pool {
         Pool { dilation: dilation.numbers(), ..self }
@@ -66,6 +83,10 @@ impl Pool {
 
     /// Whether a last window that does not fit counts as well, if it begins before the padding behind
     /// the axis. Lengths have no symbols where the stride is not 1.
+    #[doc = example!(
+        x.max_pool1d(2, Pool::new().ceil(true)) => array![[[2.0, 5.0, 4.0]]];
+        x = e.constant([1, 1, 5], &[1.0, 2.0, 3.0, 5.0, 4.0])
+    )]
     #[must_use]
     pub fn ceil(self, ceil: bool) -> Pool {
         Pool { ceil, ..self }
@@ -73,25 +94,37 @@ impl Pool {
 
     /// Whether averages count the padding as elements; they do unless told otherwise. What
     /// [`ceil`](Self::ceil) adds never counts.
+    #[doc = example!(
+        x.avg_pool1d(2, Pool::new().padding(1).count_padding(false)) => array![[[1.0, 2.5, 4.5]]];
+        x = e.constant([1, 1, 5], &[1.0, 2.0, 3.0, 5.0, 4.0])
+    )]
     #[must_use]
     pub fn count_padding(self, count: bool) -> Pool {
         Pool { count_padding: count, ..self }
     }
 
     /// What sums are divided by, for averages, rather than the number of elements.
+    #[doc = example!(
+        x.avg_pool1d(2, Pool::new().divisor(1)) => array![[[3.0, 8.0]]];
+        x = e.constant([1, 1, 5], &[1.0, 2.0, 3.0, 5.0, 4.0])
+    )]
     #[must_use]
     pub fn divisor(self, divisor: usize) -> Pool {
         Pool { divisor: Some(divisor), ..self }
     }
 }
 
-macro_rules! pool_methods {
-    ($($(#[$doc:meta])* $max:ident $avg:ident $adaptive_max:ident $adaptive_avg:ident $axes:literal;)*) => {
+macro_rules! pools {
+    ($(
+        $(#[$doc:meta])*
+        $max:ident $avg:ident $adaptive_max:ident $adaptive_avg:ident $axes:literal $x:expr;
+    )*) => {
         impl<'b> Tensor<'b> {$(
             /// The largest element of each window over
             $(#[$doc])*
             /// of samples `[n, channels, …]`; NaN if any is. The gradient goes to the first
             /// element, in row-major order of the window, that is the largest.
+            #[doc = example!(x.$max(2, Pool::new()).sum(..) => 1.0; x = e.ones(F64, $x))]
             #[track_caller]
             #[must_use]
             pub fn $max(self, size: impl IntoSpatial, options: Pool) -> Tensor<'b> {
@@ -101,6 +134,7 @@ macro_rules! pool_methods {
             /// The mean of each window over
             $(#[$doc])*
             /// of samples `[n, channels, …]`, of floats.
+            #[doc = example!(x.$avg(2, Pool::new()).sum(..) => 1.0; x = e.ones(F64, $x))]
             #[track_caller]
             #[must_use]
             pub fn $avg(self, size: impl IntoSpatial, options: Pool) -> Tensor<'b> {
@@ -112,6 +146,7 @@ macro_rules! pool_methods {
             /// of samples `[n, channels, …]`: window `i` of `count` is from `⌊i·length/count⌋` to
             /// below `⌈(i + 1)·length/count⌉`. Lengths have no symbols. The gradient is as that of
             #[doc = concat!("[`", stringify!($max), "`](Self::", stringify!($max), ").")]
+            #[doc = example!(x.$adaptive_max(1).sum(..) => 1.0; x = e.ones(F64, $x))]
             #[track_caller]
             #[must_use]
             pub fn $adaptive_max(self, counts: impl IntoSpatial) -> Tensor<'b> {
@@ -124,6 +159,7 @@ macro_rules! pool_methods {
             /// of samples `[n, channels, …]`, of floats. A count of 1 takes any length; otherwise
             /// the windows are those of
             #[doc = concat!("[`", stringify!($adaptive_max), "`](Self::", stringify!($adaptive_max), ").")]
+            #[doc = example!(x.$adaptive_avg(1).sum(..) => 1.0; x = e.ones(F64, $x))]
             #[track_caller]
             #[must_use]
             pub fn $adaptive_avg(self, counts: impl IntoSpatial) -> Tensor<'b> {
@@ -137,13 +173,13 @@ macro_rules! pool_methods {
     };
 }
 
-pool_methods! {
+pools! {
     /// one axis
-    max_pool1d avg_pool1d adaptive_max_pool1d adaptive_avg_pool1d 1;
+    max_pool1d avg_pool1d adaptive_max_pool1d adaptive_avg_pool1d 1 [1, 1, 3];
     /// two axes
-    max_pool2d avg_pool2d adaptive_max_pool2d adaptive_avg_pool2d 2;
+    max_pool2d avg_pool2d adaptive_max_pool2d adaptive_avg_pool2d 2 [1, 1, 3, 3];
     /// three axes
-    max_pool3d avg_pool3d adaptive_max_pool3d adaptive_avg_pool3d 3;
+    max_pool3d avg_pool3d adaptive_max_pool3d adaptive_avg_pool3d 3 [1, 1, 3, 3, 3];
 }
 
 /// What a pool makes of a window.

@@ -12,6 +12,14 @@ pub(crate) const BEFORE: usize = 2;
 
 /// A number for each spatial axis: one `usize` for all of them, or an array
 /// or slice.
+///
+/// ```
+/// # use kilngrad_builder::{Builder, F32, Mode, Pool};
+/// # let b = Builder::new("spatial");
+/// # let e = b.entry("run", Mode::Eval);
+/// let maps = e.input("maps", F32, (b.dim("n"), 1, 8, 8));
+/// assert_eq!(maps.max_pool2d(2, Pool::new()).ty(), maps.max_pool2d([2, 2], Pool::new()).ty());
+/// ```
 pub trait IntoSpatial: sealed::Spatial {}
 
 pub(crate) mod sealed {

@@ -1,14 +1,21 @@
 //! Layers of convolutions.
 
 use crate::builder::Param;
-use crate::scope::Scope;
+use crate::example::example;
 use crate::functions::spatial::Numbers;
 use crate::functions::{Conv, ConvTranspose, IntoSpatial};
 use crate::init::Init;
 use crate::layers::Bias;
+use crate::scope::Scope;
 use crate::tensor::Tensor;
 
 /// Options of convolutional layers beside their geometry: initial values.
+#[doc = example!(
+    layer.forward(x) => array![[[3f32, 5.0]]];
+    init = ConvInit::new().weight(Init::Ones).bias(None);
+    layer = Conv1d::with(&b.root(), "c", 1, 1, 2, Conv::new(), init);
+    x = e.constant([1, 1, 3], &[1f32, 2.0, 3.0])
+)]
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ConvInit {
     weight: Option<Init>,
@@ -17,18 +24,35 @@ pub struct ConvInit {
 
 impl ConvInit {
     /// PyTorch's initial values.
+    #[doc = example!(
+        layer.forward(x).square().sum(..).gt(0.0) => true;
+        layer = Conv1d::with(&b.root(), "c", 1, 1, 2, Conv::new(), ConvInit::new());
+        x = e.constant([1, 1, 3], &[1f32, 2.0, 3.0])
+    )]
     pub fn new() -> ConvInit {
         ConvInit::default()
     }
 
     /// Another initialiser of the weight. Fans are those of a kernel: its elements times the channels
     /// that it takes or gives.
+    #[doc = example!(
+    layer.forward(x) => array![[[1f32, 1.0]]];
+    init = ConvInit::new().weight(Init::Zeros).bias(Init::Ones);
+    layer = Conv1d::with(&b.root(), "c", 1, 1, 2, Conv::new(), init);
+    x = e.constant([1, 1, 3], &[1f32, 2.0, 3.0])
+    )]
     #[must_use]
     pub fn weight(self, init: Init) -> ConvInit {
         ConvInit { weight: Some(init), ..self }
     }
 
     /// Another initialiser of the bias, or no bias.
+    #[doc = example!(
+    layer.forward(x) => array![[[4f32, 6.0]]];
+    init = ConvInit::new().weight(Init::Ones).bias(Init::Ones);
+    layer = Conv1d::with(&b.root(), "c", 1, 1, 2, Conv::new(), init);
+    x = e.constant([1, 1, 3], &[1f32, 2.0, 3.0])
+    )]
     #[must_use]
     pub fn bias(self, init: impl Into<Option<Init>>) -> ConvInit {
         let bias = init.into().map_or(Bias::None, Bias::Init);

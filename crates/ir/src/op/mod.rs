@@ -209,6 +209,13 @@ pub struct PadAxis {
 
 /// The windows along one axis: `size` elements each, `dilation` apart, that begin at every
 /// `stride`-th index as long as they fit.
+///
+/// ```
+/// use kilngrad_ir::{Dim, op::Window};
+///
+/// let window = Window { axis: 0, size: 3, stride: 2, dilation: 1 };
+/// assert_eq!(window.positions(&Dim::constant(7)), Some(Dim::constant(3)));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Window {
     /// Which axis.
@@ -223,12 +230,26 @@ pub struct Window {
 
 impl Window {
     /// How many indices a window reaches over; `None` where that leaves `i64`.
+    ///
+    /// ```
+    /// use kilngrad_ir::op::Window;
+    ///
+    /// assert_eq!(Window { axis: 0, size: 3, stride: 1, dilation: 2 }.span(), Some(5));
+    /// ```
     pub fn span(&self) -> Option<i64> {
         let gaps = self.size.checked_sub(1)?.checked_mul(self.dilation)?;
         i64::try_from(gaps).ok()?.checked_add(1)
     }
 
     /// How many windows an axis of this length has; `None` where a symbol leaves that open.
+    ///
+    /// ```
+    /// use kilngrad_ir::{Dim, Symbol, op::Window};
+    ///
+    /// let window = Window { axis: 0, size: 2, stride: 2, dilation: 1 };
+    /// assert_eq!(window.positions(&Dim::constant(5)), Some(Dim::constant(2)));
+    /// assert_eq!(window.positions(&Dim::from(Symbol::new("n"))), None);
+    /// ```
     pub fn positions(&self, length: &Dim) -> Option<Dim> {
         let room = length.checked_sub(&Dim::constant(self.span()?))?;
         let stride = i64::try_from(self.stride).ok().filter(|stride| *stride > 0)?;
@@ -241,6 +262,14 @@ impl Window {
 }
 
 /// Windows along some axes, ascending.
+///
+/// ```
+/// use kilngrad_ir::op::{Window, Windows};
+///
+/// let square = |axis| Window { axis, size: 2, stride: 1, dilation: 1 };
+/// let windows: Windows = [2, 3].map(square).into_iter().collect();
+/// assert_eq!(windows.len(), 2);
+/// ```
 pub type Windows = SmallVec<[Window; 2]>;
 
 /// What the loops of a fused kernel are built around.
