@@ -229,6 +229,8 @@ impl Binder<'_> {
             | Op::Concat { .. }
             | Op::Gather { .. }
             | Op::ScatterAdd { .. }
+            | Op::Windows(_)
+            | Op::Fold(_)
             | Op::StopGradient
             | Op::Gradient { .. }
             | Op::Kernel(_) => op.clone(),

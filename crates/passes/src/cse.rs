@@ -114,6 +114,7 @@ fn hash_op(op: &Op, hasher: &mut DefaultHasher) {
         Op::Transpose { permutation } => permutation.hash(hasher),
         Op::Slice(axes) => axes.hash(hasher),
         Op::Pad(axes) => axes.hash(hasher),
+        Op::Windows(windows) | Op::Fold(windows) => windows.hash(hasher),
         Op::Gradient { or_zero } => or_zero.hash(hasher),
         Op::Kernel(kernel) => (&kernel.name, kernel.kind).hash(hasher),
         Op::Select | Op::Cast | Op::Reshape | Op::StopGradient | Op::CustomGradient(_) => {}

@@ -60,7 +60,9 @@ pub(crate) fn flow(graph: &Graph, node: &Node, operand: usize) -> Flow {
         | Op::Pad(_)
         | Op::Concat { .. }
         | Op::Gather { .. }
-        | Op::ScatterAdd { .. } => Flow::Derivative,
+        | Op::ScatterAdd { .. }
+        | Op::Windows(_)
+        | Op::Fold(_) => Flow::Derivative,
         Op::Cast
         | Op::State(_)
         | Op::Constant(_)
@@ -131,6 +133,8 @@ pub(crate) fn contributions(
                 Op::Concat { axis } => layout::concat(e, *axis, &offsets[operand], pull, operand),
                 Op::Gather { axis } => indexed::gather(e, *axis, pull),
                 Op::ScatterAdd { axis } => indexed::scatter_add(e, *axis, pull, operand),
+                Op::Windows(windows) => layout::windows(e, windows, pull),
+                Op::Fold(windows) => layout::fold(e, windows, pull),
                 Op::State(_)
                 | Op::Constant(_)
                 | Op::Dimension(_)

@@ -11,6 +11,7 @@ mod layout;
 mod reduce;
 mod sort;
 mod source;
+mod windows;
 
 use kilngrad_ir::{DType, Op};
 
@@ -42,6 +43,8 @@ pub(crate) fn eval(op: &Op, operands: &[&Array], dtype: DType, shape: &[usize]) 
         Op::ScatterAdd { axis } => {
             indexed::scatter_add(*axis, operands[0], operands[1], operands[2])
         }
+        Op::Windows(windows) => windows::windows(windows, operands[0], shape),
+        Op::Fold(windows) => windows::fold(windows, operands[0], shape),
         Op::StopGradient => operands[0].clone(),
         Op::State(_) | Op::CustomGradient(_) | Op::Gradient { .. } | Op::Kernel(_) => {
             unreachable!("the walk over the graph evaluates {}", op.name())

@@ -223,8 +223,10 @@ fn eval_results(
         | Op::Transpose { .. }
         | Op::Slice(_)
         | Op::Pad(_)
-        | Op::Concat { .. } => structural::moved(&context, operands)?,
+        | Op::Concat { .. }
+        | Op::Windows(_) => structural::moved(&context, operands)?,
         Op::Gather { .. } => structural::gather(&context, operands[0], operands[1])?,
+        Op::Fold(windows) => structural::fold(&context, windows, operands[0], &value)?,
         Op::ScatterAdd { .. } => {
             let operands = [operands[0], operands[1], operands[2]];
             structural::scatter_add(&context, operands, &value)?

@@ -20,6 +20,7 @@ pub(crate) mod range;
 mod reduce;
 mod source;
 mod training;
+mod windows;
 
 use std::fmt;
 
@@ -55,7 +56,7 @@ const LENGTHS: [usize; 26] =
 type Kind = fn(&mut Generator, &mut Picks<'_>);
 
 /// What steps may add, in order of simplicity; how often a kind stands here is how likely it is.
-const KINDS: [Kind; 51] = [
+const KINDS: [Kind; 56] = [
     Generator::unary_step,
     Generator::binary_step,
     Generator::reduce_step,
@@ -107,6 +108,11 @@ const KINDS: [Kind; 51] = [
     Generator::layer_step,
     Generator::accumulate_step,
     Generator::accumulate_step,
+    Generator::windows_step,
+    Generator::fold_step,
+    Generator::windows_step,
+    Generator::fold_step,
+    Generator::fold_step,
 ];
 
 /// A program with what it takes to run it.
@@ -516,6 +522,8 @@ mod tests {
             "concat",
             "gather",
             "scatter_add",
+            "windows",
+            "fold",
             "check",
             "stop_gradient",
             "custom_gradient",
