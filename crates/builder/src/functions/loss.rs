@@ -308,8 +308,8 @@ impl<'b> Tensor<'b> {
         (-self.pick(axis, target)).reduced(reduction)
     }
 
-    /// The mean of `t·(ln t − x)` over elements, 0 where the probability `t` is 0: the divergence
-    /// of log-probabilities `x` from `t`.
+    /// The mean of `t·(ln t − x)` over elements, where `0·ln 0` is 0: the divergence of
+    /// log-probabilities `x` from probabilities `t`. NaN where `t` is 0 and `x` infinite.
     #[doc = example!(
         x.kl_div(t) => about 0.3466;
         x = e.constant([2], &[0.5, 0.5]).log();
