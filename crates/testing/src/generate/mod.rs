@@ -430,7 +430,7 @@ mod tests {
     /// Every case of a few hundred seeds of each regime.
     fn cases() -> impl Iterator<Item = (u64, Case)> {
         let regimes = [Regime::Integers, Regime::Reals, Regime::Wild];
-        (0..600).map(move |seed| {
+        (0..1200).map(move |seed| {
             let regime = regimes[seed as usize % 3];
             (seed, Case::new(&Recipe::sample(regime, seed, 24)))
         })
@@ -522,6 +522,8 @@ mod tests {
             "concat",
             "gather",
             "scatter_add",
+            "argsort",
+            "argsort_descending",
             "windows",
             "fold",
             "check",
