@@ -211,10 +211,12 @@ fn sigmoid(ctx: &mut Context<'_>, node: &Proposal) -> Option<Step> {
 fn softmax(ctx: &mut Context<'_>, node: &Proposal) -> Option<Step> {
     let exponent = unshifted_exponent(ctx, node.operands[0])?;
     let repeat = ctx.def(node.operands[1])?.clone();
-    let Op::Broadcast { .. } = repeat.op else { return None };
+    let Op::Broadcast { dims } = &repeat.op else { return None };
     let sum = ctx.def(repeat.operands[0])?.clone();
     let Op::Reduce { op: ReduceOp::Sum, axes } = &sum.op else { return None };
-    if ctx.unary_of(U::Exp, sum.operands[0]) != Some(exponent) {
+    // Of a square, sums of rows may be repeated along columns.
+    let back = *dims == kept_axes(node.ty.rank(), axes);
+    if !back || ctx.unary_of(U::Exp, sum.operands[0]) != Some(exponent) {
         return None;
     }
     let (shifted, _) = shift(ctx, exponent, axes);
@@ -267,7 +269,12 @@ fn shift(ctx: &mut Context<'_>, x: Value, axes: &Axes) -> (Value, Value) {
     let zero = ctx.number_constant(&kept, 0.0);
     let guarded = ctx.build(Op::Select, &[finite, maximum, zero], &kept);
     let guarded = ctx.build(Op::StopGradient, &[guarded], &kept);
-    let dims = (0..full.rank()).filter(|axis| !axes.contains(axis)).collect();
+    let dims = kept_axes(full.rank(), axes);
     let repeated = ctx.build(Op::Broadcast { dims }, &[guarded], &full);
     (ctx.build(Op::Binary(B::Sub), &[x, repeated], &full), guarded)
+}
+
+/// The axes that a reduction along `axes` leaves.
+fn kept_axes(rank: usize, axes: &Axes) -> Axes {
+    (0..rank).filter(|axis| !axes.contains(axis)).collect()
 }

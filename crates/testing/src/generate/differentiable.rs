@@ -16,7 +16,7 @@ const SHORT: [usize; 8] = [2, 3, 1, 4, 5, 2, 3, 0];
 
 /// What such programs are made of. There is no `stop_gradient`, which difference quotients do not
 /// stop at.
-const SMOOTH_KINDS: [Kind; 35] = [
+const SMOOTH_KINDS: [Kind; 37] = [
     Generator::unary_step,
     Generator::binary_step,
     Generator::reduce_step,
@@ -52,6 +52,8 @@ const SMOOTH_KINDS: [Kind; 35] = [
     Generator::scatter_step,
     Generator::gather_step,
     Generator::scatter_step,
+    Generator::formula_step,
+    Generator::formula_step,
 ];
 
 /// A program of `f64` with a scalar loss and its gradients, of first and second order.

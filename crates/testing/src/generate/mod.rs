@@ -14,6 +14,7 @@ mod custom;
 mod differentiable;
 mod elementwise;
 mod finish;
+mod formula;
 mod indexed;
 mod layout;
 pub(crate) mod range;
@@ -25,7 +26,8 @@ use std::fmt;
 
 use kilngrad_interp::{Array, States};
 use kilngrad_ir::{
-    Bindings, Check, DType, Dim, Graph, Op, Origin, Program, StateId, Symbol, Type, Value, verify,
+    Bindings, Check, DType, Dim, Graph, Op, Origin, Program, StateId, Symbol, Type, Value,
+    verify,
 };
 
 use crate::recipe::{HEADER, Picks, Random, Recipe, Regime, STEP};
@@ -55,7 +57,7 @@ const LENGTHS: [usize; 26] =
 type Kind = fn(&mut Generator, &mut Picks<'_>);
 
 /// What steps may add, in order of simplicity; how often a kind stands here is how likely it is.
-const KINDS: [Kind; 50] = [
+const KINDS: [Kind; 54] = [
     Generator::unary_step,
     Generator::binary_step,
     Generator::reduce_step,
@@ -106,6 +108,10 @@ const KINDS: [Kind; 50] = [
     Generator::layer_step,
     Generator::accumulate_step,
     Generator::accumulate_step,
+    Generator::formula_step,
+    Generator::formula_step,
+    Generator::formula_step,
+    Generator::formula_step,
 ];
 
 /// A program with what it takes to run it.
@@ -172,6 +178,13 @@ impl Case {
             inputs.push(fed.collect());
         }
         Case { regime, program, bindings, inputs, ranges: Vec::new() }
+    }
+
+    /// Whether the program keeps to the regime, which one that was written need not: of whole numbers
+    /// an operation may make others.
+    pub fn keeps_regime(&self) -> bool {
+        let mut graphs = self.program.entries.iter().map(|entry| &entry.graph);
+        self.regime != Regime::Integers || graphs.all(elementwise::is_of_whole_numbers)
     }
 
     /// Number of elements of a type under the bindings, if they fit memory.
