@@ -121,36 +121,56 @@ fn log_of_complement(ctx: &mut Context<'_>, one: Value, x: Value) -> Option<Step
     Some(Step::Node(Op::Unary(U::Log1p), smallvec![minus]))
 }
 
+/// `softplus x` is `max(x, 0)` and [`softplus_tail`].
 fn log1p(ctx: &mut Context<'_>, x: Value, node: &Proposal) -> Option<Step> {
     if let Some(inner) = ctx.unary_of(U::Neg, x).and_then(|x| ctx.unary_of(U::Sigmoid, x)) {
         return Some(Step::Value(minus_softplus(ctx, inner)));
     }
     let exponent = ctx.unary_of(U::Exp, x)?;
-    let bounded = ctx.unary_of(U::Neg, exponent).and_then(|x| ctx.unary_of(U::Abs, x));
-    if bounded.is_some() {
+    if is_negative_size(ctx, exponent) {
         return None;
     }
+    let (positive, tail) = softplus_tail(ctx, exponent);
     let zero = ctx.number_constant(&node.ty, 0.0);
-    let above = ctx.build(Op::Binary(B::Max), &[exponent, zero], &node.ty);
-    let tail = softplus_tail(ctx, exponent);
+    let above = ctx.build(Op::Select, &[positive, exponent, zero], &node.ty);
     Some(Step::Node(Op::Binary(B::Add), smallvec![above, tail]))
 }
 
-/// `log1p(exp(−|x|))`.
-fn softplus_tail(ctx: &mut Context<'_>, x: Value) -> Value {
+/// Whether `x > 0`, and `log1p(exp(−|x|))`. Selections stand for `max`, `min` and `|·|`: at 0, where
+/// those have kinks, one branch holds and its derivatives are the function's.
+fn softplus_tail(ctx: &mut Context<'_>, x: Value) -> (Value, Value) {
     let ty = ctx.ty(x).clone();
-    let size = ctx.build(Op::Unary(U::Abs), &[x], &ty);
-    let minus = ctx.build(Op::Unary(U::Neg), &[size], &ty);
-    let power = ctx.build(Op::Unary(U::Exp), &[minus], &ty);
-    ctx.build(Op::Unary(U::Log1p), &[power], &ty)
+    let zero = ctx.number_constant(&ty, 0.0);
+    let truth = ty.with_dtype(DType::Bool);
+    let positive = ctx.build(Op::Compare(CompareOp::Gt), &[x, zero], &truth);
+    let minus = ctx.build(Op::Unary(U::Neg), &[x], &ty);
+    let minus_size = ctx.build(Op::Select, &[positive, minus, x], &ty);
+    let power = ctx.build(Op::Unary(U::Exp), &[minus_size], &ty);
+    (positive, ctx.build(Op::Unary(U::Log1p), &[power], &ty))
+}
+
+/// Whether a value is `−|x|`, written so or as a selection.
+fn is_negative_size(ctx: &Context<'_>, value: Value) -> bool {
+    if let Some(size) = ctx.unary_of(U::Neg, value) {
+        return ctx.unary_of(U::Abs, size).is_some();
+    }
+    let Some(choice) = ctx.def(value).filter(|node| node.op == Op::Select) else { return false };
+    let (condition, minus, x) = (choice.operands[0], choice.operands[1], choice.operands[2]);
+    let opposite = ctx.unary_of(U::Neg, minus) == Some(x) || ctx.unary_of(U::Neg, x) == Some(minus);
+    let above = ctx.def(condition).filter(|node| node.op == Op::Compare(CompareOp::Gt));
+    opposite && above.is_some_and(|node| node.operands[0] == x && is_zero(ctx, node.operands[1]))
+}
+
+fn is_zero(ctx: &Context<'_>, value: Value) -> bool {
+    ctx.number(value) == Some(0.0)
 }
 
 /// `min(x, 0) − log1p(exp(−|x|))`.
 fn log_sigmoid(ctx: &mut Context<'_>, x: Value) -> Value {
     let ty = ctx.ty(x).clone();
+    let (positive, tail) = softplus_tail(ctx, x);
     let zero = ctx.number_constant(&ty, 0.0);
-    let below = ctx.build(Op::Binary(B::Min), &[x, zero], &ty);
-    let tail = softplus_tail(ctx, x);
+    let below = ctx.build(Op::Select, &[positive, zero, x], &ty);
     ctx.build(Op::Binary(B::Sub), &[below, tail], &ty)
 }
 

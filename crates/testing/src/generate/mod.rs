@@ -26,7 +26,7 @@ use std::fmt;
 
 use kilngrad_interp::{Array, States};
 use kilngrad_ir::{
-    Bindings, Check, DType, Dim, Graph, Op, Origin, Program, StateId, Symbol, Type, Value,
+    Bindings, Check, DType, Dim, Graph, Literal, Op, Origin, Program, StateId, Symbol, Type, Value,
     verify,
 };
 
@@ -185,6 +185,23 @@ impl Case {
     pub fn keeps_regime(&self) -> bool {
         let mut graphs = self.program.entries.iter().map(|entry| &entry.graph);
         self.regime != Regime::Integers || graphs.all(elementwise::is_of_whole_numbers)
+    }
+
+    /// The case with zeros in every input of floats that may hold them: where functions are put
+    /// together of pieces, there is a seam.
+    #[must_use]
+    pub fn at_zero(mut self) -> Case {
+        for (entry, (inputs, ranges)) in
+            self.program.entries.iter().zip(self.inputs.iter_mut().zip(&self.ranges))
+        {
+            for (value, input) in entry.graph.arguments().iter().zip(inputs) {
+                let range = ranges[value.index()];
+                if input.dtype().is_float() && range.low <= 0.0 && range.high >= 0.0 {
+                    *input = Array::splat(Literal::from_f64(input.dtype(), 0.0), input.shape());
+                }
+            }
+        }
+        self
     }
 
     /// Number of elements of a type under the bindings, if they fit memory.
