@@ -27,6 +27,10 @@ impl Generator {
 
     /// `op x`, whose operand is brought into the domain first.
     pub(super) fn unary(&mut self, op: UnaryOp, x: Value) -> Option<Value> {
+        // None of no elements is outside; what they were broadcast from may be.
+        if self.shape(self.graph.ty(x)).contains(&0) {
+            return self.emit(Op::Unary(op), &[x], &[], Range::point(0.0));
+        }
         let reals = self.case.regime == Regime::Reals && self.dtype(x).is_float();
         let x = match op {
             UnaryOp::Exp | UnaryOp::Expm1 | UnaryOp::Exp2 | UnaryOp::Sinh | UnaryOp::Cosh
