@@ -392,11 +392,11 @@ fn strength_is_reduced_within_rounding() {
          %s: f32[3] = reduce_sum %b axes=[0]
          return a = %0, b = %1, c = %s",
         "%0 = mul %x, %x
-         %7 = constant 0.33333334
-         %1 = mul %x, %7
-         %10 = constant 4.0
-         %11 = mul %x, %10
-         %s = broadcast %11 dims=[0]
+         %3 = constant 3.0
+         %1 = div %x, %3
+         %9 = constant 4.0
+         %10 = mul %x, %9
+         %s = broadcast %10 dims=[0]
          return a = %0, b = %1, c = %s",
     );
 }
