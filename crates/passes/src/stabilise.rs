@@ -1,7 +1,8 @@
 //! `stabilise`: formulas that overflow or cancel become those that do not.
 //!
 //! Assumes bound symbols; runs before gradients, so that a naive `log(softmax(x))` is made stable
-//! before it is differentiated. It alone may turn NaN or infinity finite, where only the way of
+//! before it is differentiated. It runs first of all, since `simplify` moves what formulas are known
+//! by (an exponential above a reshape of the logits, say), and again for what that shows. It alone may turn NaN or infinity finite, where only the way of
 //! computing made them. With `softplus(x) = max(x, 0) + log1p(exp(−|x|))`:
 //!
 //! | from | to |
@@ -93,7 +94,7 @@ fn log(ctx: &mut Context<'_>, x: Value, node: &Proposal) -> Option<Step> {
     if inner.op == Op::Binary(B::Sub) {
         return log_of_complement(ctx, operands[0], operands[1]);
     }
-    if let Op::Broadcast { .. } = inner.op {
+    if let Op::Broadcast { .. } | Op::Reshape | Op::Transpose { .. } = inner.op {
         let from = ctx.ty(operands[0]).clone();
         let log = ctx.build(Op::Unary(U::Log), operands, &from);
         return Some(Step::Node(inner.op, smallvec![log]));
@@ -232,7 +233,7 @@ fn softmax(ctx: &mut Context<'_>, node: &Proposal) -> Option<Step> {
     let exponent = unshifted_exponent(ctx, node.operands[0])?;
     let repeat = ctx.def(node.operands[1])?.clone();
     let Op::Broadcast { dims } = &repeat.op else { return None };
-    let sum = ctx.def(repeat.operands[0])?.clone();
+    let sum = ctx.def(reshaped_back(ctx, repeat.operands[0]))?.clone();
     let Op::Reduce { op: ReduceOp::Sum, axes } = &sum.op else { return None };
     // Of a square, sums of rows may be repeated along columns.
     let back = *dims == kept_axes(node.ty.rank(), axes);
@@ -245,6 +246,15 @@ fn softmax(ctx: &mut Context<'_>, node: &Proposal) -> Option<Step> {
     let total = ctx.build(sum.op.clone(), &[powers], &kept);
     let repeated = ctx.build(repeat.op, &[total], &node.ty);
     Some(Step::Node(Op::Binary(B::Div), smallvec![powers, repeated]))
+}
+
+/// What a value is after reshapes that end where they began, as one that keeps axes of length 1
+/// and one that drops them again.
+fn reshaped_back(ctx: &Context<'_>, value: Value) -> Value {
+    let once = ctx.def(value).filter(|node| node.op == Op::Reshape);
+    let twice = once.and_then(|node| ctx.def(node.operands[0]));
+    let source = twice.filter(|node| node.op == Op::Reshape).map(|node| node.operands[0]);
+    source.filter(|source| ctx.ty(*source) == ctx.ty(value)).unwrap_or(value)
 }
 
 /// The `x` of `exp x`, unless a maximum is taken out of it already.
