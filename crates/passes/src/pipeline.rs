@@ -58,6 +58,7 @@ impl Pipeline {
         Pipeline::new()
             .then(Bind)
             .then(Dce)
+            .then(Stabilise)
             .then(Simplify)
             .then(Fold)
             .then(Stabilise)

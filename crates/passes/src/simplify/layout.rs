@@ -11,7 +11,7 @@ use kilngrad_ir::{Dim, Op, Type, Value};
 use smallvec::{SmallVec, smallvec};
 
 use crate::rules::{Context, Operands, Proposal, Step};
-use crate::shapes::lengths;
+use crate::shapes::{elements, lengths};
 
 pub(super) fn rule(ctx: &mut Context<'_>, node: &Proposal) -> Option<Step> {
     match &node.op {
@@ -277,7 +277,8 @@ fn windows(ctx: &mut Context<'_>, axes: &[Window], node: &Proposal) -> Option<St
 }
 
 /// An elementwise operation on operands that are all moved alike (or constant) is the movement of
-/// the operation on what was moved.
+/// the operation on what was moved; but not where that has elements and the operation none, whose
+/// derivatives would then be taken, and may be infinite.
 fn sink(ctx: &mut Context<'_>, node: &Proposal) -> Option<Step> {
     let mut movement: Option<(Op, Type)> = None;
     for &operand in node.operands.iter().filter(|operand| ctx.splat(**operand).is_none()) {
@@ -291,6 +292,9 @@ fn sink(ctx: &mut Context<'_>, node: &Proposal) -> Option<Step> {
         }
     }
     let (op, source) = movement?;
+    if elements(&node.ty) == 0 && elements(&source) != 0 {
+        return None;
+    }
     let mut operands = Operands::new();
     for &operand in &node.operands {
         let moved = match ctx.splat(operand) {

@@ -16,7 +16,7 @@ const SHORT: [usize; 8] = [2, 3, 1, 4, 5, 2, 3, 0];
 
 /// What such programs are made of. There is no `stop_gradient`, which difference quotients do not
 /// stop at.
-const SMOOTH_KINDS: [Kind; 39] = [
+const SMOOTH_KINDS: [Kind; 41] = [
     Generator::unary_step,
     Generator::binary_step,
     Generator::reduce_step,
@@ -56,6 +56,8 @@ const SMOOTH_KINDS: [Kind; 39] = [
     Generator::fold_step,
     Generator::windows_step,
     Generator::fold_step,
+    Generator::formula_step,
+    Generator::formula_step,
 ];
 
 /// A program of `f64` with a scalar loss and its gradients, of first and second order.

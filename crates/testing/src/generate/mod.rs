@@ -14,6 +14,7 @@ mod custom;
 mod differentiable;
 mod elementwise;
 mod finish;
+mod formula;
 mod indexed;
 mod layout;
 pub(crate) mod range;
@@ -26,7 +27,8 @@ use std::fmt;
 
 use kilngrad_interp::{Array, States};
 use kilngrad_ir::{
-    Bindings, Check, DType, Dim, Graph, Op, Origin, Program, StateId, Symbol, Type, Value, verify,
+    Bindings, Check, DType, Dim, Graph, Literal, Op, Origin, Program, StateId, Symbol, Type, Value,
+    verify,
 };
 
 use crate::recipe::{HEADER, Picks, Random, Recipe, Regime, STEP};
@@ -56,7 +58,7 @@ const LENGTHS: [usize; 26] =
 type Kind = fn(&mut Generator, &mut Picks<'_>);
 
 /// What steps may add, in order of simplicity; how often a kind stands here is how likely it is.
-const KINDS: [Kind; 56] = [
+const KINDS: [Kind; 60] = [
     Generator::unary_step,
     Generator::binary_step,
     Generator::reduce_step,
@@ -113,6 +115,10 @@ const KINDS: [Kind; 56] = [
     Generator::windows_step,
     Generator::fold_step,
     Generator::fold_step,
+    Generator::formula_step,
+    Generator::formula_step,
+    Generator::formula_step,
+    Generator::formula_step,
 ];
 
 /// A program with what it takes to run it.
@@ -179,6 +185,30 @@ impl Case {
             inputs.push(fed.collect());
         }
         Case { regime, program, bindings, inputs, ranges: Vec::new() }
+    }
+
+    /// Whether the program keeps to the regime, which one that was written need not: of whole numbers
+    /// an operation may make others.
+    pub fn keeps_regime(&self) -> bool {
+        let mut graphs = self.program.entries.iter().map(|entry| &entry.graph);
+        self.regime != Regime::Integers || graphs.all(elementwise::is_of_whole_numbers)
+    }
+
+    /// The case with zeros in every input of floats that may hold them: where functions are put
+    /// together of pieces, there is a seam.
+    #[must_use]
+    pub fn at_zero(mut self) -> Case {
+        for (entry, (inputs, ranges)) in
+            self.program.entries.iter().zip(self.inputs.iter_mut().zip(&self.ranges))
+        {
+            for (value, input) in entry.graph.arguments().iter().zip(inputs) {
+                let range = ranges[value.index()];
+                if input.dtype().is_float() && range.low <= 0.0 && range.high >= 0.0 {
+                    *input = Array::splat(Literal::from_f64(input.dtype(), 0.0), input.shape());
+                }
+            }
+        }
+        self
     }
 
     /// Number of elements of a type under the bindings, if they fit memory.
