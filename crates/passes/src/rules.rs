@@ -184,8 +184,9 @@ impl Context<'_> {
         self.facts.uses.get(value.index()).is_none_or(|uses| *uses <= 1)
     }
 
-    /// Whether a rule may let an operand go unused. While a gradient request is pending it may
-    /// not: a loss that no longer reaches what it is differentiated by is an error.
+    /// Whether a rule may let an operand go unused, or put what has another derivative in a node's
+    /// place. While a gradient request is pending it may not: a loss that no longer reaches what it
+    /// is differentiated by is an error.
     pub(crate) fn may_drop(&self) -> bool {
         !self.facts.requests
     }
