@@ -471,6 +471,16 @@ fn stable_formulas_have_the_right_values() {
     }
 }
 
+/// exp(x)/−0 is −inf, of which there is no logarithm; x − log(−0) is inf.
+#[test]
+fn logarithms_of_quotients_by_anything_stay() {
+    let input = "%e: f32[3] = exp %x
+         %q: f32[3] = div %e, %y
+         %l: f32[3] = log %q
+         return a = %l";
+    check(&Stabilise, "%x: f32[3], %y: f32[3]", input, input);
+}
+
 /// What simplify does with movements hides no formula from stabilise.
 #[test]
 fn moved_formulas_become_stable() {
