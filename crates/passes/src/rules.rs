@@ -20,6 +20,9 @@ use crate::pins::Pins;
 /// Operands of a node.
 pub(crate) type Operands = SmallVec<[Value; 3]>;
 
+/// A concatenation is not grown beyond this many pieces, so that growing it stays cheap.
+pub(crate) const MAX_PIECES: usize = 1024;
+
 /// How often a proposed node is looked at again before it is taken as it is.
 const MAX_STEPS: usize = 16;
 

@@ -207,6 +207,21 @@ fn movements_compose_and_cancel() {
 }
 
 #[test]
+fn concatenations_are_flattened_where_nothing_else_reads_them() {
+    check(
+        &Simplify,
+        "%x: f32[3], %y: f32[2]",
+        "%0: f32[5] = concat %x, %y axis=0
+         %1: f32[8] = concat %0, %x axis=0
+         %2: f32[16] = concat %1, %1 axis=0
+         return a = %2",
+        "%1 = concat %x, %y, %x axis=0
+         %2 = concat %1, %1 axis=0
+         return a = %2",
+    );
+}
+
+#[test]
 fn movements_sink_below_elementwise_operations() {
     check(
         &Simplify,
