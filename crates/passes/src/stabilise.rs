@@ -8,7 +8,7 @@
 //! | from | to |
 //! |---|---|
 //! | `log(exp x)` | `x` |
-//! | `log(exp(x) / y)` | `x − log y` |
+//! | `log(exp(x) / y)` | `x − log y`, where `y` is made of exponentials |
 //! | `log Σ exp x` | `m + log Σ exp(x − m)`, `m` the maximum |
 //! | `exp(x) / Σ exp x` | `exp(x − m) / Σ exp(x − m)` |
 //! | `log(1 + x)`, `log(1 − x)` | `log1p x`, `log1p(−x)` |
@@ -33,6 +33,9 @@ use crate::rules::{Context, Proposal, Rule, Step, sweep};
 pub struct Stabilise;
 
 const SWEEPS: usize = 2;
+
+/// How many operations may make a sum of exponentials, one after the other.
+const MAX_SUMMANDS: usize = 8;
 
 const RULES: &[Rule] = &[rule];
 
@@ -84,6 +87,9 @@ fn log(ctx: &mut Context<'_>, x: Value, node: &Proposal) -> Option<Step> {
     let operands = &inner.operands;
     if inner.op == Op::Binary(B::Div) {
         let exponent = ctx.unary_of(U::Exp, operands[0])?;
+        if !is_not_negative(ctx, operands[1], MAX_SUMMANDS) {
+            return None;
+        }
         let divisor = ctx.build(Op::Unary(U::Log), &[operands[1]], &node.ty);
         return Some(Step::Node(Op::Binary(B::Sub), smallvec![exponent, divisor]));
     }
@@ -107,6 +113,20 @@ fn log(ctx: &mut Context<'_>, x: Value, node: &Proposal) -> Option<Step> {
     let sum = ctx.build(inner.op.clone(), &[powers], &node.ty);
     let log = ctx.build(Op::Unary(U::Log), &[sum], &node.ty);
     Some(Step::Node(Op::Binary(B::Add), smallvec![log, maximum]))
+}
+
+/// Whether a value is +0 or more, by being made of exponentials and positive constants: the quotient
+/// by −0 is negative, and its logarithm not that of a difference. Recurses `depth` deep.
+fn is_not_negative(ctx: &Context<'_>, value: Value, depth: usize) -> bool {
+    let Some(node) = ctx.def(value).filter(|_| depth > 0) else { return false };
+    if let Op::Unary(op) = node.op {
+        return op == U::Exp;
+    }
+    let sum = matches!(node.op, Op::Binary(B::Add) | Op::Reduce { op: ReduceOp::Sum, .. });
+    let moved = matches!(node.op, Op::Broadcast { .. } | Op::Reshape | Op::Transpose { .. });
+    let number = ctx.number(value).is_some_and(|number| number > 0.0);
+    let parts = || node.operands.iter().all(|part| is_not_negative(ctx, *part, depth - 1));
+    number || ((sum || moved) && parts())
 }
 
 /// `log(one − x)`.

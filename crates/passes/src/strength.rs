@@ -19,7 +19,7 @@ use kilngrad_ir::{Entry, Literal, Op, Program, Type, Value};
 use smallvec::{SmallVec, smallvec};
 
 use crate::pass::{Context as PassContext, Exactness, Pass, PassError, each_entry};
-use crate::rules::{Context, Operands, Proposal, Rule, Step, sweep};
+use crate::rules::{Context, MAX_PIECES, Operands, Proposal, Rule, Step, sweep};
 use crate::shapes::lengths;
 
 /// The pass.
@@ -29,9 +29,6 @@ pub struct Strength;
 const SWEEPS: usize = 2;
 
 const RULES: &[Rule] = &[rule];
-
-/// A concatenation is not grown beyond this many pieces, so that growing it stays cheap.
-const MAX_PIECES: usize = 1024;
 
 impl Pass for Strength {
     fn name(&self) -> &'static str {

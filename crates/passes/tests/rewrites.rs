@@ -233,6 +233,21 @@ fn movements_compose_and_cancel() {
 }
 
 #[test]
+fn concatenations_are_flattened_where_nothing_else_reads_them() {
+    check(
+        &Simplify,
+        "%x: f32[3], %y: f32[2]",
+        "%0: f32[5] = concat %x, %y axis=0
+         %1: f32[8] = concat %0, %x axis=0
+         %2: f32[16] = concat %1, %1 axis=0
+         return a = %2",
+        "%1 = concat %x, %y, %x axis=0
+         %2 = concat %1, %1 axis=0
+         return a = %2",
+    );
+}
+
+#[test]
 fn movements_sink_below_elementwise_operations() {
     check(
         &Simplify,
@@ -495,6 +510,16 @@ fn stable_formulas_have_the_right_values() {
             assert!(close, "{formula} at {x}: {naive} and {stable}");
         }
     }
+}
+
+/// exp(x)/−0 is −inf, of which there is no logarithm; x − log(−0) is inf.
+#[test]
+fn logarithms_of_quotients_by_anything_stay() {
+    let input = "%e: f32[3] = exp %x
+         %q: f32[3] = div %e, %y
+         %l: f32[3] = log %q
+         return a = %l";
+    check(&Stabilise, "%x: f32[3], %y: f32[3]", input, input);
 }
 
 /// What simplify does with movements hides no formula from stabilise.

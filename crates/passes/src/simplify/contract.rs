@@ -106,11 +106,12 @@ fn transpose_of_dot(ctx: &Context<'_>, permutation: &Axes, node: &Proposal) -> O
     Some(Step::Node(Op::Dot(axes), smallvec![inner.operands[1], inner.operands[0]]))
 }
 
-/// Axes of length 1 are not reduced but dropped. Of sums only integers', since 0 + −0 is +0.
+/// Axes of length 1 are not reduced but dropped. Of sums only integers', since 0 + −0 is +0; and not
+/// before differentiation, since no derivative passes through the largest of what is not a number.
 fn reduce(ctx: &mut Context<'_>, op: ReduceOp, axes: &Axes, node: &Proposal) -> Option<Step> {
     let x = node.operands[0];
     let from = ctx.ty(x).clone();
-    if op == ReduceOp::Sum && from.dtype.is_float() {
+    if !ctx.may_drop() || (op == ReduceOp::Sum && from.dtype.is_float()) {
         return None;
     }
     let lengths = lengths(&from);

@@ -10,7 +10,7 @@ use kilngrad_ir::op::{Axes, PadAxis, SliceAxis, Window};
 use kilngrad_ir::{Dim, Op, Type, Value};
 use smallvec::{SmallVec, smallvec};
 
-use crate::rules::{Context, Operands, Proposal, Step};
+use crate::rules::{Context, MAX_PIECES, Operands, Proposal, Step};
 use crate::shapes::{elements, lengths};
 
 pub(super) fn rule(ctx: &mut Context<'_>, node: &Proposal) -> Option<Step> {
@@ -255,11 +255,16 @@ fn concat(ctx: &mut Context<'_>, axis: usize, node: &Proposal) -> Option<Step> {
         return Some(Step::Value(ctx.constant(&node.ty, literal)));
     }
     let empty = |piece: &Value| ctx.ty(*piece).shape.dims()[axis].as_constant() == Some(0);
+    let kept = node.operands.iter().filter(|piece| !(ctx.may_drop() && empty(piece)));
     let mut pieces = Operands::new();
-    for piece in node.operands.iter().filter(|piece| !(ctx.may_drop() && empty(piece))) {
-        match ctx.def(*piece) {
-            Some(inner) if inner.op == node.op => pieces.extend_from_slice(&inner.operands),
-            _ => pieces.push(*piece),
+    for &piece in kept {
+        // One that others read as well is there anyway.
+        let inner = ctx.def(piece).filter(|inner| inner.op == node.op && ctx.single_use(piece));
+        match inner {
+            Some(inner) if pieces.len() + inner.operands.len() <= MAX_PIECES => {
+                pieces.extend_from_slice(&inner.operands);
+            }
+            Some(_) | None => pieces.push(piece),
         }
     }
     let changed = pieces != node.operands && !pieces.is_empty();
