@@ -24,11 +24,13 @@ pub(crate) struct Axis {
     /// The axis of the result whose index this is; of collapsed axes the innermost, whose index
     /// then runs over all of them.
     pub(crate) result: Option<usize>,
+    /// Indices of the result from one step to the next: more than one where a step is a block.
+    pub(crate) step: i64,
 }
 
 impl Axis {
     /// An axis of length 1.
-    pub(crate) const UNIT: Axis = Axis { extent: 1, lhs: 0, rhs: 0, out: 0, result: None };
+    pub(crate) const UNIT: Axis = Axis { extent: 1, lhs: 0, rhs: 0, out: 0, result: None, step: 1 };
 
     /// This and the axis inside it as one, where every stride allows it.
     fn merge(&self, inner: &Axis) -> Option<Axis> {
@@ -211,7 +213,7 @@ impl Position {
     pub(crate) fn along(&self, axis: &Axis, steps: &Affine) -> Position {
         let mut index = self.index.clone();
         if let Some(at) = axis.result {
-            index[at] = index[at].add(steps);
+            index[at] = index[at].add(&steps.scaled(axis.step));
         }
         Position {
             lhs: self.lhs.add(&steps.scaled(axis.lhs)),
