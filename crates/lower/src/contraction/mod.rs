@@ -31,7 +31,7 @@ mod panels;
 mod problem;
 mod vector;
 
-use kilngrad_ir::op::{DotAxes, Op};
+use kilngrad_ir::op::{Axes, DotAxes, Op};
 use kilngrad_ir::{DType, Graph, Machine, Node, TileSize, Value};
 use kilngrad_loops::{Access, Buffer, TileShape};
 
@@ -153,7 +153,10 @@ fn declare(
 /// The contraction in a body.
 struct Dot<'g> {
     graph: &'g Graph,
+    /// Its result, or the transpose of it that alone is used.
     value: Value,
+    /// Which axis of the contraction's result each axis of the value is.
+    order: Axes,
     axes: &'g DotAxes,
     /// The factors: arguments, or windows of them.
     factors: [Value; 2],
@@ -189,11 +192,24 @@ impl<'g> Dot<'g> {
                     argument_of(graph, memory).ok_or(error)
                 };
                 let operands = [argument(factors[0])?, argument(factors[1])?];
-                return Ok(Dot { graph, value: node.result(), axes, factors, operands });
+                let (value, order) = placed(graph, node);
+                return Ok(Dot { graph, value, order, axes, factors, operands });
             }
         }
         Err(LowerError::Body { op: "contraction without dot" })
     }
+}
+
+/// Where a contraction's sums belong: in its result, or in the transpose of it that alone is used.
+fn placed(graph: &Graph, dot: &Node) -> (Value, Axes) {
+    let value = dot.result();
+    if graph.use_counts()[value.index()] == 1
+        && let Some((_, node)) = graph.nodes().find(|(_, node)| node.operands.contains(&value))
+        && let Op::Transpose { permutation } = &node.op
+    {
+        return (node.result(), permutation.clone());
+    }
+    (value, (0..graph.ty(value).rank()).collect())
 }
 
 /// How everything that the results are computed from moves along each of their axes: two axes may be
@@ -217,7 +233,7 @@ fn problem(
 ) -> Result<Problem, LowerError> {
     let lhs = view(expr, dot.factors[0])?;
     let rhs = view(expr, dot.factors[1])?;
-    Ok(Problem::new(dot.axes, &lhs, &rhs, may_merge))
+    Ok(Problem::new(dot.axes, &lhs, &rhs, &dot.order, may_merge))
 }
 
 /// How a factor, which is an argument or its windows, lies in memory.
