@@ -44,6 +44,8 @@ mod frozen;
 mod interpreted;
 mod nan;
 mod options;
+#[cfg(feature = "plot")]
+pub mod plot;
 pub mod prelude;
 mod report;
 mod summary;
@@ -83,3 +85,8 @@ pub mod internals {
     pub use kilngrad_runtime as runtime;
     pub use kilngrad_tiles as tiles;
 }
+
+/// The guide's code, run with the documentation's examples.
+#[cfg(all(doctest, feature = "data"))]
+#[doc = include_str!("../../../docs/guide.md")]
+struct Guide;

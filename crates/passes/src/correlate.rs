@@ -33,7 +33,7 @@ use crate::shapes::lengths;
 pub struct Correlate;
 
 /// Multiply-adds that take as long as writing an element and reading it again.
-const PER_ELEMENT: f64 = 16.0;
+const PER_ELEMENT: f64 = 64.0;
 
 impl Pass for Correlate {
     fn name(&self) -> &'static str {

@@ -179,8 +179,8 @@ pub const BINARY: [BinaryRow; 14] = [
                 ±π, infinities make multiples of π/4; both derivatives 0 at the origin",
         cost: 60,
         commutes: false,
-        f32: |x, y| f64::from(x).atan2(f64::from(y)) as f32,
-        f64: f64::atan2,
+        f32: |x, y| libm::atan2(f64::from(x), f64::from(y)) as f32,
+        f64: libm::atan2,
         integer: |x, _, _| x,
         derivative: BinaryDerivative::Of([
             |e, x, y, _| {
