@@ -45,7 +45,6 @@ pub(crate) enum Side {
 /// A product over a gathered block.
 pub(crate) struct Gathered {
     pub(crate) nest: Nest,
-    pub(crate) gather: Gather,
     /// Whether the operands of the contraction are exchanged.
     pub(crate) swapped: bool,
 }
@@ -87,11 +86,9 @@ impl Gathered {
         }
         let room = (machine.l2_bytes / 2 / size).max(1);
         if count(&problem.cols) >= count(&problem.depth) {
-            let (nest, gather) = columns(problem, room, may_merge)?;
-            Some(Gathered { nest, gather, swapped: swap })
+            Some(Gathered { nest: columns(problem, room, may_merge)?, swapped: swap })
         } else {
-            let (nest, gather) = depths(problem.swapped(), room, may_merge)?;
-            Some(Gathered { nest, gather, swapped: !swap })
+            Some(Gathered { nest: depths(problem.swapped(), room, may_merge)?, swapped: !swap })
         }
     }
 }
@@ -101,7 +98,7 @@ fn columns(
     problem: Problem,
     room: usize,
     may_merge: impl Fn(usize, usize, usize) -> bool,
-) -> Option<(Nest, Gather)> {
+) -> Option<Nest> {
     let Problem { batch, mut rows, cols, mut depth } = problem;
     if rows.len() > 1 {
         return None;
@@ -117,15 +114,15 @@ fn columns(
     let mut moves = moves(&depth, |axis| axis.rhs, count as i64);
     moves.extend(self::moves(&block, |axis| axis.rhs, 1));
     let position = *block.last()?;
-    let nest = Nest {
+    let len = terms.checked_mul(count)?;
+    Some(Nest {
         outer: batch.into_iter().chain(outer).collect(),
         rows: rows.pop().unwrap_or(Axis::UNIT),
         cols: Axis { extent: count, rhs: 1, ..position },
         outer_depth: Vec::new(),
         depth: Axis { extent: terms, lhs: term.lhs, rhs: count as i64, ..Axis::UNIT },
-        gathered: Some(Side::Rhs),
-    };
-    Some((nest, Gather { side: Side::Rhs, moves, len: terms.checked_mul(count)? }))
+        gathered: Some(Gather { side: Side::Rhs, moves, len }),
+    })
 }
 
 /// Positions are terms. The windows are the left operand here.
@@ -133,7 +130,7 @@ fn depths(
     problem: Problem,
     room: usize,
     may_merge: impl Fn(usize, usize, usize) -> bool,
-) -> Option<(Nest, Gather)> {
+) -> Option<Nest> {
     let Problem { batch, rows, mut cols, mut depth } = problem;
     if cols.len() > 1 {
         return None;
@@ -151,15 +148,15 @@ fn depths(
     let mut moves = moves(&rows, |axis| axis.lhs, apart as i64);
     moves.extend(self::moves(&block, |axis| axis.lhs, 1));
     let position = *block.last()?;
-    let nest = Nest {
+    let len = sums.checked_mul(apart)?;
+    Some(Nest {
         outer: batch,
         rows: Axis { extent: sums, lhs: apart as i64, ..sum },
         cols: cols.pop().unwrap_or(Axis { rhs: 1, out: 1, ..Axis::UNIT }),
         outer_depth: outer,
         depth: Axis { extent: count, lhs: 1, rhs: position.rhs, ..Axis::UNIT },
-        gathered: Some(Side::Lhs),
-    };
-    Some((nest, Gather { side: Side::Lhs, moves, len: sums.checked_mul(apart)? }))
+        gathered: Some(Gather { side: Side::Lhs, moves, len }),
+    })
 }
 
 /// All axes as one, if neighbours walk as one: how many indices, and the innermost axis.

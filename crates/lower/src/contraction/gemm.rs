@@ -22,7 +22,7 @@ use crate::LowerError;
 
 use super::blocking::Blocking;
 use super::epilogue::{Epilogue, Sums};
-use super::gather::{Block, Gather, Side};
+use super::gather::{Block, Side};
 use super::nest::{Nest, blocks, loops};
 use super::pack::{Source, pack, zero};
 use super::problem::{Axis, Position};
@@ -73,11 +73,10 @@ pub(crate) fn write(
     blocking: Blocking,
     shape: TileShape,
     [mut lhs, mut rhs]: [Buffer; 2],
-    gather: Option<Gather>,
     epilogue: &mut Epilogue<'_>,
     start: &Position,
 ) -> Result<(), LowerError> {
-    let gather = gather.map(|gather| {
+    let gather = chunk.gathered.clone().map(|gather| {
         let operand = match gather.side {
             Side::Lhs => &mut lhs,
             Side::Rhs => &mut rhs,

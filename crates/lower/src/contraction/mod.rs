@@ -71,17 +71,17 @@ pub(crate) fn lower_contraction(ctx: &Context<'_>) -> Result<Stages, LowerError>
     let gathered = dot.viewed().filter(|_| ctx.machine.tile(dtype).is_some());
     let gathered = gathered
         .and_then(|side| Gathered::new(&problem, side, dtype.size(), ctx.machine, may_merge));
-    let (mut nest, operands, gather) = match gathered {
-        Some(Gathered { nest, gather, swapped }) => {
+    let (mut nest, operands) = match gathered {
+        Some(Gathered { nest, swapped }) => {
             let [lhs, rhs] = dot.operands;
-            (nest, if swapped { [rhs, lhs] } else { [lhs, rhs] }, Some(gather))
+            (nest, if swapped { [rhs, lhs] } else { [lhs, rhs] })
         }
         None => {
             let (problem, operands) = orient(problem, dot.operands);
-            (Nest::new(problem), operands, None)
+            (Nest::new(problem), operands)
         }
     };
-    let way = match gather {
+    let way = match nest.gathered {
         Some(_) => Way::tiles(dtype, ctx.machine),
         None => Way::of(&nest, dtype, ctx.machine),
     };
@@ -115,7 +115,7 @@ pub(crate) fn lower_contraction(ctx: &Context<'_>) -> Result<Stages, LowerError>
     let b = &mut stage.b;
     match plan {
         Plan::Tiles(blocking, shape) => {
-            gemm::write(b, chunk, blocking, shape, operands, gather, epilogue, start)?;
+            gemm::write(b, chunk, blocking, shape, operands, epilogue, start)?;
         }
         Plan::InnerProducts(_) => {
             vector::write(b, chunk, memory_scalar(dtype), fma, operands, epilogue, start)?;

@@ -4,7 +4,7 @@ use kilngrad_loops::{Affine, Kernel, KernelBuilder};
 
 use crate::LowerError;
 
-use super::gather::Side;
+use super::gather::{Gather, Side};
 use super::problem::{Axis, Position, Problem};
 
 /// A matrix product of the innermost row, column and depth axis, inside loops over the rest.
@@ -17,9 +17,9 @@ pub(crate) struct Nest {
     /// Depth axes that did not collapse: the sum is accumulated over them.
     pub(crate) outer_depth: Vec<Axis>,
     pub(crate) depth: Axis,
-    /// The operand whose strides within the product are those of a gathered block; along outer
-    /// loops they are those of memory.
-    pub(crate) gathered: Option<Side>,
+    /// What is gathered: the strides of that operand within the product are those of the block, along
+    /// outer loops those of memory.
+    pub(crate) gathered: Option<Gather>,
 }
 
 /// An axis of a nest along which the result can be shared out.
@@ -70,7 +70,7 @@ impl Nest {
     /// The axes that chunks may share out, outermost first. What is gathered begins where the outer
     /// loops say, so it is whole in every chunk.
     pub(crate) fn splittable(&self) -> impl Iterator<Item = Which> {
-        let whole = self.gathered;
+        let whole = self.gathered.as_ref().map(|gather| gather.side);
         let within = [(Which::Rows, Side::Lhs), (Which::Cols, Side::Rhs)];
         let within = within.into_iter().filter(move |(_, side)| whole != Some(*side));
         (0..self.outer.len()).map(Which::Outer).chain(within.map(|(which, _)| which))
