@@ -70,6 +70,51 @@ fn adaptive_windows_differ_by_one_where_they_must() {
     assert!((gradient - expected).iter().all(|error| error.abs() < 1e-15));
 }
 
+/// Derivatives of convolutions and transposed convolutions of every geometry are the interpreter's,
+/// which folds where compiled code may contract windows.
+#[test]
+fn derivatives_of_any_geometry_are_the_interpreters() {
+    let draw = |stream: u64, shape: &[usize]| {
+        let key = random::key(5, stream, 0);
+        let count = shape.iter().product::<usize>() as u64;
+        let elements = (0..count).map(|at| random::element(key, at, F64).to_f64() - 0.5);
+        ArrayD::from_shape_vec(IxDyn(shape), elements.collect()).unwrap()
+    };
+    for (stream, stride, padding, dilation, groups) in [
+        (1, [1, 1], [0, 0], [1, 1], 1),
+        (2, [1, 1], [1, 2], [1, 1], 1),
+        (3, [1, 1], [2, 0], [2, 1], 2),
+        (4, [2, 1], [1, 1], [1, 1], 1),
+        (5, [1, 1], [3, 3], [1, 2], 4),
+        (6, [3, 2], [2, 1], [1, 3], 2),
+    ] {
+        let b = Builder::new("geometry");
+        let e = b.entry("run", Mode::Train);
+        let (x, w) = (draw(stream, &[3, 4, 9, 11]), draw(stream + 10, &[8, 4 / groups, 3, 2]));
+        let (xs, ws) = (e.input("x", F64, x.shape()), e.input("w", F64, w.shape()));
+        let options = Conv::new().stride(stride).padding(padding).dilation(dilation).groups(groups);
+        let maps = xs.conv2d(ws, options);
+        let back = ConvTranspose::new().stride(stride).padding(padding).dilation(dilation);
+        let loss = (maps.tanh().conv_transpose2d(ws, back.groups(groups)).square()).sum(..);
+        let [by_x, by_w] = loss.gradient([xs, ws]);
+        e.output("x", by_x);
+        e.output("w", by_w);
+        let program = b.finish().unwrap();
+        let mut slow = program.clone().interpret(&Options::new()).unwrap();
+        let mut exe = program.compile(&Options::new()).unwrap();
+        let expected = slow.call("run").feed("x", &x).feed("w", &w).run().unwrap();
+        let found = exe.call("run").feed("x", &x).feed("w", &w).run().unwrap();
+        for name in ["x", "w"] {
+            let (found, expected) =
+                (found.view::<f64>(name).unwrap(), expected.array(name).unwrap());
+            let pairs = found.iter().zip(expected.to_f64_vec());
+            for (found, expected) in pairs {
+                assert!((found - expected).abs() < 1e-9, "{stream} {name}: {expected}, {found}");
+            }
+        }
+    }
+}
+
 #[test]
 fn same_padding_keeps_lengths() {
     let lengths = |stride: usize, length: usize, size: usize, dilation: usize| {

@@ -54,7 +54,8 @@ pub(crate) fn stage(
     let cost = expr.cost(&roots)? + 2;
     let work = shape.iter().product::<usize>().saturating_mul(cost);
     let may_split = |group: usize| !space.groups[group].label;
-    let split = space.split(work, may_split, |group| match Some(group) == vector {
+    let wanted = Split::wanted(ctx.machine, work);
+    let split = space.split(wanted, may_split, |group| match Some(group) == vector {
         true => target.lanes * unroll(cost),
         false => 1,
     });

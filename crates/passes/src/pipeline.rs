@@ -11,6 +11,7 @@ use kilngrad_ir::{Bindings, Machine, Program, verify};
 
 use crate::bind::Bind;
 use crate::copies::Copies;
+use crate::correlate::Correlate;
 use crate::cse::Cse;
 use crate::dce::Dce;
 use crate::fold::Fold;
@@ -74,6 +75,7 @@ impl Pipeline {
             .then(Simplify)
             .then(Fold)
             .then(Cse)
+            .then(Correlate)
             .then(Strength)
             .then(Simplify)
             .then(Fold)

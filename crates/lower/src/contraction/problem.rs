@@ -24,11 +24,13 @@ pub(crate) struct Axis {
     /// The axis of the result whose index this is; of collapsed axes the innermost, whose index
     /// then runs over all of them.
     pub(crate) result: Option<usize>,
+    /// Indices of the result from one step to the next: more than one where a step is a block.
+    pub(crate) step: i64,
 }
 
 impl Axis {
     /// An axis of length 1.
-    pub(crate) const UNIT: Axis = Axis { extent: 1, lhs: 0, rhs: 0, out: 0, result: None };
+    pub(crate) const UNIT: Axis = Axis { extent: 1, lhs: 0, rhs: 0, out: 0, result: None, step: 1 };
 
     /// This and the axis inside it as one, where every stride allows it.
     fn merge(&self, inner: &Axis) -> Option<Axis> {
@@ -65,13 +67,14 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    /// The contraction of two operands. `may_merge(outer, inner, extent)` says
+    /// The contraction of two operands, of whose axes axis `i` of the result is `order[i]`. `may_merge(outer, inner, extent)` says
     /// whether the epilogue lets these axes of the result be walked as one, where the inner one has
     /// that extent and axes between them have length 1.
     pub(crate) fn new(
         axes: &DotAxes,
         View { shape: lhs_shape, strides: lhs_strides }: &View,
         View { shape: rhs_shape, strides: rhs_strides }: &View,
+        order: &[usize],
         may_merge: impl Fn(usize, usize, usize) -> bool,
     ) -> Problem {
         let lhs_free = axes.lhs_free(lhs_shape.len());
@@ -93,10 +96,10 @@ impl Problem {
             ..Axis::UNIT
         });
         let mut result: Vec<Axis> = batch.chain(rows).chain(cols).collect();
-        let shape: Vec<usize> = result.iter().map(|axis| axis.extent).collect();
-        for (index, (axis, stride)) in result.iter_mut().zip(strides(&shape)).enumerate() {
-            axis.out = stride;
-            axis.result = Some(index);
+        let shape: Vec<usize> = order.iter().map(|axis| result[*axis].extent).collect();
+        for (index, (axis, stride)) in order.iter().zip(strides(&shape)).enumerate() {
+            result[*axis].out = stride;
+            result[*axis].result = Some(index);
         }
         let cols = result.split_off(axes.lhs_batch.len() + lhs_free.len());
         let rows = result.split_off(axes.lhs_batch.len());
@@ -211,7 +214,7 @@ impl Position {
     pub(crate) fn along(&self, axis: &Axis, steps: &Affine) -> Position {
         let mut index = self.index.clone();
         if let Some(at) = axis.result {
-            index[at] = index[at].add(steps);
+            index[at] = index[at].add(&steps.scaled(axis.step));
         }
         Position {
             lhs: self.lhs.add(&steps.scaled(axis.lhs)),
@@ -246,7 +249,8 @@ mod tests {
 
     #[test]
     fn a_matrix_product_has_one_axis_a_role() {
-        let problem = Problem::new(&matmul(), &dense(&[2, 3]), &dense(&[3, 5]), |_, _, _| true);
+        let problem =
+            Problem::new(&matmul(), &dense(&[2, 3]), &dense(&[3, 5]), &[0, 1], |_, _, _| true);
         assert_eq!(facts(&problem.rows), [(2, 3, 0, 5)]);
         assert_eq!(facts(&problem.cols), [(5, 0, 1, 1)]);
         assert_eq!(facts(&problem.depth), [(3, 1, 5, 0)]);
@@ -261,11 +265,14 @@ mod tests {
             rhs_contract: smallvec![0],
             ..DotAxes::default()
         };
-        let merged = Problem::new(&axes, &dense(&[4, 6, 3]), &dense(&[3, 5]), |_, _, _| true);
+        let merged =
+            Problem::new(&axes, &dense(&[4, 6, 3]), &dense(&[3, 5]), &[0, 1, 2], |_, _, _| true);
         assert_eq!(facts(&merged.rows), [(24, 3, 0, 5)]);
         assert_eq!(merged.rows[0].result, Some(1));
         let apart =
-            Problem::new(&axes, &dense(&[4, 6, 3]), &dense(&[3, 5]), |outer, _, _| outer != 0);
+            Problem::new(&axes, &dense(&[4, 6, 3]), &dense(&[3, 5]), &[0, 1, 2], |outer, _, _| {
+                outer != 0
+            });
         assert_eq!(facts(&apart.rows), [(4, 18, 0, 30), (6, 3, 0, 5)]);
     }
 
@@ -277,18 +284,21 @@ mod tests {
             rhs_contract: smallvec![1, 0],
             ..DotAxes::default()
         };
-        let problem = Problem::new(&axes, &dense(&[4, 6, 3]), &dense(&[4, 6, 5]), |_, _, _| true);
+        let problem =
+            Problem::new(&axes, &dense(&[4, 6, 3]), &dense(&[4, 6, 5]), &[0, 1], |_, _, _| true);
         assert_eq!(facts(&problem.depth), [(24, 3, 5, 0)]);
         assert_eq!(facts(&problem.rows), [(3, 1, 0, 5)]);
     }
 
     #[test]
     fn an_empty_depth_is_one_axis() {
-        let problem = Problem::new(&matmul(), &dense(&[2, 0]), &dense(&[0, 5]), |_, _, _| true);
+        let problem =
+            Problem::new(&matmul(), &dense(&[2, 0]), &dense(&[0, 5]), &[0, 1], |_, _, _| true);
         assert_eq!(facts(&problem.depth), [(0, 0, 0, 0)]);
         assert!(!problem.is_empty());
         assert!(
-            Problem::new(&matmul(), &dense(&[0, 3]), &dense(&[3, 5]), |_, _, _| true).is_empty()
+            Problem::new(&matmul(), &dense(&[0, 3]), &dense(&[3, 5]), &[0, 1], |_, _, _| true)
+                .is_empty()
         );
     }
 }

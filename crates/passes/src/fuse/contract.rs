@@ -9,7 +9,8 @@
 //! - `reduce`: all reductions take values of one full shape `S` along the same axes; a value that
 //!   depends on a reduction is read at its own index alone, or spread from the kept axes along
 //!   exactly those; results have the shape `S` or that of the kept axes;
-//! - `contraction`: one `dot`, of arguments or their windows; a value that depends on it is read at its own index
+//! - `contraction`: one `dot`, of arguments or their windows, which a transpose may follow that keeps the
+//!   last axis last, one of the right operand's, as if both were one operation; a value that depends on it is read at its own index
 //!   alone; results have its shape;
 //! - `indexed`: one `gather` or `scatter_add`, which is the result, of arguments; what a scatter adds
 //!   to may be a constant.
@@ -176,12 +177,33 @@ fn check_contraction(body: &Graph) -> Result<(), String> {
     let (Some((_, dot)), None) = (dots.next(), dots.next()) else {
         return Err("expected one dot".into());
     };
+    let mut placed = dot.result();
+    if body.use_counts()[placed.index()] == 1
+        && let Some((_, node)) = body.nodes().find(|(_, node)| node.operands.contains(&placed))
+        && places(body, node)
+    {
+        placed = node.result();
+    }
     dependents(body, |node, operands| {
-        let dot = matches!(node.op, Op::Dot(_));
-        if dot { Some(Space::Full) } else { at_one_index(node, operands) }
+        let begins = matches!(node.op, Op::Dot(_)) || node.results.contains(&placed);
+        if begins { Some(Space::Full) } else { at_one_index(node, operands) }
     })?;
-    let shape = &body.ty(dot.result()).shape;
+    let shape = &body.ty(placed).shape;
     results_have(body, |found| found == shape, shape)
+}
+
+/// Whether a node transposes a contraction such that columns, axes of the right operand, stay side
+/// by side: its kernel may write the sums where they belong.
+pub(super) fn places(graph: &Graph, node: &Node) -> bool {
+    let Op::Transpose { permutation } = &node.op else { return false };
+    let Some(Node { op: Op::Dot(axes), operands, .. }) = graph.defining_node(node.operands[0])
+    else {
+        return false;
+    };
+    let last = permutation.len() - 1;
+    permutation[last] == last
+        && !axes.rhs_free(graph.ty(operands[1]).rank()).is_empty()
+        && graph.ty(node.result()).shape.dims()[last].as_constant() != Some(1)
 }
 
 /// The space of an elementwise operation on dependent operands, which must agree; `None` for

@@ -9,6 +9,7 @@ use kilngrad_ir::op::Axes;
 use kilngrad_ir::{Constant, Def, Entry, Graph, Node, NodeId, Op, StateId, Value};
 use smallvec::SmallVec;
 
+use super::contract::places;
 use crate::shapes::{Lengths, elements, lengths};
 
 /// How many inline nodes may follow one another.
@@ -77,6 +78,8 @@ pub(super) struct Flow<'g> {
     pub(super) inline: Vec<bool>,
     /// Values that must lie in memory whatever is fused.
     pub(super) in_memory: Vec<bool>,
+    /// Contractions whose result is only transposed, and these transposes: they are one node.
+    placed: Vec<bool>,
     /// Windows that contractions read through, unless they lie in memory themselves. What they are
     /// of does, and whoever else reads through them finds it there.
     viewed: Vec<bool>,
@@ -97,6 +100,7 @@ impl<'g> Flow<'g> {
             graph,
             roles: vec![Role::Source; graph.node_count()],
             inline: vec![false; graph.node_count()],
+            placed: placed(graph, &in_memory),
             in_memory,
             viewed,
             in_place: vec![false; graph.node_count()],
@@ -261,7 +265,8 @@ impl<'g> Flow<'g> {
             };
             let through = self.node(inline);
             for &operand in through.operands.iter().rev() {
-                let alignment = match self.is_view(inline) {
+                let memory = self.is_view(inline) || matches!(through.op, Op::Dot(_));
+                let alignment = match memory {
                     true => Alignment::Memory,
                     false => after(&alignment, &through.op),
                 };
@@ -283,6 +288,12 @@ impl<'g> Flow<'g> {
                 self.inline[id.index()] = true;
                 depth[id.index()] = 1;
                 if needed { Role::Map } else { Role::Inline }
+            }
+            Op::Transpose { .. } if self.placed[id.index()] => Role::Contraction,
+            Op::Dot(_) if self.placed[id.index()] => {
+                self.inline[id.index()] = true;
+                depth[id.index()] = 1;
+                Role::Inline
             }
             Op::Broadcast { .. } | Op::Transpose { .. } | Op::Slice(_) | Op::Windows(_) => {
                 if needed || below >= MAX_INLINE {
@@ -353,6 +364,21 @@ fn reads_memory(op: &Op) -> bool {
             | Op::Kernel(_)
             | Op::Random { .. }
     )
+}
+
+/// Contractions whose result a transpose alone reads, and those transposes.
+fn placed(graph: &Graph, in_memory: &[bool]) -> Vec<bool> {
+    let uses = graph.use_counts();
+    let mut placed = vec![false; graph.node_count()];
+    for (id, node) in graph.nodes() {
+        let Some(operand) = node.operands.first().filter(|_| places(graph, node)) else { continue };
+        let Def::Result { node: dot, .. } = graph.value(*operand).def else { continue };
+        if uses[operand.index()] == 1 && !in_memory[operand.index()] {
+            placed[id.index()] = true;
+            placed[dot.index()] = true;
+        }
+    }
+    placed
 }
 
 /// Values that roots, views, contractions, kernels and random numbers read from memory, and the nodes
