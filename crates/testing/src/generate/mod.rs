@@ -21,6 +21,7 @@ pub(crate) mod range;
 mod reduce;
 mod source;
 mod training;
+mod windows;
 
 use std::fmt;
 
@@ -57,7 +58,7 @@ const LENGTHS: [usize; 26] =
 type Kind = fn(&mut Generator, &mut Picks<'_>);
 
 /// What steps may add, in order of simplicity; how often a kind stands here is how likely it is.
-const KINDS: [Kind; 54] = [
+const KINDS: [Kind; 60] = [
     Generator::unary_step,
     Generator::binary_step,
     Generator::reduce_step,
@@ -102,6 +103,7 @@ const KINDS: [Kind; 54] = [
     Generator::gather_step,
     Generator::scatter_step,
     Generator::check_step,
+    Generator::argsort_step,
     Generator::gather_step,
     Generator::scatter_step,
     Generator::layer_step,
@@ -112,6 +114,11 @@ const KINDS: [Kind; 54] = [
     Generator::formula_step,
     Generator::formula_step,
     Generator::formula_step,
+    Generator::windows_step,
+    Generator::fold_step,
+    Generator::windows_step,
+    Generator::fold_step,
+    Generator::fold_step,
 ];
 
 /// A program with what it takes to run it.
@@ -453,7 +460,7 @@ mod tests {
     /// Every case of a few hundred seeds of each regime.
     fn cases() -> impl Iterator<Item = (u64, Case)> {
         let regimes = [Regime::Integers, Regime::Reals, Regime::Wild];
-        (0..600).map(move |seed| {
+        (0..1200).map(move |seed| {
             let regime = regimes[seed as usize % 3];
             (seed, Case::new(&Recipe::sample(regime, seed, 24)))
         })
@@ -545,6 +552,10 @@ mod tests {
             "concat",
             "gather",
             "scatter_add",
+            "argsort",
+            "argsort_descending",
+            "windows",
+            "fold",
             "check",
             "stop_gradient",
             "custom_gradient",
