@@ -61,6 +61,38 @@ fn binding_evaluates_lengths() {
     );
 }
 
+#[test]
+fn binding_reaches_into_kernels() {
+    check(
+        &Bind,
+        "%x: f32[n]",
+        "%y: f32[n] = kernel @k(%0 = %x) map {
+           %1: f32[] = dimension n
+           %2: f32[n] = broadcast %1 dims=[]
+           %3: f32[n] = mul %0, %2
+           yield %3
+         }
+         return a = %y",
+        "%y = kernel @k(%0 = %x) map {
+           %1 = constant 3.0
+           %2 = broadcast %1 dims=[]
+           %3 = mul %0, %2
+           yield %3
+         }
+         return a = %y",
+    );
+    binding_fails(
+        "%x: f32[n]",
+        "%y: f32[] = kernel @k(%0 = %x) map {
+           %1: f32[] = dot %0, %0 contract=[0]x[0]
+           yield %1
+         }  @src/user.rs:7:3
+         return a = %y",
+        "kernel k of entry e breaks the contract of kernels: expected no such dot in a map, found \
+         %1, built at src/user.rs:7:3",
+    );
+}
+
 #[track_caller]
 fn binding_fails(arguments: &str, body: &str, message: &str) {
     let text = format!("entry @e({arguments}) eval {{\n{body}\n}}\n");

@@ -62,6 +62,7 @@ pub(super) fn build(
         super::contract::check(kind, &body).map_err(|message| PassError::Kernel {
             kernel: format!("{name} of entry {}", entry.name),
             message,
+            site: None,
         })?;
         append(&mut rewriter, flow, &plan, Kernel { name: name.as_str().into(), kind, body });
         made.push((name, plan.nodes));
