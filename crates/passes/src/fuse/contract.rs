@@ -200,7 +200,7 @@ pub(super) fn places(graph: &Graph, node: &Node) -> bool {
     else {
         return false;
     };
-    let last = permutation.len() - 1;
+    let Some(last) = permutation.len().checked_sub(1) else { return false };
     permutation[last] == last
         && !axes.rhs_free(graph.ty(operands[1]).rank()).is_empty()
         && graph.ty(node.result()).shape.dims()[last].as_constant() != Some(1)
