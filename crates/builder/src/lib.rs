@@ -41,6 +41,8 @@ pub use kilngrad_ir::{Diagnostic, Mode, Program, Related, Site};
 pub use layers::{Dense, DenseOptions, LayerNorm, RmsNorm};
 pub use operand::{IntoTensor, Operand};
 pub use ops::{IntoAxes, IntoDotAxes, IntoRange};
-pub use optimizers::{Adadelta, Adagrad, Adam, AdamW, LearningRate, Optimizer, RmsProp, Sgd};
+pub use optimizers::{
+    Accumulator, Adadelta, Adagrad, Adam, AdamW, LearningRate, Optimizer, RmsProp, Sgd,
+};
 pub use shape::{IntoLength, IntoShape, Length};
 pub use tensor::{Element, Fill, Tensor};

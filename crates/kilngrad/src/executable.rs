@@ -201,6 +201,11 @@ impl Executable {
         self.inner.state_bytes()
     }
 
+    /// Replaces the bytes of a state by as many others, which are elements of its dtype.
+    pub(crate) fn set_state_bytes(&mut self, path: &str, bytes: &[u8]) -> Result<(), Error> {
+        self.inner.set_state_bytes(path, bytes)
+    }
+
     /// The program whose states begin with what they hold now: compiled again, it goes on from
     /// here, whatever the seed.
     pub fn snapshot(&self) -> Program {
@@ -230,7 +235,10 @@ impl Executable {
     /// If the file cannot be read, is damaged, or larger than the limits allow, or `load` is strict
     /// and a state is missing, unexpected, or of another type; nothing changes then.
     pub fn load(&mut self, path: impl AsRef<Path>, load: &Load) -> Result<Loaded, Error> {
-        files::load_states(&mut self.inner, path.as_ref(), load)
+        let program = Arc::clone(&self.compiler.program);
+        files::load_states(&program, path.as_ref(), load, |name, bytes| {
+            self.inner.set_state_bytes(name, bytes)
+        })
     }
 }
 

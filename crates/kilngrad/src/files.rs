@@ -14,7 +14,6 @@ use std::path::{Path, PathBuf};
 
 use kilngrad_ir::text::{self, Limits, ParseOptions, PrintOptions, Printed};
 use kilngrad_ir::{Dense, Error, ErrorKind, Init, Program, Source, Type};
-use kilngrad_runtime::Executable;
 
 use crate::arrays::{ArrayFile, looks_like_arrays, read, write, write_arrays};
 
@@ -221,17 +220,27 @@ pub(crate) fn with_states(program: &Program, values: impl IntoIterator<Item = De
     program
 }
 
-/// Gives an executable's states their values from a file. Everything is checked before the first
-/// state changes.
-pub(crate) fn load_states<A>(
-    executable: &mut Executable<A>,
+/// Gives states their values from a file by `set`. Everything is checked before the first changes.
+pub(crate) fn load_states(
+    program: &Program,
     path: &Path,
     load: &Load,
+    set: impl FnMut(&str, &[u8]) -> Result<(), Error>,
 ) -> Result<Loaded, Error> {
     let file = ArrayFile::parse(path, read(path, &load.limits)?, &load.limits)?;
+    load_states_of(program, path, &file, load, set)
+}
+
+/// [`load_states`] of a file that is read already.
+pub(crate) fn load_states_of(
+    program: &Program,
+    path: &Path,
+    file: &ArrayFile,
+    load: &Load,
+    mut set: impl FnMut(&str, &[u8]) -> Result<(), Error>,
+) -> Result<Loaded, Error> {
     let names = file.names();
     let mut loaded = Loaded::default();
-    let program = std::sync::Arc::clone(executable.program());
     let mut unexpected: BTreeSet<&str> = names.iter().map(String::as_str).collect();
     for state in &program.states {
         let path = state.path.to_string();
@@ -239,7 +248,7 @@ pub(crate) fn load_states<A>(
             loaded.missing.push(path);
             continue;
         }
-        match elements(&file, &path, &state.ty) {
+        match elements(file, &path, &state.ty) {
             Ok(_) => loaded.loaded.push(path),
             Err(found) => {
                 loaded.mismatched.push(Mismatch { path, expected: state.ty.clone(), found });
@@ -254,7 +263,7 @@ pub(crate) fn load_states<A>(
     }
     for name in &loaded.loaded {
         if let Ok((_, bytes)) = file.get(name) {
-            executable.set_state_bytes(name, bytes)?;
+            set(name, bytes)?;
         }
     }
     Ok(loaded)

@@ -34,7 +34,6 @@
 mod arrays;
 pub mod check;
 mod compiler;
-#[cfg(feature = "data")]
 pub mod data;
 mod dump;
 mod executable;
@@ -49,6 +48,7 @@ pub mod plot;
 pub mod prelude;
 mod report;
 mod summary;
+pub mod trainer;
 pub mod units;
 mod values;
 mod why;

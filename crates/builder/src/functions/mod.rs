@@ -6,6 +6,7 @@ mod arrange;
 mod attention;
 mod einsum;
 mod loss;
+mod metrics;
 mod normalise;
 mod quantile;
 
