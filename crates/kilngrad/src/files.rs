@@ -56,6 +56,14 @@ impl Load {
         self.limits = limits;
         self
     }
+
+    pub(crate) fn limits_of(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(crate) fn is_partial(&self) -> bool {
+        self.partial
+    }
 }
 
 /// What loading weights did. Paths and names are in order.
@@ -271,7 +279,7 @@ pub(crate) fn load_states_of(
 
 impl Loaded {
     /// The error of a file that has not exactly the states that are expected.
-    fn expect_all(&self, path: &Path) -> Result<(), Error> {
+    pub(crate) fn expect_all(&self, path: &Path) -> Result<(), Error> {
         let mut wrong = Vec::new();
         for Mismatch { path, expected, found } in self.mismatched.iter().take(SHOWN) {
             wrong.push(format!("expected state {path:?} of {expected}, found {found}"));

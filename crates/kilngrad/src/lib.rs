@@ -41,6 +41,7 @@ mod files;
 mod flops;
 mod frozen;
 mod interpreted;
+mod names;
 mod nan;
 mod options;
 #[cfg(feature = "plot")]
@@ -64,6 +65,7 @@ pub use kilngrad_ir::{Error, ErrorKind, random};
 pub use kilngrad_passes::{LiveValue, PlanReport, Reason, Rejection};
 pub use kilngrad_runtime::{Call, Element, Input, Outputs};
 pub use kilngrad_tiles::Features;
+pub use names::NameMap;
 pub use options::Options;
 pub use report::{KernelReport, Report, Stage};
 pub use summary::{CompiledSummary, EntrySummary, Layer, Size, Summary};

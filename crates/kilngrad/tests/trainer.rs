@@ -240,7 +240,7 @@ fn a_run_ends_early_when_asked_or_when_nothing_gets_better() {
     let mut exe = executable(1);
     let history = Trainer::new(&mut exe, "train")
         .epochs(50)
-        .schedule("rate", |_| 0.0)
+        .schedule("rate", |_: u64| 0.0)
         .validate("evaluate", &rows)
         .early_stopping(EarlyStopping::minimise("loss").patience(3))
         .run(&rows)
@@ -250,7 +250,7 @@ fn a_run_ends_early_when_asked_or_when_nothing_gets_better() {
     let mut exe = executable(1);
     let history = Trainer::new(&mut exe, "train")
         .epochs(50)
-        .schedule("rate", |_| 0.0)
+        .schedule("rate", |_: u64| 0.0)
         .on_epoch(|epoch| match epoch.number {
             2 => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),
@@ -269,7 +269,7 @@ fn a_loss_that_is_not_finite_leaves_the_last_checkpoint() {
     let mut good = Vec::new();
     let error = Trainer::new(&mut exe, "train")
         .epochs(4)
-        .schedule("rate", |step| if step < 4 { 0.01 } else { f64::NAN })
+        .schedule("rate", |step: u64| if step < 4 { 0.01 } else { f64::NAN })
         .checkpoint(&path)
         .on_epoch(|epoch| {
             good.push(epoch.number);
@@ -292,7 +292,7 @@ fn a_loss_that_is_not_finite_leaves_the_last_checkpoint() {
     // The step that spoils the parameters has a finite loss itself, and is not written.
     let mut exe = executable(1);
     let spoilt = Trainer::new(&mut exe, "train")
-        .schedule("rate", |_| f64::NAN)
+        .schedule("rate", |_: u64| f64::NAN)
         .checkpoint(folder.file("none.safetensors"))
         .batch(64)
         .run(&rows)
@@ -382,10 +382,10 @@ fn mistakes_name_what_was_expected_and_found() {
     says(&narrow, |t| t, &["\"x\" of f32[n,4]", "found rows [3]"]);
     says(
         &rows,
-        |t| t.schedule("lr", |_| 0.1),
+        |t| t.schedule("lr", |_: u64| 0.1),
         &["expected an input \"lr\"", "\"x\", \"y\", \"rate\""],
     );
-    says(&rows, |t| t.schedule("y", |_| 0.1), &["float scalar", "i64[n]"]);
+    says(&rows, |t| t.schedule("y", |_: u64| 0.1), &["float scalar", "i64[n]"]);
     says(&rows, |t| t.loss("los"), &["expected a metric \"los\"", "\"loss\", \"accuracy\""]);
     says(
         &rows,

@@ -103,6 +103,39 @@ impl Table {
         Ok(self)
     }
 
+    /// The table with these columns, which are numbers, side by side in one matrix of `f32` called
+    /// `name` in place of each alone.
+    ///
+    /// ```
+    /// let table = kilngrad::data::Table::new().with("a", vec![1i64, 2])?.with("b", vec![3f64, 4.0])?;
+    /// let table = table.stack("x", &["a", "b"])?;
+    /// assert_eq!(table.names().collect::<Vec<_>>(), ["x"]);
+    /// assert_eq!(table.column("x")?, &ndarray::array![[1f32, 3.0], [2.0, 4.0]].into());
+    /// # Ok::<(), kilngrad::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If there is no such column, one is no vector, or there is another column called `name`.
+    pub fn stack(mut self, name: &str, columns: &[&str]) -> Result<Table, Error> {
+        let mut matrix = ndarray::Array2::<f32>::zeros((self.rows, columns.len()));
+        for (column, mut place) in columns.iter().zip(matrix.columns_mut()) {
+            let found = self.column(column)?;
+            if found.shape().len() != 1 {
+                let message = format!(
+                    "expected a column {column:?} of one number a row, found {}",
+                    found.ty()
+                );
+                return Err(Error::new(ErrorKind::Shape, message));
+            }
+            for (place, element) in place.iter_mut().zip(found.iter()) {
+                *place = element.to_f64() as f32;
+            }
+        }
+        self.columns.retain(|(known, _)| !columns.contains(&known.as_str()));
+        self.with(name, matrix)
+    }
+
     /// Number of rows.
     ///
     /// ```

@@ -227,6 +227,36 @@ impl EarlyStopping {
     }
 }
 
+/// An example of a trainer's method: `exe` fits a mean by its entry `train`, which takes `x` and a
+/// `rate`, to `rows` of four numbers.
+macro_rules! example {
+    ($($line:literal)*) => {
+        concat!(
+            "```\n",
+            "# use std::ops::ControlFlow;\n",
+            "# use kilngrad::{data::Table, prelude::*, trainer::*};\n",
+            "# let b = Builder::new(\"mean\");\n",
+            "# let mean = b.param(\"mean\", (), Init::Zeros);\n",
+            "# let e = b.entry(\"train\", Mode::Train);\n",
+            "# let loss = (e.input(\"x\", F32, (b.dim(\"n\"),)) - mean).square().mean(..);\n",
+            "# e.minimize(loss, mean, Sgd::new(e.input(\"rate\", F32, ())));\n",
+            "# e.output(\"loss\", loss);\n",
+            "# let e = b.entry(\"test\", Mode::Eval);\n",
+            "# e.output(\"error\", (e.input(\"x\", F32, (b.dim(\"n\"),)) - mean).abs().mean(..));\n",
+            "# let mut exe = b.finish()?.compile(&Options::new())?;\n",
+            "# let rows = Table::new().with(\"x\", vec![1f32, 2.0, 3.0, 6.0])?;\n",
+            "# let thread = std::thread::current().id();\n",
+            "# let name = format!(\"kilngrad-example-{}-{thread:?}\", std::process::id());\n",
+            "# let folder = std::env::temp_dir().join(name);\n",
+            "# std::fs::create_dir_all(&folder)?;\n",
+            "let trainer = Trainer::new(&mut exe, \"train\").schedule(\"rate\", Constant(0.1));\n",
+            $($line, "\n",)*
+            "# std::fs::remove_dir_all(&folder)?;\n",
+            "# Ok::<(), kilngrad::Error>(())\n```",
+        )
+    };
+}
+
 impl<'a, M: Model> Trainer<'a, M> {
     /// A run that calls `entry` for each batch: one epoch, batches of 32 rows, seed 0.
     ///
@@ -265,42 +295,75 @@ impl<'a, M: Model> Trainer<'a, M> {
     }
 
     /// How often to go through the rows, counted from the beginning of a run that is resumed.
+    #[doc = ""]
+    #[doc = example!(
+        "assert_eq!(trainer.epochs(3).run(&rows)?.epochs.len(), 3);"
+    )]
     pub fn epochs(mut self, epochs: u64) -> Self {
         self.plan.epochs = epochs;
         self
     }
 
     /// Rows of a batch. The last of an epoch has what is left; the table may have fewer rows.
+    #[doc = ""]
+    #[doc = example!(
+        "assert_eq!(trainer.batch(3).run(&rows)?.steps, 2);"
+    )]
     pub fn batch(mut self, rows: usize) -> Self {
         self.plan.batch = rows;
         self
     }
 
     /// The seed of the order of rows, which is another in each epoch.
+    #[doc = ""]
+    #[doc = example!(
+        "assert!(trainer.batch(2).seed(7).run(&rows)?.metric(\"loss\").is_some());"
+    )]
     pub fn seed(mut self, seed: u32) -> Self {
         self.plan.seed = seed;
         self
     }
 
     /// The metric that must stay finite: `loss` where there is one, else the first.
+    #[doc = ""]
+    #[doc = example!(
+        "let error = trainer.loss(\"los\").run(&rows).unwrap_err().to_string();"
+        "assert_eq!(error, \"expected a metric \\\"los\\\" of \\\"train\\\", found \\\"loss\\\"\");"
+    )]
     pub fn loss(mut self, metric: &str) -> Self {
         self.plan.loss = Some(metric.to_owned());
         self
     }
 
     /// Calls `entry` over all rows of `table` after each epoch, and keeps its metrics.
+    #[doc = ""]
+    #[doc = example!(
+        "let history = trainer.validate(\"test\", &rows).run(&rows)?;"
+        "assert!(history.epochs[0].validation(\"error\").is_some());"
+    )]
     pub fn validate(mut self, entry: &'a str, table: &'a Table) -> Self {
         self.plan.validation = Some((entry, table, None));
         self
     }
 
     /// [`validate`](Self::validate), `rows` at a time; metrics are means by rows.
+    #[doc = ""]
+    #[doc = example!(
+        "let history = trainer.validate_by(\"test\", &rows, 3).run(&rows)?;"
+        "assert!(history.epochs[0].validation(\"error\").is_some());"
+    )]
     pub fn validate_by(mut self, entry: &'a str, table: &'a Table, rows: usize) -> Self {
         self.plan.validation = Some((entry, table, Some(rows)));
         self
     }
 
     /// Feeds an input, a float scalar, with what `schedule` says for the step.
+    #[doc = ""]
+    #[doc = example!(
+        "let trainer = trainer.schedule(\"rate\", |step: u64| 0.5 / (1.0 + step as f64));"
+        "trainer.run(&rows)?;"
+        "assert_eq!(exe.state::<f32>(\"mean\")?.sum(), 3.0);"
+    )]
     pub fn schedule(mut self, input: &str, schedule: impl Schedule + 'a) -> Self {
         self.plan.schedule = Some((input.to_owned(), Box::new(schedule)));
         self
@@ -335,12 +398,28 @@ impl<'a, M: Model> Trainer<'a, M> {
     }
 
     /// Ends the run when a metric gets no better.
+    #[doc = ""]
+    #[doc = example!(
+        "let stopping = EarlyStopping::minimise(\"loss\").patience(2).by_at_least(100.0);"
+        "let history = trainer.epochs(90).early_stopping(stopping).run(&rows)?;"
+        "assert_eq!((history.stopped, history.epochs.len()), (Stopped::Early, 3));"
+    )]
     pub fn early_stopping(mut self, stopping: EarlyStopping) -> Self {
         self.plan.early = Some(stopping);
         self
     }
 
     /// Is called after each batch; [`ControlFlow::Break`] ends the run.
+    #[doc = ""]
+    #[doc = example!(
+        "let mut seen = 0;"
+        "let trainer = trainer.batch(2).on_step(|step| {"
+        "    seen += usize::from(step.metric(\"loss\").is_some());"
+        "    ControlFlow::Continue(())"
+        "});"
+        "trainer.run(&rows)?;"
+        "assert_eq!(seen, 2);"
+    )]
     pub fn on_step(
         mut self,
         callback: impl for<'s> FnMut(&Step<'s>) -> ControlFlow<()> + 'a,
@@ -350,6 +429,14 @@ impl<'a, M: Model> Trainer<'a, M> {
     }
 
     /// Is called after each epoch; [`ControlFlow::Break`] ends the run.
+    #[doc = ""]
+    #[doc = example!(
+        "let history = trainer.epochs(9).on_epoch(|epoch| match epoch.number {"
+        "    2 => ControlFlow::Break(()),"
+        "    _ => ControlFlow::Continue(()),"
+        "});"
+        "assert_eq!(history.run(&rows)?.stopped, Stopped::Callback);"
+    )]
     pub fn on_epoch(mut self, callback: impl FnMut(&Epoch) -> ControlFlow<()> + 'a) -> Self {
         self.plan.on_epoch = Some(Box::new(callback));
         self
@@ -357,6 +444,11 @@ impl<'a, M: Model> Trainer<'a, M> {
 
     /// Ends the run after the batch during which the flag is set: a signal's handler may set it. The
     /// library installs none.
+    #[doc = ""]
+    #[doc = example!(
+        "let flag = std::sync::atomic::AtomicBool::new(true);"
+        "assert_eq!(trainer.epochs(9).stop(&flag).run(&rows)?.steps, 1);"
+    )]
     pub fn stop(mut self, flag: &'a AtomicBool) -> Self {
         self.plan.stop = Some(flag);
         self
@@ -364,12 +456,24 @@ impl<'a, M: Model> Trainer<'a, M> {
 
     /// Writes a checkpoint after each epoch and at the end, however the run ends, save for an error:
     /// then the last one stays. Where the file exists, the run is to be [resumed](Self::resume).
+    #[doc = ""]
+    #[doc = example!(
+        "let path = folder.join(\"run.safetensors\");"
+        "trainer.checkpoint(&path).run(&rows)?;"
+        "assert_eq!(exe.load(&path, &Load::strict())?.loaded, [\"mean\"]);"
+    )]
     pub fn checkpoint(mut self, path: impl AsRef<Path>) -> Self {
         self.plan.checkpoint = Some(path.as_ref().to_owned());
         self
     }
 
     /// Writes a checkpoint after each `steps` updates too.
+    #[doc = ""]
+    #[doc = example!(
+        "let path = folder.join(\"run.safetensors\");"
+        "trainer.batch(1).checkpoint(&path).checkpoint_every(2).run(&rows)?;"
+        "assert!(path.exists());"
+    )]
     pub fn checkpoint_every(mut self, steps: u64) -> Self {
         self.plan.every = Some(steps);
         self
@@ -377,24 +481,51 @@ impl<'a, M: Model> Trainer<'a, M> {
 
     /// Goes on from the checkpoint, if there is one; the run is then, bit for bit, one that was never
     /// interrupted.
+    #[doc = ""]
+    #[doc = example!(
+        "let path = folder.join(\"run.safetensors\");"
+        "assert_eq!(trainer.epochs(2).checkpoint(&path).resume().run(&rows)?.steps, 2);"
+        "let trainer = Trainer::new(&mut exe, \"train\").schedule(\"rate\", Constant(0.1));"
+        "assert_eq!(trainer.epochs(5).checkpoint(&path).resume().run(&rows)?.steps, 5);"
+    )]
     pub fn resume(mut self) -> Self {
         self.plan.resume = true;
         self
     }
 
     /// What a checkpoint that is resumed from may ask for, instead of [`Limits::default`].
+    #[doc = ""]
+    #[doc = example!(
+        "let path = folder.join(\"run.safetensors\");"
+        "std::fs::write(&path, [0; 100])?;"
+        "let limits = Limits { file_bytes: 99, ..Limits::default() };"
+        "let trainer = trainer.checkpoint(&path).resume().limits(limits);"
+        "assert!(trainer.run(&rows).unwrap_err().to_string().contains(\"at most 99 bytes\"));"
+    )]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.plan.limits = limits;
         self
     }
 
     /// Writes a CSV file with a row an epoch: step, training metrics, validation metrics.
+    #[doc = ""]
+    #[doc = example!(
+        "let path = folder.join(\"log.csv\");"
+        "trainer.epochs(2).log(&path).run(&rows)?;"
+        "assert!(std::fs::read_to_string(&path)?.starts_with(\"epoch,step,loss\\n1,1,\"));"
+    )]
     pub fn log(mut self, path: impl AsRef<Path>) -> Self {
         self.plan.log = Some(path.as_ref().to_owned());
         self
     }
 
     /// Draws the loss by epoch, of training and, where it has it, of validation, as a PNG file.
+    #[doc = ""]
+    #[doc = example!(
+        "let path = folder.join(\"loss.png\");"
+        "trainer.epochs(2).plot(&path).run(&rows)?;"
+        "assert!(path.exists());"
+    )]
     #[cfg(feature = "plot")]
     pub fn plot(mut self, path: impl AsRef<Path>) -> Self {
         self.plan.plot = Some(path.as_ref().to_owned());
@@ -402,6 +533,11 @@ impl<'a, M: Model> Trainer<'a, M> {
     }
 
     /// Trains.
+    #[doc = ""]
+    #[doc = example!(
+        "let history = trainer.epochs(50).run(&rows)?;"
+        "assert_eq!((history.steps, history.stopped), (50, Stopped::Done));"
+    )]
     ///
     /// # Errors
     ///
