@@ -197,3 +197,44 @@ fn training_is_logged_drawn_and_resumed() {
     assert!(text(&refused.stderr).contains("f32[n,64]"), "{}", text(&refused.stderr));
     std::fs::remove_dir_all(&folder).unwrap();
 }
+
+#[cfg(unix)]
+#[test]
+fn a_signal_ends_training_after_its_step_and_keeps_the_run() {
+    let path =
+        std::env::temp_dir().join(format!("kilngrad-signal-{}.safetensors", std::process::id()));
+    let run = path.to_str().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_kilngrad"))
+        .args(["train", "mlp", "--epochs", "100000", "--checkpoint", run])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    while !path.exists() {
+        assert!(child.try_wait().unwrap().is_none(), "training ended by itself");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let sent = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", output.status);
+    let stdout = text(&output.stdout);
+    assert!(stdout.contains("steps; --resume goes on"), "{stdout}");
+    let steps: usize = {
+        let words = stdout.split("stopped after ").nth(1).unwrap();
+        words.split(' ').next().unwrap().replace(',', "").parse().unwrap()
+    };
+    // What was done is not done again: the next line is of the epoch that was cut off.
+    let epoch = steps.div_ceil(45);
+    let more = kilngrad(&[
+        "train",
+        "mlp",
+        "--epochs",
+        &epoch.to_string(),
+        "--checkpoint",
+        run,
+        "--resume",
+    ]);
+    assert_eq!(losses(&more).len(), 1, "{}", text(&more.stdout));
+    std::fs::remove_file(&path).unwrap();
+    std::fs::remove_file(path.with_extension("safetensors.lock")).unwrap();
+}

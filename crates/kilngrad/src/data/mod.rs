@@ -6,6 +6,15 @@
 //!
 //! CSV, IDX, `.npz` and the sets need the feature `data`.
 //!
+//! ```
+//! use kilngrad::data::{Table, iris};
+//!
+//! let (train, test) = Table::from(iris()?).split(0.8, 1);
+//! assert_eq!((train.rows(), test.rows()), (120, 30));
+//! assert_eq!(train.names().collect::<Vec<_>>(), ["x", "y"]);
+//! # Ok::<(), kilngrad::Error>(())
+//! ```
+//!
 //! Files are untrusted. Every reader takes [`Limits`](crate::Limits), allocates in proportion to
 //! bytes that are there, never to a number that they state, and says what was expected, what was
 //! found and where.
