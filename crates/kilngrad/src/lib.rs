@@ -36,6 +36,7 @@ pub mod check;
 mod compiler;
 pub mod data;
 mod dump;
+mod example;
 mod executable;
 mod files;
 mod flops;
@@ -72,9 +73,28 @@ pub use summary::{CompiledSummary, EntrySummary, Layer, Size, Summary};
 pub use why::{Step, Why};
 
 /// What functions of this crate return.
+///
+/// ```
+/// use kilngrad::{ErrorKind, Result, prelude::*};
+///
+/// fn loss(exe: &mut Executable) -> Result<f32> {
+///     exe.call("train").run()?.scalar("loss")
+/// }
+/// let mut exe = Builder::new("empty").finish()?.compile(&Options::new())?;
+/// assert_eq!(loss(&mut exe).map_err(|error| error.kind()), Err(ErrorKind::Name));
+/// # Ok::<(), kilngrad::Error>(())
+/// ```
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The crates that the compiler is made of, for those who work on it.
+///
+/// ```
+/// use kilngrad::{internals::ir, prelude::*};
+///
+/// let program = Builder::new("empty").finish()?;
+/// assert!(ir::verify(&program).is_ok());
+/// # Ok::<(), kilngrad::Error>(())
+/// ```
 pub mod internals {
     pub use kilngrad_autodiff as autodiff;
     pub use kilngrad_builder as builder;

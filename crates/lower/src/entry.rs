@@ -11,6 +11,7 @@ use crate::indexed::lower_indexed;
 use crate::lanes::memory_scalar;
 use crate::map::lower_map;
 use crate::reduce::lower_reduce;
+use crate::sort;
 use crate::stage::{PackedOperand, Param, Stage, Stages};
 use crate::{Context, LowerError};
 
@@ -175,6 +176,7 @@ impl Writer<'_> {
             | Op::Cast
             | Op::Reduce { .. }
             | Op::ArgReduce { .. }
+            | Op::Argsort { .. }
             | Op::Dot(_)
             | Op::Broadcast { .. }
             | Op::Transpose { .. }
@@ -183,6 +185,8 @@ impl Writer<'_> {
             | Op::Concat { .. }
             | Op::Gather { .. }
             | Op::ScatterAdd { .. }
+            | Op::Windows(_)
+            | Op::Fold(_)
             | Op::StopGradient
             | Op::CustomGradient(_)
             | Op::Gradient { .. } => Err(LowerError::NotFused { op: node.op.name() }),
@@ -399,6 +403,7 @@ fn lower_kernel(ctx: &Context<'_>) -> Result<Stages, LowerError> {
         KernelKind::Map => lower_map(ctx),
         KernelKind::Reduce => lower_reduce(ctx),
         KernelKind::Contraction => lower_contraction(ctx),
+        KernelKind::Indexed if sort::is_sort(ctx) => sort::lower_argsort(ctx),
         KernelKind::Indexed => lower_indexed(ctx),
     }
 }

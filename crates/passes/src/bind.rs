@@ -221,6 +221,7 @@ impl Binder<'_> {
             | Op::Cast
             | Op::Reduce { .. }
             | Op::ArgReduce { .. }
+            | Op::Argsort { .. }
             | Op::Dot(_)
             | Op::Broadcast { .. }
             | Op::Reshape
@@ -228,6 +229,8 @@ impl Binder<'_> {
             | Op::Concat { .. }
             | Op::Gather { .. }
             | Op::ScatterAdd { .. }
+            | Op::Windows(_)
+            | Op::Fold(_)
             | Op::StopGradient
             | Op::Gradient { .. }
             | Op::Kernel(_) => op.clone(),

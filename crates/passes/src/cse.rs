@@ -108,11 +108,13 @@ fn hash_op(op: &Op, hasher: &mut DefaultHasher) {
         Op::Compare(op) => op.hash(hasher),
         Op::Reduce { op, axes } => (op, axes).hash(hasher),
         Op::ArgReduce { op, axis } => (op, axis).hash(hasher),
+        Op::Argsort { axis, descending } => (axis, descending).hash(hasher),
         Op::Dot(axes) => axes.hash(hasher),
         Op::Broadcast { dims } => Axes::hash(dims, hasher),
         Op::Transpose { permutation } => permutation.hash(hasher),
         Op::Slice(axes) => axes.hash(hasher),
         Op::Pad(axes) => axes.hash(hasher),
+        Op::Windows(windows) | Op::Fold(windows) => windows.hash(hasher),
         Op::Gradient { or_zero } => or_zero.hash(hasher),
         Op::Kernel(kernel) => (&kernel.name, kernel.kind).hash(hasher),
         Op::Select | Op::Cast | Op::Reshape | Op::StopGradient | Op::CustomGradient(_) => {}

@@ -173,6 +173,32 @@ fn casts_compose_where_nothing_is_lost() {
 }
 
 #[test]
+fn windows_of_single_elements_are_the_elements() {
+    check(
+        &Simplify,
+        "%x: f32[2,3,4]",
+        "%0: f32[2,3,4,1,1] = windows %x axes=[1,2] sizes=[1,1]
+         %1: f32[2,3,2,1] = windows %x axes=[2] sizes=[1] strides=[2]
+         %2: f32[2,3,4] = constant 0.5
+         %3: f32[2,2,4,2] = windows %2 axes=[1] sizes=[2]
+         return a = %0, b = %1, c = %3",
+        "%0 = reshape %x
+         %1 = windows %x axes=[2] sizes=[1] strides=[2]
+         %7 = constant 0.5
+         return a = %0, b = %1, c = %7",
+    );
+    check(
+        &Fold,
+        "",
+        "%0: f32[4] = constant [1.0, 2.0, 3.0, 4.0]
+         %1: f32[2,2] = windows %0 axes=[0] sizes=[2] dilations=[2]
+         return a = %1",
+        "%1 = constant [1.0, 3.0, 2.0, 4.0]
+         return a = %1",
+    );
+}
+
+#[test]
 fn movements_compose_and_cancel() {
     check(
         &Simplify,

@@ -6,6 +6,7 @@ mod layout;
 mod loss;
 mod normalise;
 mod reduce;
+mod window;
 
 use kilngrad::prelude::*;
 use serde_json::Value as Json;
@@ -43,6 +44,7 @@ pub(crate) fn find(op: &str) -> Option<Function> {
         contract::ROWS,
         loss::ROWS,
         normalise::ROWS,
+        window::ROWS,
     ];
     let one = families.into_iter().flatten().find(|(name, _)| *name == op);
     let one = one.map(|(_, build)| Function::One(*build));

@@ -60,7 +60,9 @@ pub(crate) fn flow(graph: &Graph, node: &Node, operand: usize) -> Flow {
         | Op::Pad(_)
         | Op::Concat { .. }
         | Op::Gather { .. }
-        | Op::ScatterAdd { .. } => Flow::Derivative,
+        | Op::ScatterAdd { .. }
+        | Op::Windows(_)
+        | Op::Fold(_) => Flow::Derivative,
         Op::Cast
         | Op::State(_)
         | Op::Constant(_)
@@ -69,6 +71,7 @@ pub(crate) fn flow(graph: &Graph, node: &Node, operand: usize) -> Flow {
         | Op::Random { .. }
         | Op::Compare(_)
         | Op::ArgReduce { .. }
+        | Op::Argsort { .. }
         | Op::StopGradient => Flow::None,
         Op::CustomGradient(custom) => match custom.inputs(node.operands.len()).contains(&operand) {
             true => Flow::Derivative,
@@ -130,6 +133,8 @@ pub(crate) fn contributions(
                 Op::Concat { axis } => layout::concat(e, *axis, &offsets[operand], pull, operand),
                 Op::Gather { axis } => indexed::gather(e, *axis, pull),
                 Op::ScatterAdd { axis } => indexed::scatter_add(e, *axis, pull, operand),
+                Op::Windows(windows) => layout::windows(e, windows, pull),
+                Op::Fold(windows) => layout::fold(e, windows, pull),
                 Op::State(_)
                 | Op::Constant(_)
                 | Op::Dimension(_)
@@ -137,6 +142,7 @@ pub(crate) fn contributions(
                 | Op::Random { .. }
                 | Op::Compare(_)
                 | Op::ArgReduce { .. }
+                | Op::Argsort { .. }
                 | Op::StopGradient
                 | Op::CustomGradient(_)
                 | Op::Gradient { .. }

@@ -10,6 +10,7 @@ mod indexed;
 mod layout;
 mod random;
 mod reduce;
+mod sort;
 
 pub use axes::IntoAxes;
 pub use contract::IntoDotAxes;

@@ -2,8 +2,9 @@
 
 use kilngrad_ir::{DType, Init, Literal, Role, Shape, State, Type};
 
-use crate::builder::{Param, Params, Scope, join};
+use crate::builder::{Param, Params, join};
 use crate::entry::Entry;
+use crate::scope::Scope;
 use crate::tensor::Tensor;
 
 /// States that sum up gradients over calls: one entry [adds](Self::add), another

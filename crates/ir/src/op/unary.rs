@@ -11,6 +11,12 @@ use crate::op::elementwise::{Domain, Emit};
 use crate::op::{CompareOp, UnaryOp as U};
 
 /// One element in, one element of the same dtype out.
+///
+/// ```
+/// use kilngrad_ir::op::UnaryOp;
+///
+/// assert_eq!(UnaryOp::from_name("relu"), Some(UnaryOp::Relu));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum UnaryOp {
     /// `−x`.
@@ -80,6 +86,13 @@ pub enum UnaryOp {
 }
 
 /// How an elementwise operation of one operand is differentiated.
+///
+/// ```
+/// use kilngrad_ir::op::{UnaryDerivative, UnaryOp};
+///
+/// assert!(matches!(UnaryOp::Floor.row().derivative, UnaryDerivative::Zero));
+/// assert!(matches!(UnaryOp::Exp.row().derivative, UnaryDerivative::Of(_)));
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub enum UnaryDerivative {
     /// Piecewise constant: zero wherever it exists, and taken as zero elsewhere.
@@ -91,6 +104,13 @@ pub enum UnaryDerivative {
 }
 
 /// All that is to know of a unary operation.
+///
+/// ```
+/// use kilngrad_ir::op::UnaryOp;
+///
+/// let row = UnaryOp::Sqrt.row();
+/// assert_eq!((row.name, (row.f32)(9.0)), ("sqrt", 3.0));
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct UnaryRow {
     /// The operation.
@@ -529,11 +549,24 @@ pub const UNARY: [UnaryRow; 32] = [
 
 impl UnaryOp {
     /// The operation's row.
+    ///
+    /// ```
+    /// use kilngrad_ir::op::UnaryOp;
+    ///
+    /// assert_eq!((UnaryOp::Round.row().f64)(2.5), 2.0);
+    /// ```
     pub const fn row(self) -> &'static UnaryRow {
         &UNARY[self as usize]
     }
 
     /// The operation whose word in the text form is `name`.
+    ///
+    /// ```
+    /// use kilngrad_ir::op::UnaryOp;
+    ///
+    /// assert_eq!(UnaryOp::from_name("tanh"), Some(UnaryOp::Tanh));
+    /// assert_eq!(UnaryOp::from_name("sine"), None);
+    /// ```
     pub fn from_name(name: &str) -> Option<UnaryOp> {
         UNARY.iter().find(|row| row.name == name).map(|row| row.op)
     }

@@ -30,7 +30,7 @@ mod problem;
 mod vector;
 
 use kilngrad_ir::op::{DotAxes, Op};
-use kilngrad_ir::{DType, Graph, Machine, Value};
+use kilngrad_ir::{DType, Graph, Machine, Node, Value};
 use kilngrad_loops::{Access, Buffer, TileShape};
 
 use crate::expr::{Expr, Memory, Source, argument_of, axis_coords, axis_strides};
@@ -43,7 +43,7 @@ use blocking::{Blocking, Costs, Share};
 use epilogue::Epilogue;
 use nest::Nest;
 use panels::Panels;
-use problem::Problem;
+use problem::{Problem, View};
 
 /// Lowers a contraction kernel.
 ///
@@ -62,7 +62,7 @@ pub(crate) fn lower_contraction(ctx: &Context<'_>) -> Result<Stages, LowerError>
     let mut nest = Nest::new(problem);
     let way = Way::of(&nest, dtype, ctx.machine);
     let panels = match way {
-        Way::Tiles(shape) if ctx.constant[operands[1]] => {
+        Way::Tiles(shape) if ctx.constant[operands[1]] && !dot.views(operands[1]) => {
             let rhs = graph.arguments()[operands[1]];
             let len = expr.shape(rhs).iter().product();
             Panels::new(&nest, shape.scalar, usize::from(shape.cols), len)?
@@ -128,22 +128,39 @@ fn declare(
 
 /// The contraction in a body.
 struct Dot<'g> {
+    graph: &'g Graph,
     value: Value,
     axes: &'g DotAxes,
-    /// Positions of the operands among the body's arguments.
+    /// The factors: arguments, or windows of them.
+    factors: [Value; 2],
+    /// Positions among the body's arguments of what lies in memory.
     operands: [usize; 2],
 }
 
 impl<'g> Dot<'g> {
+    /// Whether a factor is windows of the argument at this position, which as panels would be many
+    /// times as large.
+    fn views(&self, argument: usize) -> bool {
+        let pairs = self.factors.iter().zip(self.operands);
+        pairs
+            .filter(|(_, at)| *at == argument)
+            .any(|(factor, _)| *factor != self.graph.arguments()[argument])
+    }
+
     fn find(graph: &'g Graph) -> Result<Dot<'g>, LowerError> {
         for (_, node) in graph.nodes() {
             if let Op::Dot(axes) = &node.op {
-                let argument = |at: usize| {
+                let factors = [node.operands[0], node.operands[1]];
+                let argument = |factor: Value| {
+                    let memory = match graph.defining_node(factor) {
+                        Some(Node { op: Op::Windows(_), operands, .. }) => operands[0],
+                        Some(_) | None => factor,
+                    };
                     let error = LowerError::Body { op: "dot of computed operands" };
-                    argument_of(graph, node.operands[at]).ok_or(error)
+                    argument_of(graph, memory).ok_or(error)
                 };
-                let operands = [argument(0)?, argument(1)?];
-                return Ok(Dot { value: node.result(), axes, operands });
+                let operands = [argument(factors[0])?, argument(factors[1])?];
+                return Ok(Dot { graph, value: node.result(), axes, factors, operands });
             }
         }
         Err(LowerError::Body { op: "contraction without dot" })
@@ -164,8 +181,18 @@ fn problem(expr: &mut Expr<'_>, dot: &Dot<'_>) -> Result<Problem, LowerError> {
     let may_merge = |outer: usize, inner: usize, extent: usize| {
         strides.iter().all(|strides| strides[outer] == strides[inner] * extent as i64)
     };
-    let [lhs, rhs] = dot.operands.map(|at| expr.graph().arguments()[at]);
-    Ok(Problem::new(dot.axes, expr.shape(lhs), expr.shape(rhs), may_merge))
+    let lhs = view(expr, dot.factors[0])?;
+    let rhs = view(expr, dot.factors[1])?;
+    Ok(Problem::new(dot.axes, &lhs, &rhs, may_merge))
+}
+
+/// How a factor, which is an argument or its windows, lies in memory.
+fn view(expr: &mut Expr<'_>, factor: Value) -> Result<View, LowerError> {
+    let shape = expr.shape(factor).to_vec();
+    let accesses = expr.accesses(&[(factor, axis_coords(&shape))])?;
+    let [access] = accesses.as_slice() else { return Err(LowerError::Unbound) };
+    let strides = axis_strides(&access.at, shape.len()).to_vec();
+    Ok(View { shape, strides })
 }
 
 /// A matrix times a vector is written as the vector times the transposed matrix, so that there is
@@ -252,6 +279,7 @@ fn cost(graph: &Graph) -> usize {
         | Op::Dimension(_)
         | Op::Reduce { .. }
         | Op::ArgReduce { .. }
+        | Op::Argsort { .. }
         | Op::Dot(_)
         | Op::Broadcast { .. }
         | Op::Reshape
@@ -261,6 +289,8 @@ fn cost(graph: &Graph) -> usize {
         | Op::Concat { .. }
         | Op::Gather { .. }
         | Op::ScatterAdd { .. }
+        | Op::Windows(_)
+        | Op::Fold(_)
         | Op::StopGradient
         | Op::CustomGradient(_)
         | Op::Gradient { .. }

@@ -3,12 +3,13 @@
 //! The rules are those of docs/ir.md, stated on bodies and not on how bodies came to be:
 //!
 //! - bodies hold splat constants, `iota`, `random`, elementwise operations, `broadcast`,
-//!   `transpose` and `slice`, and what their kind adds;
-//! - `map`: all results have one shape; a `concat` or `pad` only as the node of the only result;
+//!   `transpose`, `slice` and `windows`, and what their kind adds;
+//! - `map`: all results have one shape; a `concat`, `pad` or `fold` only as the node of the only
+//!   result;
 //! - `reduce`: all reductions take values of one full shape `S` along the same axes; a value that
 //!   depends on a reduction is read at its own index alone, or spread from the kept axes along
 //!   exactly those; results have the shape `S` or that of the kept axes;
-//! - `contraction`: one `dot`, of arguments; a value that depends on it is read at its own index
+//! - `contraction`: one `dot`, of arguments or their windows; a value that depends on it is read at its own index
 //!   alone; results have its shape;
 //! - `indexed`: one `gather` or `scatter_add`, which is the result, of arguments; what a scatter adds
 //!   to may be a constant.
@@ -45,19 +46,25 @@ fn allowed(kind: KernelKind, body: &Graph, node: &Node) -> Result<(), String> {
         | Op::Cast
         | Op::Broadcast { .. }
         | Op::Transpose { .. }
-        | Op::Slice(_) => true,
+        | Op::Slice(_)
+        | Op::Windows(_) => true,
         Op::Random { .. } => node.operands.iter().all(|value| is_argument(body, *value)),
-        Op::Pad(_) | Op::Concat { .. } => {
+        Op::Pad(_) | Op::Concat { .. } | Op::Fold(_) => {
             kind == KernelKind::Map
                 && body.results() == [node.result()]
                 && body.use_counts()[node.result().index()] == 1
         }
         Op::Reduce { .. } | Op::ArgReduce { .. } => kind == KernelKind::Reduce,
         Op::Dot(_) => {
-            kind == KernelKind::Contraction
-                && node.operands.iter().all(|value| is_argument(body, *value))
+            let lies = |value: &Value| match body.defining_node(*value) {
+                None => true,
+                Some(from) => {
+                    matches!(from.op, Op::Windows(_)) && is_argument(body, from.operands[0])
+                }
+            };
+            kind == KernelKind::Contraction && node.operands.iter().all(lies)
         }
-        Op::Gather { .. } | Op::ScatterAdd { .. } => {
+        Op::Gather { .. } | Op::ScatterAdd { .. } | Op::Argsort { .. } => {
             let is_splat = |value: &Value| {
                 let from = body.defining_node(*value);
                 from.is_some_and(|from| matches!(from.op, Op::Constant(Constant::Splat(_))))
@@ -154,13 +161,13 @@ pub(super) fn reduced(node: &Node) -> Option<Axes> {
 }
 
 fn check_indexed(body: &Graph) -> Result<(), String> {
-    let mut picks = body
-        .nodes()
-        .filter(|(_, node)| matches!(node.op, Op::Gather { .. } | Op::ScatterAdd { .. }));
+    let is_indexed =
+        |op: &Op| matches!(op, Op::Gather { .. } | Op::ScatterAdd { .. } | Op::Argsort { .. });
+    let mut picks = body.nodes().filter(|(_, node)| is_indexed(&node.op));
     let alone = body.nodes().filter(|(_, node)| !matches!(node.op, Op::Constant(_))).count() == 1;
     match (picks.next(), body.results()) {
         (Some((_, node)), [result]) if alone && node.result() == *result => Ok(()),
-        _ => Err("expected one gather or scatter_add, which is the result".into()),
+        _ => Err("expected one gather, scatter_add or argsort, which is the result".into()),
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) fn cost(op: &Op) -> u32 {
     match op {
         Op::Unary(op) => op.row().cost,
         Op::Binary(op) => op.row().cost,
-        Op::Compare(_) | Op::Select | Op::Cast | Op::Reduce { .. } => 1,
+        Op::Compare(_) | Op::Select | Op::Cast | Op::Reduce { .. } | Op::Fold(_) => 1,
         Op::ArgReduce { .. } => 4,
         // Twenty rounds of additions, rotations and exclusive-ors.
         Op::Random { .. } => 100,
@@ -45,6 +45,8 @@ pub(super) fn cost(op: &Op) -> u32 {
         | Op::Concat { .. }
         | Op::Gather { .. }
         | Op::ScatterAdd { .. }
+        | Op::Argsort { .. }
+        | Op::Windows(_)
         | Op::StopGradient
         | Op::CustomGradient(_)
         | Op::Gradient { .. }

@@ -24,6 +24,7 @@ pub(super) fn rule(ctx: &mut Context<'_>, node: &Proposal) -> Option<Step> {
         | Op::Compare(_)
         | Op::Reduce { .. }
         | Op::ArgReduce { .. }
+        | Op::Argsort { .. }
         | Op::Dot(_)
         | Op::Broadcast { .. }
         | Op::Reshape
@@ -33,6 +34,8 @@ pub(super) fn rule(ctx: &mut Context<'_>, node: &Proposal) -> Option<Step> {
         | Op::Concat { .. }
         | Op::Gather { .. }
         | Op::ScatterAdd { .. }
+        | Op::Windows(_)
+        | Op::Fold(_)
         | Op::CustomGradient(_)
         | Op::Gradient { .. }
         | Op::Kernel(_) => None,

@@ -15,7 +15,7 @@ pub(super) fn rule(ctx: &mut Context<'_>, node: &Proposal) -> Option<Step> {
         Op::Dot(axes) => dot(ctx, axes, node),
         Op::Transpose { permutation } => transpose_of_dot(ctx, permutation, node),
         Op::Reduce { op, axes } => reduce(ctx, *op, axes, node),
-        Op::ArgReduce { axis, .. } => {
+        Op::ArgReduce { axis, .. } | Op::Argsort { axis, .. } => {
             let one = lengths(ctx.ty(node.operands[0]))[*axis] == 1 && ctx.may_drop();
             let zero = Literal::from_i64(DType::I64, 0);
             one.then(|| Step::Value(ctx.constant(&node.ty, zero)))
@@ -37,6 +37,8 @@ pub(super) fn rule(ctx: &mut Context<'_>, node: &Proposal) -> Option<Step> {
         | Op::Concat { .. }
         | Op::Gather { .. }
         | Op::ScatterAdd { .. }
+        | Op::Windows(_)
+        | Op::Fold(_)
         | Op::StopGradient
         | Op::CustomGradient(_)
         | Op::Gradient { .. }

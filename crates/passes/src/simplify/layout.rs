@@ -6,7 +6,7 @@
 //! contraction that absorbs it, a reshape ends where it costs nothing, and a broadcast that sinks
 //! leaves the work on fewer elements.
 
-use kilngrad_ir::op::{Axes, PadAxis, SliceAxis};
+use kilngrad_ir::op::{Axes, PadAxis, SliceAxis, Window};
 use kilngrad_ir::{Dim, Op, Type, Value};
 use smallvec::{SmallVec, smallvec};
 
@@ -21,6 +21,7 @@ pub(super) fn rule(ctx: &mut Context<'_>, node: &Proposal) -> Option<Step> {
         Op::Slice(axes) => slice(ctx, axes, node),
         Op::Pad(axes) => pad(ctx, axes, node),
         Op::Concat { axis } => concat(ctx, *axis, node),
+        Op::Windows(axes) => windows(ctx, axes, node),
         Op::Unary(_) | Op::Binary(_) | Op::Compare(_) | Op::Select | Op::Cast => sink(ctx, node),
         Op::State(_)
         | Op::Constant(_)
@@ -29,9 +30,11 @@ pub(super) fn rule(ctx: &mut Context<'_>, node: &Proposal) -> Option<Step> {
         | Op::Random { .. }
         | Op::Reduce { .. }
         | Op::ArgReduce { .. }
+        | Op::Argsort { .. }
         | Op::Dot(_)
         | Op::Gather { .. }
         | Op::ScatterAdd { .. }
+        | Op::Fold(_)
         | Op::StopGradient
         | Op::CustomGradient(_)
         | Op::Gradient { .. }
@@ -261,6 +264,16 @@ fn concat(ctx: &mut Context<'_>, axis: usize, node: &Proposal) -> Option<Step> {
     }
     let changed = pieces != node.operands && !pieces.is_empty();
     changed.then(|| Step::Node(node.op.clone(), pieces))
+}
+
+/// Windows of one element each, one for each index, are the elements themselves.
+fn windows(ctx: &mut Context<'_>, axes: &[Window], node: &Proposal) -> Option<Step> {
+    let x = node.operands[0];
+    if let Some(literal) = ctx.splat(x) {
+        return Some(Step::Value(ctx.constant(&node.ty, literal)));
+    }
+    let single = axes.iter().all(|window| window.size == 1 && window.stride == 1);
+    single.then(|| Step::Node(Op::Reshape, smallvec![x]))
 }
 
 /// An elementwise operation on operands that are all moved alike (or constant) is the movement of

@@ -20,6 +20,7 @@ pub(crate) mod range;
 mod reduce;
 mod source;
 mod training;
+mod windows;
 
 use std::fmt;
 
@@ -55,7 +56,7 @@ const LENGTHS: [usize; 26] =
 type Kind = fn(&mut Generator, &mut Picks<'_>);
 
 /// What steps may add, in order of simplicity; how often a kind stands here is how likely it is.
-const KINDS: [Kind; 50] = [
+const KINDS: [Kind; 56] = [
     Generator::unary_step,
     Generator::binary_step,
     Generator::reduce_step,
@@ -100,12 +101,18 @@ const KINDS: [Kind; 50] = [
     Generator::gather_step,
     Generator::scatter_step,
     Generator::check_step,
+    Generator::argsort_step,
     Generator::gather_step,
     Generator::scatter_step,
     Generator::layer_step,
     Generator::layer_step,
     Generator::accumulate_step,
     Generator::accumulate_step,
+    Generator::windows_step,
+    Generator::fold_step,
+    Generator::windows_step,
+    Generator::fold_step,
+    Generator::fold_step,
 ];
 
 /// A program with what it takes to run it.
@@ -423,7 +430,7 @@ mod tests {
     /// Every case of a few hundred seeds of each regime.
     fn cases() -> impl Iterator<Item = (u64, Case)> {
         let regimes = [Regime::Integers, Regime::Reals, Regime::Wild];
-        (0..600).map(move |seed| {
+        (0..1200).map(move |seed| {
             let regime = regimes[seed as usize % 3];
             (seed, Case::new(&Recipe::sample(regime, seed, 24)))
         })
@@ -515,6 +522,10 @@ mod tests {
             "concat",
             "gather",
             "scatter_add",
+            "argsort",
+            "argsort_descending",
+            "windows",
+            "fold",
             "check",
             "stop_gradient",
             "custom_gradient",
