@@ -158,9 +158,11 @@ fn run(exe: &mut Executable, folder: &Folder, accumulate: bool, stop: Option<usi
 
 #[test]
 fn a_resumed_run_is_an_uninterrupted_one() {
+    // Compiled once; forks share the code.
+    let (first, others) = (executable(1), executable(100));
     for accumulate in [false, true] {
         let folder = Folder::new("whole");
-        let mut exe = executable(1);
+        let mut exe = first.fork().unwrap();
         let whole = run(&mut exe, &folder, accumulate, None);
         let log = std::fs::read(folder.file("log.csv")).unwrap();
         let file = std::fs::read(folder.file("run.safetensors")).unwrap();
@@ -170,7 +172,7 @@ fn a_resumed_run_is_an_uninterrupted_one() {
             let mut parts = 0;
             let (last, found) = loop {
                 // Another seed: everything that a run depends on is in the file.
-                let mut exe = executable(if parts == 0 { 1 } else { 100 + parts });
+                let mut exe = if parts == 0 { first.fork() } else { others.fork() }.unwrap();
                 let history = run(&mut exe, &folder, accumulate, Some(stop));
                 parts += 1;
                 if history.stopped != Stopped::Callback {
