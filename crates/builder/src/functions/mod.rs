@@ -8,6 +8,7 @@ mod convolution;
 mod einsum;
 mod interpolate;
 mod loss;
+mod metrics;
 mod normalise;
 mod pool;
 mod quantile;
