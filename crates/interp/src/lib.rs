@@ -56,6 +56,7 @@ mod eval;
 mod interpreter;
 mod magnitude;
 mod ops;
+mod scan;
 mod states;
 
 pub use array::{Array, Difference};

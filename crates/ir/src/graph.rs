@@ -122,7 +122,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// The only result. Operations with several are `gradient`, `custom_gradient`
+    /// The only result. Operations with several are `gradient`, `custom_gradient`, `scan`
     /// and `kernel`.
     pub fn result(&self) -> Value {
         self.results[0]
@@ -203,6 +203,18 @@ impl Graph {
             .collect();
         self.nodes.push(Node { op, operands: operands.into(), results, origin });
         node
+    }
+
+    /// Lets a node compute more: `op` gives its results as before and then values of these types,
+    /// which are appended to them.
+    pub fn extend(&mut self, node: NodeId, op: Op, types: &[Type]) {
+        for ty in types {
+            let index = self.nodes[node.index()].results.len();
+            let name = self.fresh_name();
+            let value = self.define(name, ty.clone(), Def::Result { node, index });
+            self.nodes[node.index()].results.push(value);
+        }
+        self.nodes[node.index()].op = op;
     }
 
     /// A number that no value of this graph is called by.

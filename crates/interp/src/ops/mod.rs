@@ -41,7 +41,11 @@ pub(crate) fn eval(op: &Op, operands: &[&Array], dtype: DType, shape: &[usize]) 
             indexed::scatter_add(*axis, operands[0], operands[1], operands[2])
         }
         Op::StopGradient => operands[0].clone(),
-        Op::State(_) | Op::CustomGradient(_) | Op::Gradient { .. } | Op::Kernel(_) => {
+        Op::State(_)
+        | Op::CustomGradient(_)
+        | Op::Gradient { .. }
+        | Op::Scan(_)
+        | Op::Kernel(_) => {
             unreachable!("the walk over the graph evaluates {}", op.name())
         }
     }
