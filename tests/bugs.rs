@@ -16,7 +16,16 @@ const LENGTHS: [usize; 4] = [1, 3, 8, 33];
 
 #[test]
 fn every_property_holds_of_programs_that_failed_once() {
-    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bugs"));
+    check(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bugs")));
+}
+
+/// What random programs seldom come upon: no iterations, carries that swap, loops in loops.
+#[test]
+fn every_property_holds_of_scans() {
+    check(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scans")));
+}
+
+fn check(folder: &Path) {
     for path in text_tests::inputs(folder, "kg") {
         let text = std::fs::read_to_string(&path).unwrap();
         let program = Program::parse(&text, &Limits::default());

@@ -12,7 +12,7 @@ use common::{
 };
 use kilngrad_codegen::{CodegenError, CodegenOptions, Host, KernelFn, MAX_BUFFERS, compile};
 use kilngrad_loops::{
-    BufferPlace, Call, EvalError, Gate, KernelId, Memory, Place, Program, Scalar, Slot, TileShape,
+    BufferPlace, Call, EvalError, Gate, Item, KernelId, Memory, Place, Program, Scalar, Slot, TileShape,
     bytes_of, parse_kernel, parse_program, run_program, values_of,
 };
 use kilngrad_tiles::{Features, FloatMode};
@@ -44,6 +44,7 @@ fn numbers(program: &Program) -> Memory {
                 memory.arena[offset..offset + bytes.len()].copy_from_slice(&bytes);
             }
             Place::External { index } => memory.externals[index] = bytes,
+            Place::Part { .. } | Place::Turn { .. } => {}
         }
     }
     memory
@@ -187,7 +188,7 @@ fn memory_bound_to_two_buffers_is_not_taken_for_constant() {
     program.buffers[0].writable = true;
     program.externals = 2;
     // On an external, then in the arena, by two names.
-    program.body[0].args = vec![Slot(0), Slot(0), Slot(2)];
+    let on_external = Call { kernel: KernelId(0), args: vec![Slot(0), Slot(0), Slot(2)] };
     for name in ["p", "q"] {
         let mut buffer = program.buffers[0].clone();
         buffer.name = name.into();
@@ -197,8 +198,11 @@ fn memory_bound_to_two_buffers_is_not_taken_for_constant() {
     let in_arena = Call { kernel: KernelId(0), args: vec![Slot(3), Slot(4), Slot(2)] };
     program.buffers.swap_remove(1);
     let rename = |slot: &mut Slot| slot.0 = [0, 0, 2, 3, 1][slot.0 as usize];
-    program.body.push(in_arena);
-    program.body.iter_mut().flat_map(|call| &mut call.args).for_each(rename);
+    let calls = [on_external, in_arena].map(|mut call| {
+        call.args.iter_mut().for_each(rename);
+        Item::Call(call)
+    });
+    program.body = calls.into();
     let memory = numbers(&program);
     for only in 0..2 {
         let mut program = program.clone();
@@ -554,7 +558,8 @@ fn the_same_program_gives_the_same_code() {
         kernel.name = format!("partial {idx}");
         kernel.chunks -= idx % 3;
         program.kernels.push(kernel);
-        program.body.push(Call { kernel: KernelId(idx as u32 + 1), args: vec![Slot(0), Slot(2)] });
+        let args = vec![Slot(0), Slot(2)];
+        program.body.push(Item::Call(Call { kernel: KernelId(idx as u32 + 1), args }));
     }
     let options = CodegenOptions { keep_text: true, ..CodegenOptions::new(Features::detect()) };
     let first = compile(&program, &options).unwrap();

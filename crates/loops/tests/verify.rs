@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use kilngrad_loops::{
-    Access, Affine, Kernel, KernelBuilder, LoopVar, MAX_LOOP_VARS, MAX_NESTING, Scalar,
+    Access, Affine, Item, Kernel, KernelBuilder, LoopVar, MAX_LOOP_VARS, MAX_NESTING, Scalar,
     parse_kernel, parse_program, verify_kernel, verify_program,
 };
 
@@ -549,9 +549,11 @@ fn p2_p3_arguments() {
         "program @p {settings} {{ {buffers} kernel @k {kernel} call k(a, b) }}"
     ))
     .unwrap();
-    program.body[0].args[1].0 = 9;
+    let Item::Call(call) = &mut program.body[0] else { panic!("expected a call") };
+    call.args[1].0 = 9;
     assert_eq!(verify_program(&program).unwrap_err().rule().label(), "program_p2");
-    program.body[0].kernel.0 = 1;
+    let Item::Call(call) = &mut program.body[0] else { panic!("expected a call") };
+    call.kernel.0 = 1;
     assert_eq!(verify_program(&program).unwrap_err().rule().label(), "program_p2");
 }
 

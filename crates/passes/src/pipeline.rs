@@ -15,6 +15,7 @@ use crate::cse::Cse;
 use crate::dce::Dce;
 use crate::fold::Fold;
 use crate::fuse::{Fuse, FusionReport};
+use crate::hoist::Hoist;
 use crate::pass::{Context, Exactness, Pass, PassError};
 use crate::plan::{PlanMemory, PlanReport};
 use crate::schedule::Schedule;
@@ -63,6 +64,7 @@ impl Pipeline {
             .then(Stabilise)
             .then(Simplify)
             .then(Cse)
+            .then(Hoist)
             .then(Dce)
     }
 
@@ -73,6 +75,7 @@ impl Pipeline {
             .then(Simplify)
             .then(Fold)
             .then(Cse)
+            .then(Hoist)
             .then(Strength)
             .then(Simplify)
             .then(Fold)

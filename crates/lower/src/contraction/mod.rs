@@ -263,6 +263,7 @@ fn cost(graph: &Graph) -> usize {
         | Op::ScatterAdd { .. }
         | Op::StopGradient
         | Op::CustomGradient(_)
+        | Op::Scan(_)
         | Op::Gradient { .. }
         | Op::Kernel(_) => 0,
     };

@@ -100,6 +100,7 @@ impl<'a> Expr<'a> {
             | Op::ScatterAdd { .. }
             | Op::StopGradient
             | Op::CustomGradient(_)
+            | Op::Scan(_)
             | Op::Gradient { .. }
             | Op::Kernel(_) => Err(LowerError::Body { op: node.op.name() }),
         }
@@ -199,6 +200,7 @@ impl<'a> Expr<'a> {
                 | Op::ScatterAdd { .. }
                 | Op::StopGradient
                 | Op::CustomGradient(_)
+                | Op::Scan(_)
                 | Op::Gradient { .. }
                 | Op::Kernel(_) => return Ok(None),
             }
@@ -268,6 +270,7 @@ fn moved_map(node: &Node, coords: &Coords) -> Result<Coords, LowerError> {
         | Op::ScatterAdd { .. }
         | Op::StopGradient
         | Op::CustomGradient(_)
+        | Op::Scan(_)
         | Op::Gradient { .. }
         | Op::Kernel(_) => Err(LowerError::Body { op: node.op.name() }),
     }

@@ -87,6 +87,7 @@ fn write_arithmetic<'m>(
         | Op::ScatterAdd { .. }
         | Op::StopGradient
         | Op::CustomGradient(_)
+        | Op::Scan(_)
         | Op::Gradient { .. }
         | Op::Kernel(_) => unreachable!("{} of {arity} operands is not arithmetic", op.name()),
     }

@@ -334,6 +334,7 @@ fn reduction_of(expr: &Expr<'_>, node: &Node, phase: usize) -> Option<(Reduction
         | Op::ScatterAdd { .. }
         | Op::StopGradient
         | Op::CustomGradient(_)
+        | Op::Scan(_)
         | Op::Gradient { .. }
         | Op::Kernel(_) => return None,
     };

@@ -69,6 +69,7 @@ fn is_elementwise(op: &Op) -> bool {
         | Op::ScatterAdd { .. }
         | Op::StopGradient
         | Op::CustomGradient(_)
+        | Op::Scan(_)
         | Op::Gradient { .. }
         | Op::Kernel(_) => false,
     }

@@ -47,6 +47,7 @@ pub(super) fn cost(op: &Op) -> u32 {
         | Op::ScatterAdd { .. }
         | Op::StopGradient
         | Op::CustomGradient(_)
+        | Op::Scan(_)
         | Op::Gradient { .. }
         | Op::Kernel(_) => 0,
     }

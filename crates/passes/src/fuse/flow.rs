@@ -36,7 +36,7 @@ pub(super) enum Role {
     Indexed,
     /// Put together from pieces: `concat` and `pad`.
     Piece,
-    /// A kernel already.
+    /// A kernel already, or a scan, whose region has kernels of its own.
     Kernel,
 }
 
@@ -210,6 +210,7 @@ impl<'g> Flow<'g> {
             | Op::Gather { .. }
             | Op::ScatterAdd { .. }
             | Op::Reshape
+            | Op::Scan(_)
             | Op::Kernel(_)
             | Op::Random { .. } => Alignment::Memory,
             Op::Broadcast { dims } => Alignment::Spread(dims.clone()),
@@ -281,7 +282,7 @@ impl<'g> Flow<'g> {
             Op::Dot(_) => Role::Contraction,
             Op::Gather { .. } | Op::ScatterAdd { .. } => Role::Indexed,
             Op::Pad(_) | Op::Concat { .. } => Role::Piece,
-            Op::Kernel(_) => Role::Kernel,
+            Op::Kernel(_) | Op::Scan(_) => Role::Kernel,
             Op::Dimension(_) | Op::StopGradient | Op::CustomGradient(_) | Op::Gradient { .. } => {
                 return None;
             }
@@ -325,6 +326,7 @@ fn reads_memory(op: &Op) -> bool {
             | Op::Gather { .. }
             | Op::ScatterAdd { .. }
             | Op::Reshape
+            | Op::Scan(_)
             | Op::Kernel(_)
             | Op::Random { .. }
     )

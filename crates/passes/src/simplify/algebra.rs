@@ -34,6 +34,7 @@ pub(super) fn rule(ctx: &mut Context<'_>, node: &Proposal) -> Option<Step> {
         | Op::Gather { .. }
         | Op::ScatterAdd { .. }
         | Op::CustomGradient(_)
+        | Op::Scan(_)
         | Op::Gradient { .. }
         | Op::Kernel(_) => None,
     }

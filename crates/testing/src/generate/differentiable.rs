@@ -283,6 +283,7 @@ fn differentiable(node: &Node) -> &[Value] {
         | Op::Concat { .. }
         | Op::ScatterAdd { .. }
         | Op::Gradient { .. }
+        | Op::Scan(_)
         | Op::Kernel(_) => &node.operands,
     }
 }
