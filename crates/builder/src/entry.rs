@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 
 use crate::builder::{Builder, Param, is_word, join};
 use crate::operand::{Argument, IntoTensor};
-use crate::region::Region;
+use crate::region::{Region, RegionKind};
 use crate::shape::IntoShape;
 use crate::tensor::Tensor;
 
@@ -259,14 +259,30 @@ impl<'b> Entry<'b> {
     #[track_caller]
     pub fn check(self, condition: impl IntoTensor<'b>, expected: &str) {
         let site = Location::caller();
+        let condition = self.adopt(condition);
+        let Some(home) = self.home(&[condition]) else { return };
+        let condition = condition.all(..);
+        let origin = home.with_mut(|record| record.origin(site));
+        home.add_check(condition, &expected.into(), origin);
+    }
+
+    /// As [`check`](Self::check), for a line that may be another's.
+    #[track_caller]
+    pub(crate) fn add_check(self, condition: Tensor<'b>, expected: &Arc<str>, origin: Origin) {
+        if let Some(RegionKind::Scan { .. }) = self.region_kind() {
+            let Some([Tensor { value: Some(condition), .. }]) = self.bring_in([condition]) else {
+                return;
+            };
+            self.note_check((condition, expected.clone(), origin));
+            return;
+        }
         if !self.is_outermost("checks") {
             return;
         }
-        let condition = self.adopt(condition).all(..);
         let Some(values) = self.admit(&[condition]) else { return };
+        let expected = expected.clone();
         self.with_mut(|record| {
-            let origin = record.origin(site);
-            record.checks.push(Check { condition: values[0], expected: expected.into(), origin });
+            record.checks.push(Check { condition: values[0], expected, origin });
         });
     }
 

@@ -249,6 +249,21 @@ impl Graph {
         self.values[value.index()].place = place;
     }
 
+    /// Puts the arguments in another order.
+    ///
+    /// # Panics
+    ///
+    /// If `arguments` are not the arguments, each once.
+    pub fn reorder_arguments(&mut self, arguments: &[Value]) {
+        let mut sorted = [arguments.to_vec(), self.arguments.clone()];
+        sorted.iter_mut().for_each(|arguments| arguments.sort_unstable());
+        assert_eq!(sorted[0], sorted[1], "an order has each argument once");
+        for (position, argument) in arguments.iter().enumerate() {
+            self.values[argument.index()].def = Def::Argument(position);
+        }
+        self.arguments = arguments.to_vec();
+    }
+
     /// Sets the results.
     pub fn set_results(&mut self, results: Vec<Value>) {
         self.results = results;
