@@ -606,3 +606,47 @@ fn strides_of_what_never_runs_end_no_loop() {
         check_kernel(&text);
     }
 }
+
+/// Parts that go on and back, buffers in turn, repeats in repeats, chunks, and calls enough for
+/// several functions.
+#[test]
+fn repeats() {
+    let accumulate = "kernel @accumulate chunks=2 {
+        buffer x: f32[4] read buffer y: f32[4] read buffer z: f32[4] write
+        for i1 in 0..2 {
+          %0: f32 = load x[2*i0 + i1]
+          %1: f32 = load y[2*i0 + i1]
+          %2: f32 = add %0, %1
+          store z[2*i0 + i1] = %2
+        }
+      }";
+    let many = "call accumulate(x, t, u) ".repeat(600);
+    let program = parse_program(&format!(
+        "program @repeats arena=192 externals=3 {{
+           buffer xs: f32[12] external 0 readonly
+           buffer ys: f32[12] external 1
+           buffer zs: f32[24] external 2
+           buffer a: f32[4] arena 0
+           buffer b: f32[4] arena 64
+           buffer c: f32[4] arena 128
+           buffer x: f32[4] part #0 first 0 step 4 level 0 readonly
+           buffer y: f32[4] part #1 first 8 step -4 level 0
+           buffer t: f32[4] turn #3 #4 level 0
+           buffer u: f32[4] turn #4 #3 level 0
+           buffer half: f32[12] part #2 first 12 step -12 level 0
+           buffer z: f32[4] part #10 first 0 step 4 level 1
+           buffer either: f32[4] turn #5 #7 level 1
+           {accumulate}
+           call accumulate(a, b, c)
+           repeat 3 {{ call accumulate(x, t, u) call accumulate(x, u, y) {many} }}
+           repeat 0 {{ call accumulate(x, t, u) }}
+           repeat 2 {{
+             call accumulate(x, t, u)
+             repeat 3 {{ call accumulate(x, u, z) call accumulate(x, z, either) }}
+           }}
+           repeat 1 {{ call accumulate(x, c, u) }}
+         }}"
+    ))
+    .unwrap();
+    check(&program, &numbers(&program));
+}

@@ -1,0 +1,95 @@
+//! Loops as a user writes them: compiled once whatever their length, with draws and assertions of
+//! each iteration, and learning.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use kilngrad::prelude::*;
+use kilngrad_testing::{Case, Compiled, Regime, features, properties};
+
+/// A layer and its training step over sequences of a length.
+fn training(length: usize) -> Program {
+    let b = Builder::new("sequences");
+    let lstm = Lstm::new(&b.scope("net"), "lstm", 3, 4);
+    let e = b.entry("train", Mode::Train);
+    let (all, _) = lstm.forward(e.input("x", F32, (length, 2, 3)));
+    let loss = all.square().mean(..);
+    e.minimize(loss, b.params("net"), Sgd::new(0.125));
+    e.output("loss", loss);
+    b.finish().unwrap()
+}
+
+/// Neither the graph nor the code of a loop knows how long it is.
+#[test]
+fn size_does_not_depend_on_the_length() {
+    let sizes = [4usize, 4096].map(|length| {
+        let case = Case::of(training(length), Regime::Reals, 1);
+        let bindings = &case.bindings;
+        let compiled = Compiled::new(&case.program, 0, bindings, features(), &mut |_| {}).unwrap();
+        let kernels = compiled.planned.to_string().matches("kernel @").count();
+        (kernels, compiled.lowered.program.calls().len())
+    });
+    assert_eq!(sizes[0].1, sizes[1].1, "calls");
+    assert_eq!(sizes[0].0, sizes[1].0, "kernels");
+}
+
+/// Each iteration draws anew, and the gradient meets the masks of the way forward.
+#[test]
+fn iterations_draw_apart_and_gradients_see_the_same() {
+    let b = Builder::new("draws");
+    let e = b.entry("train", Mode::Train);
+    let w = b.param("w", (64,), Init::Ones);
+    let (_, masks) = e.input("x", F32, (5, 64)).scan((), |(), x| ((), (x * w).dropout("d", 0.5)));
+    let loss = masks.sum(..);
+    let gradient = loss.gradient(e.read(w));
+    e.output("masks", masks);
+    e.output("gradient", gradient);
+    let program = b.finish().unwrap();
+    let ones = ndarray::Array2::<f32>::ones((5, 64));
+    let mut exe = program.compile(&Options::new().seed(3)).unwrap();
+    let mut interpreted = program.interpret(&Options::new().seed(3)).unwrap();
+    for _ in 0..2 {
+        let native = exe.call("train").feed("x", &ones).run().unwrap();
+        let meant = interpreted.call("train").feed("x", &ones).run().unwrap();
+        let masks = native.view::<f32>("masks").unwrap();
+        let numbers: Vec<f64> = masks.iter().map(|x| f64::from(*x)).collect();
+        assert_eq!(numbers, meant.array("masks").unwrap().to_f64_vec());
+        let rows: Vec<_> = masks.outer_iter().collect();
+        for (at, one) in rows.iter().enumerate() {
+            assert!(rows[at + 1..].iter().all(|other| one != other), "{masks}");
+        }
+        // Of `Σ w·m` the derivative by `w` is `Σ m`, over the iterations.
+        let gradient = native.view::<f32>("gradient").unwrap();
+        assert_eq!(gradient, masks.sum_axis(ndarray::Axis(0)));
+    }
+}
+
+/// What an iteration asserts is the call's to keep, and a failed call changes nothing.
+#[test]
+fn an_assertion_of_one_iteration_fails_the_call() {
+    let b = Builder::new("checks");
+    let e = b.entry("train", Mode::Train);
+    let count = b.state("count", I64, (), Init::Zeros);
+    let (sum, ()) = e.input("x", I64, (4,)).scan(e.scalar(I64, 0), |sum, x| {
+        x.entry().check(x.ge(0), "numbers that are not negative");
+        (sum + x, ())
+    });
+    e.update(count, e.read(count) + sum);
+    e.output("sum", sum);
+    let mut exe = b.finish().unwrap().compile(&Options::new()).unwrap();
+    let good = ndarray::array![1i64, 2, 3, 4];
+    assert_eq!(exe.call("train").feed("x", &good).run().unwrap().scalar::<i64>("sum").unwrap(), 10);
+    for at in 0..4 {
+        let mut bad = good.clone();
+        bad[at] = -1;
+        let error = exe.call("train").feed("x", &bad).run().unwrap_err();
+        assert!(error.to_string().contains("numbers that are not negative"), "{error}");
+    }
+    assert_eq!(exe.call("train").feed("x", &good).run().unwrap().scalar::<i64>("sum").unwrap(), 10);
+}
+
+#[test]
+fn training_steps_are_meant() {
+    let case = Case::of(training(7), Regime::Reals, 1);
+    properties::native_computes_what_is_meant(&case, features()).unwrap();
+    properties::loops_and_native_agree(&case, features()).unwrap();
+}
