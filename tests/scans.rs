@@ -40,7 +40,7 @@ fn iterations_draw_apart_and_gradients_see_the_same() {
     let w = b.param("w", (64,), Init::Ones);
     let (_, masks) = e.input("x", F32, (5, 64)).scan((), |(), x| ((), (x * w).dropout("d", 0.5)));
     let loss = masks.sum(..);
-    let gradient = loss.gradient(e.read(w));
+    let [gradient] = loss.gradient([w]);
     e.output("masks", masks);
     e.output("gradient", gradient);
     let program = b.finish().unwrap();
