@@ -387,7 +387,7 @@ fn many_calls(calls: usize) -> Program {
         ],
         kernels: vec![kernel],
         body: (0..calls)
-            .map(|idx| Call { kernel: KernelId(0), args: vec![Slot(idx as u32 % 3)] })
+            .map(|idx| Item::Call(Call { kernel: KernelId(0), args: vec![Slot(idx as u32 % 3)] }))
             .collect(),
         gate: None,
     }
