@@ -9,7 +9,7 @@ use std::path::Path;
 
 use kilngrad::internals::ir::Program;
 use kilngrad::internals::ir::text::Limits;
-use kilngrad_testing::{Case, Regime, caught, features, properties, text_tests};
+use kilngrad_testing::{Case, Differentiable, Regime, caught, features, properties, text_tests};
 
 /// What symbols stand for, one after the other.
 const LENGTHS: [usize; 4] = [1, 3, 8, 33];
@@ -47,6 +47,19 @@ fn holds(case: &Case) -> Result<(), String> {
     properties::text_round_trips(&case.program)?;
     properties::passes_keep_values(case, features())?;
     properties::loops_and_native_agree(case, features())?;
+    let gradients = case.program.entries.iter().any(|entry| {
+        entry.graph.nodes().any(|(_, node)| node.op.name().starts_with("gradient"))
+    });
+    if gradients {
+        let case = Differentiable { case: case.clone(), moved_by: Vec::new() };
+        return match case.case.regime {
+            Regime::Wild => Ok(()),
+            Regime::Integers | Regime::Reals => {
+                properties::kernels_compute_what_is_meant(&case.case, features())?;
+                properties::native_gradients_are_meant(&case, features()).map(drop)
+            }
+        };
+    }
     // What is computed of any bits is not promised.
     if case.regime != Regime::Wild {
         properties::kernels_compute_what_is_meant(case, features())?;

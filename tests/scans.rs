@@ -4,7 +4,8 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use kilngrad::prelude::*;
-use kilngrad_testing::{Case, Compiled, Regime, features, properties};
+use kilngrad::internals::loops::Item;
+use kilngrad_testing::{Case, Compiled, Differentiable, Regime, features, properties};
 
 /// A layer and its training step over sequences of a length.
 fn training(length: usize) -> Program {
@@ -18,6 +19,13 @@ fn training(length: usize) -> Program {
     b.finish().unwrap()
 }
 
+fn calls(item: &Item) -> usize {
+    match item {
+        Item::Call(_) => 0,
+        Item::Repeat(repeat) => repeat.body.len(),
+    }
+}
+
 /// Neither the graph nor the code of a loop knows how long it is.
 #[test]
 fn size_does_not_depend_on_the_length() {
@@ -26,10 +34,13 @@ fn size_does_not_depend_on_the_length() {
         let bindings = &case.bindings;
         let compiled = Compiled::new(&case.program, 0, bindings, features(), &mut |_| {}).unwrap();
         let kernels = compiled.planned.to_string().matches("kernel @").count();
-        (kernels, compiled.lowered.program.calls().len())
+        let repeated: Vec<usize> = compiled.lowered.program.body.iter().map(calls).collect();
+        (kernels, repeated.iter().max().copied(), repeated.len())
     });
-    assert_eq!(sizes[0].1, sizes[1].1, "calls");
-    assert_eq!(sizes[0].0, sizes[1].0, "kernels");
+    let [(short, in_short, items), (long, in_long, more)] = sizes;
+    assert_eq!((short, in_short), (long, in_long));
+    // A sum of more terms may take more stages, once for all.
+    assert!(more <= items + 8, "{more} in place of {items}");
 }
 
 /// Each iteration draws anew, and the gradient meets the masks of the way forward.
@@ -45,7 +56,7 @@ fn iterations_draw_apart_and_gradients_see_the_same() {
     e.output("gradient", gradient);
     let program = b.finish().unwrap();
     let ones = ndarray::Array2::<f32>::ones((5, 64));
-    let mut exe = program.compile(&Options::new().seed(3)).unwrap();
+    let mut exe = program.clone().compile(&Options::new().seed(3)).unwrap();
     let mut interpreted = program.interpret(&Options::new().seed(3)).unwrap();
     for _ in 0..2 {
         let native = exe.call("train").feed("x", &ones).run().unwrap();
@@ -90,6 +101,7 @@ fn an_assertion_of_one_iteration_fails_the_call() {
 #[test]
 fn training_steps_are_meant() {
     let case = Case::of(training(7), Regime::Reals, 1);
-    properties::native_computes_what_is_meant(&case, features()).unwrap();
     properties::loops_and_native_agree(&case, features()).unwrap();
+    let case = Differentiable { case, moved_by: Vec::new() };
+    properties::native_gradients_are_meant(&case, features()).unwrap();
 }

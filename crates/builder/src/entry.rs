@@ -412,7 +412,8 @@ impl<'b> Entry<'b> {
     /// Records what is wrong with the caller's line.
     #[track_caller]
     pub(crate) fn fail(self, diagnostic: Diagnostic) -> Tensor<'b> {
-        self.builder.report(diagnostic.at(Site::caller(Location::caller())));
+        let site = self.builder.site(Location::caller());
+        self.builder.report(diagnostic.at(Site::caller(site)));
         self.poisoned()
     }
 
@@ -502,7 +503,7 @@ impl<'b> Entry<'b> {
         operands: &[Tensor<'b>],
         declared: &[Type],
     ) -> Option<SmallVec<[Tensor<'b>; 1]>> {
-        let site = Location::caller();
+        let site = self.builder.site(Location::caller());
         let home = self.home(operands)?;
         let values = home.bring(operands);
         let appended = home.with_mut(|record| {

@@ -4,6 +4,10 @@
 //! `weight_ih_l0` is `[gates·hidden, inputs]`, `weight_hh_l0` is `[gates·hidden, hidden]`, each with a
 //! bias of its own, and `l1` is the layer above. Sequences have time as their first axis.
 
+use std::panic::Location;
+
+use kilngrad_ir::{Diagnostic, Site};
+
 use crate::builder::{Param, Scope};
 use crate::init::Init;
 use crate::operand::IntoTensor;
@@ -84,14 +88,20 @@ impl<'b, T: IntoTensor<'b> + Copy> CellWeights<T> {
     #[track_caller]
     fn of_input(&self, x: Tensor<'b>) -> Tensor<'b> {
         let product = x.matmul(x.entry().adopt(self.input).t());
-        self.biases.map_or(product, |[bias, _]| product + x.entry().adopt(bias))
+        match self.biases {
+            Some([bias, _]) => product + x.entry().adopt(bias),
+            None => product,
+        }
     }
 
     /// `h·wᵀ + b` of the state.
     #[track_caller]
     fn of_state(&self, h: Tensor<'b>) -> Tensor<'b> {
         let product = h.matmul(h.entry().adopt(self.recurrent).t());
-        self.biases.map_or(product, |[_, bias]| product + h.entry().adopt(bias))
+        match self.biases {
+            Some([_, bias]) => product + h.entry().adopt(bias),
+            None => product,
+        }
     }
 
     /// The length of a state.
@@ -165,8 +175,8 @@ impl Stack {
         let scope = scope.scope(name);
         if options.layers == 0 {
             let message = "expected at least one layer, found 0";
-            let site = kilngrad_ir::Site::caller(std::panic::Location::caller());
-            scope.builder().report(kilngrad_ir::Diagnostic::new("loss_b2", message).at(site));
+            let site = Site::caller(Location::caller());
+            scope.builder().report(Diagnostic::new("loss_b2", message).at(site));
         }
         let bound = 1.0 / (hidden as f64).sqrt();
         let init = options.init.clone();
@@ -204,6 +214,7 @@ impl Stack {
         states: &[S],
         step: impl Fn(&CellWeights<Param>, S, Tensor<'b>) -> (S, Tensor<'b>),
     ) -> (Tensor<'b>, Vec<S>) {
+        let _attribution = xs.entry().builder.attribute(Location::caller());
         let (mut ys, mut lasts) = (xs, Vec::with_capacity(states.len()));
         for (cell, state) in self.cells.iter().zip(states) {
             let _scope = xs.entry().enter_scope_of(cell.input);

@@ -214,7 +214,12 @@ impl<'b> Entry<'b> {
     /// As [`bring_in`](Self::bring_in), of any number of tensors.
     #[track_caller]
     pub(crate) fn bring_all(self, tensors: &[Tensor<'b>]) -> Option<Vec<Tensor<'b>>> {
-        tensors.iter().map(|tensor| self.bring_in([*tensor]).map(|[tensor]| tensor)).collect()
+        let mut brought = Vec::with_capacity(tensors.len());
+        for tensor in tensors {
+            let [tensor] = self.bring_in([*tensor])?;
+            brought.push(tensor);
+        }
+        Some(brought)
     }
 
     /// Tensors of this entry or region, or of what lies around it, as tensors of it. `None` after

@@ -28,7 +28,7 @@ fn layers<'b>(call: &Call<'_, 'b>, cell: Cell, states: usize) -> Vec<Tensor<'b>>
             recurrent: of("weight_hh"),
             biases: Some([of("bias_ih"), of("bias_hh")]),
         };
-        let zeros = e.zeros(F32, (xs.length(1), hidden));
+        let zeros = e.zeros(xs.ty().unwrap().dtype, (xs.length(1), hidden));
         let (last, all) = xs.scan([zeros, zeros], |state, x| {
             let state = cell(x, state, &weights);
             (state, state[0])

@@ -195,7 +195,7 @@ impl<'b> Entry<'b> {
         first: C,
         body: impl FnOnce(C, X) -> (C, Y),
     ) -> (C, Y) {
-        let site = Location::caller();
+        let site = self.builder.site(Location::caller());
         let (firsts, stacks) = (list(&first), list(&xs));
         let Some((home, length)) = self.scanned(&way, &firsts, &stacks) else {
             return self.fail_scan(&xs, first, body);
@@ -210,14 +210,9 @@ impl<'b> Entry<'b> {
             first.rebuild(&mut carries.into_iter()),
             xs.rebuild(&mut slices.into_iter()),
         );
-        let (nexts, results) = (list(&next), list(&ys));
-        let made = region
-            .next_values(&firsts, &nexts)
-            .and_then(|nexts| Some((nexts, region.bring_all(&results)?)))
-            .and_then(|results| {
-                let operands = (firsts, stacks);
-                home.emit_scan(region, arguments, operands, results, (length, way.reverse))
-            });
+        let results = (list(&next), list(&ys));
+        let way = (length, way.reverse);
+        let made = home.emit_scan(region, arguments, (firsts, stacks), results, way);
         let mut made = made.map_or_else(
             || Box::new(std::iter::repeat(self.poisoned())) as Box<dyn Iterator<Item = _>>,
             |made| Box::new(made.into_iter()),
@@ -289,9 +284,11 @@ impl<'b> Entry<'b> {
         region: Entry<'b>,
         (carries, slices): (Vec<Tensor<'b>>, Vec<Tensor<'b>>),
         (mut firsts, mut stacks): (Vec<Tensor<'b>>, Vec<Tensor<'b>>),
-        (mut nexts, results): (Vec<Tensor<'b>>, Vec<Tensor<'b>>),
+        (nexts, results): (Vec<Tensor<'b>>, Vec<Tensor<'b>>),
         (length, reverse): (Dim, bool),
     ) -> Option<Vec<Tensor<'b>>> {
+        let mut nexts = region.next_values(&firsts, &nexts)?;
+        let results = region.bring_all(&results)?;
         let (own, mut around_carries) = (firsts.len(), values(&carries));
         let mut around_slices = values(&slices);
         // A condition that every iteration has to keep goes around as one that all so far have kept.

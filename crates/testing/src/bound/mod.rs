@@ -199,7 +199,15 @@ fn eval_results(
         return Ok(values.iter().map(|value| (*value).clone()).collect());
     }
     if let Op::Scan(scan) = &node.op {
-        return eval_scan(env, graph, id, scan, operands);
+        let mut failed = None;
+        let results = iterate(graph, id, scan, env.bindings, operands, |arguments| {
+            eval_graph(env, &scan.body, arguments, scan.body.results()).map_err(|error| {
+                let message = error.to_string();
+                failed = Some(error);
+                message
+            })
+        });
+        return results.map_err(|_| failed.expect("only what an iteration computes may fail"));
     }
     let arrays: Vec<Array> = operands.iter().map(|operand| operand.value.clone()).collect();
     let mut values = eval_node(graph, id, &arrays, env.bindings, env.states)?;
@@ -242,16 +250,17 @@ fn eval_results(
     Ok(vec![Bounded { value, error: error.collect() }])
 }
 
-/// Iterations in order, as they are said to run in docs/ir.md.
-fn eval_scan(
-    env: Env<'_>,
+/// Iterations in order, as they are said to run in docs/ir.md, each by `run`.
+pub(crate) fn iterate(
     graph: &Graph,
     id: NodeId,
     scan: &Scan,
+    bindings: &Bindings,
     operands: &[&Bounded],
-) -> Result<Vec<Bounded>, InterpError> {
+    mut run: impl FnMut(Vec<Bounded>) -> Result<Vec<Bounded>, String>,
+) -> Result<Vec<Bounded>, String> {
     let node = graph.node(id);
-    let length = scan.length.evaluate(env.bindings).and_then(|it| usize::try_from(it).ok());
+    let length = scan.length.evaluate(bindings).and_then(|it| usize::try_from(it).ok());
     let length = length.expect("lengths are bound");
     let whole = |at: usize| operands[at].clone();
     let mut carries: Vec<Bounded> = scan.carry_operands().map(whole).collect();
@@ -261,7 +270,7 @@ fn eval_scan(
         let mut arguments: Vec<Bounded> = scan.const_operands().map(whole).collect();
         arguments.append(&mut carries);
         arguments.extend(scan.scanned_operands().map(|at| slice(operands[at], length, index)));
-        let mut results = eval_graph(env, &scan.body, arguments, scan.body.results())?;
+        let mut results = run(arguments)?;
         for (stack, slice) in slices.iter_mut().zip(results.drain(scan.carries..)) {
             stack.push(slice);
         }
@@ -272,7 +281,7 @@ fn eval_scan(
             slices.reverse();
         }
         let ty = graph.ty(node.results[at]);
-        let shape = ty.shape.bind(env.bindings).and_then(|shape| shape.as_constant());
+        let shape = ty.shape.bind(bindings).and_then(|shape| shape.as_constant());
         let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.value.to_bytes()).collect();
         let value = Array::from_bytes(ty.dtype, &shape.expect("shapes are bound"), &bytes);
         let value = value.expect("slices fill the stack");
