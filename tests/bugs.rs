@@ -47,9 +47,10 @@ fn holds(case: &Case) -> Result<(), String> {
     properties::text_round_trips(&case.program)?;
     properties::passes_keep_values(case, features())?;
     properties::loops_and_native_agree(case, features())?;
-    let gradients = case.program.entries.iter().any(|entry| {
-        entry.graph.nodes().any(|(_, node)| node.op.name().starts_with("gradient"))
-    });
+    let gradients =
+        case.program.entries.iter().any(|entry| {
+            entry.graph.nodes().any(|(_, node)| node.op.name().starts_with("gradient"))
+        });
     if gradients {
         let case = Differentiable { case: case.clone(), moved_by: Vec::new() };
         return match case.case.regime {

@@ -3,8 +3,8 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use kilngrad::prelude::*;
 use kilngrad::internals::loops::Item;
+use kilngrad::prelude::*;
 use kilngrad_testing::{Case, Compiled, Differentiable, Regime, features, properties};
 
 /// A layer and its training step over sequences of a length.

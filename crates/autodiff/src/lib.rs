@@ -130,7 +130,11 @@ pub fn differentiate_entry(program: &Program, entry: &Entry) -> Result<Entry, Ve
     }
     if expansion.diagnostics.is_empty() {
         let entry = expansion.rewriter.finish_entry(entry);
-        Ok(if has_custom_gradients(&entry.graph) { without_custom_gradients(&entry) } else { entry })
+        Ok(if has_custom_gradients(&entry.graph) {
+            without_custom_gradients(&entry)
+        } else {
+            entry
+        })
     } else {
         Err(expansion.diagnostics)
     }

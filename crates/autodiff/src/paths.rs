@@ -128,7 +128,8 @@ pub(crate) fn first_barrier(
             }
             let of_node = Flows::of(graph, node);
             let needed = |index: &usize| ancestors[node.results[*index].index()];
-            let mut through = (0..node.results.len()).filter(needed).map(|index| of_node.get(operand, index));
+            let mut through =
+                (0..node.results.len()).filter(needed).map(|index| of_node.get(operand, index));
             // Of several results, one that lets it pass is not barred by the others.
             let barred = match barrier {
                 Flow::None => through.all(|flow| flow == barrier),

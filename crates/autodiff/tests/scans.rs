@@ -127,7 +127,8 @@ fn carries_that_mix_swap_or_stay() {
 
 #[test]
 fn sums_that_stay_and_sums_that_leave() {
-    let inputs = [drawn(&[2], 0.5, 1.0, 1), drawn(&[2, 2], -1.0, 1.0, 2), drawn(&[3, 2], -1.0, 1.0, 3)];
+    let inputs =
+        [drawn(&[2], 0.5, 1.0, 1), drawn(&[2, 2], -1.0, 1.0, 2), drawn(&[3, 2], -1.0, 1.0, 3)];
     check("consts", &inputs, |b, x| {
         let results = scan(b, [&x[..2], &x[..1], &x[2..]], &way("3", true), |b, [c, h, xs]| {
             // Elementwise, transposed, negated, twice, and as it is.

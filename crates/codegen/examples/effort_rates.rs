@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use kilngrad_codegen::{CodegenOptions, Effort, Host, compile};
 use kilngrad_loops::{
-    Access, Affine, BinaryInst, BufferPlace, Call, CompareInst, Item, Kernel, KernelBuilder, KernelId,
-    Place, Program, Reg, RegType, Scalar, Slot, UnaryInst,
+    Access, Affine, BinaryInst, BufferPlace, Call, CompareInst, Item, Kernel, KernelBuilder,
+    KernelId, Place, Program, Reg, RegType, Scalar, Slot, UnaryInst,
 };
 use kilngrad_tiles::Features;
 

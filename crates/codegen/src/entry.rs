@@ -16,8 +16,8 @@ use std::collections::HashMap;
 use cranelift_codegen::cursor::{Cursor, FuncCursor};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
-    AbiParam, Block, ExtFuncData, ExternalName, FuncRef, Function, InstBuilder, MemFlagsData, SigRef,
-    Signature, StackSlot, StackSlotData, StackSlotKind, UserExternalName, Value, types,
+    AbiParam, Block, ExtFuncData, ExternalName, FuncRef, Function, InstBuilder, MemFlagsData,
+    SigRef, Signature, StackSlot, StackSlotData, StackSlotKind, UserExternalName, Value, types,
 };
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_module::FuncId;
@@ -212,7 +212,9 @@ pub(crate) fn repeat(
     let mut cursor = FuncCursor::new(function);
     cursor.insert_block(block);
     let first = cursor.ins().iconst(types::I64, 0);
-    let limit = cursor.ins().iconst(types::I64, i64::try_from(count).expect("buffers hold a part an iteration"));
+    let limit = cursor
+        .ins()
+        .iconst(types::I64, i64::try_from(count).expect("buffers hold a part an iteration"));
     cursor.ins().jump(head, &[first.into()]);
     cursor.insert_block(head);
     let goes_on = cursor.ins().icmp(IntCC::UnsignedLessThan, iteration, limit);

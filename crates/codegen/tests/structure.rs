@@ -12,8 +12,8 @@ use common::{
 };
 use kilngrad_codegen::{CodegenError, CodegenOptions, Host, KernelFn, MAX_BUFFERS, compile};
 use kilngrad_loops::{
-    BufferPlace, Call, EvalError, Gate, Item, KernelId, Memory, Place, Program, Scalar, Slot, TileShape,
-    bytes_of, parse_kernel, parse_program, run_program, values_of,
+    BufferPlace, Call, EvalError, Gate, Item, KernelId, Memory, Place, Program, Scalar, Slot,
+    TileShape, bytes_of, parse_kernel, parse_program, run_program, values_of,
 };
 use kilngrad_tiles::{Features, FloatMode};
 

@@ -18,8 +18,8 @@
 //! a comparison of numbers that are closer than their errors, say, and all that is chosen by it.
 
 use kilngrad_ir::op::{
-    ArgReduceOp, Axes, BinaryDerivative, BinaryOp, DotAxes, Emit, ReduceOp, Scan,
-    UnaryDerivative, UnaryOp,
+    ArgReduceOp, Axes, BinaryDerivative, BinaryOp, DotAxes, Emit, ReduceOp, Scan, UnaryDerivative,
+    UnaryOp,
 };
 use kilngrad_ir::rewrite::Emitter;
 use kilngrad_ir::{Bindings, DType, Graph, Literal, Node, NodeId, Op, Origin, Type, Value};
@@ -87,7 +87,13 @@ pub fn eval_node_measured(
     let operands: Vec<Measured> =
         operands.iter().map(|array| Measured::exact(array.clone().into_row_major())).collect();
     let operands: SmallVec<[&Measured; 3]> = operands.iter().collect();
-    eval_measured(Env { bindings, states, kernel: None, iteration: None }, graph, graph.node(id), &operands, unit)
+    eval_measured(
+        Env { bindings, states, kernel: None, iteration: None },
+        graph,
+        graph.node(id),
+        &operands,
+        unit,
+    )
 }
 
 fn eval_measured(

@@ -63,7 +63,8 @@ pub(crate) fn bound_lengths(
     }
     shapes.drain(..scan.carries);
     let length = usize::try_from(length).map_err(|_| {
-        let message = format!("expected at least 0 iterations, found {}", shown(&scan.length, length));
+        let message =
+            format!("expected at least 0 iterations, found {}", shown(&scan.length, length));
         broken(kilngrad_ir::infer::RuleError { rule: "scan_c5", message })
     })?;
     Ok((length, shapes))

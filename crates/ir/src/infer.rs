@@ -443,7 +443,11 @@ fn scan_types(scan: &Scan, operands: &[&Type]) -> Result<Types, RuleError> {
     let argument = |position: usize| body.ty(body.arguments()[position]);
     for position in 0..scan.carry_operands().end {
         check(argument(position) == operands[position], "scan_c2", || {
-            format!("expected an argument of type {}, found {}", operands[position], argument(position))
+            format!(
+                "expected an argument of type {}, found {}",
+                operands[position],
+                argument(position)
+            )
         })?;
     }
     for position in scan.scanned_operands() {

@@ -53,7 +53,11 @@ impl Program {
                     of
                 }
                 Place::Turn { even, odd: other, level } => {
-                    if odd(level) { other } else { even }
+                    if odd(level) {
+                        other
+                    } else {
+                        even
+                    }
                 }
             };
         }

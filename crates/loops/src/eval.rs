@@ -15,8 +15,8 @@ mod machine;
 mod memory;
 mod tile;
 
-use crate::kernel::{Access, Kernel};
 use crate::address::Space;
+use crate::kernel::{Access, Kernel};
 use crate::program::{Call, Gate, Item, Program, Slot};
 use crate::verify::{VerifyError, verify_kernel, verify_program};
 
@@ -144,7 +144,8 @@ impl Run<'_> {
 
     fn call(&mut self, call: &Call) -> Result<(), EvalError> {
         let kernel = &self.program.kernels[call.kernel.0 as usize];
-        let views = bind(kernel, call.args.iter().map(|slot| place(self.program, *slot, &self.iterations)));
+        let views =
+            bind(kernel, call.args.iter().map(|slot| place(self.program, *slot, &self.iterations)));
         let scratch = &mut self.scratch[..kernel.scratch_bytes()];
         run_chunks(kernel, Machine::new(kernel, &views, self.memory, scratch), self.order)
     }
@@ -152,7 +153,8 @@ impl Run<'_> {
 
 /// Where a buffer is in these iterations.
 fn place(program: &Program, slot: Slot, iterations: &[usize]) -> (Region, usize) {
-    let address = program.address(slot, |level| iterations.get(level).is_some_and(|it| it % 2 == 1));
+    let address =
+        program.address(slot, |level| iterations.get(level).is_some_and(|it| it % 2 == 1));
     let offset = usize::try_from(address.at(iterations));
     let offset = offset.expect("verified parts are inside their wholes");
     match address.space {

@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 use kilngrad_loops::{
-    Access, Affine, Item, Kernel, KernelBuilder, LoopVar, MAX_LOOP_VARS, MAX_NESTING, MAX_REPEATS, Scalar,
-    parse_kernel, parse_program, verify_kernel, verify_program,
+    Access, Affine, Item, Kernel, KernelBuilder, LoopVar, MAX_LOOP_VARS, MAX_NESTING, MAX_REPEATS,
+    Scalar, parse_kernel, parse_program, verify_kernel, verify_program,
 };
 
 /// The label of the rule that a kernel breaks, or `ok`.

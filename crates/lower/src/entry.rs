@@ -10,7 +10,9 @@ use kilngrad_ir::op::{self, KernelKind, Op, Scan};
 use kilngrad_ir::{
     self as ir, Constant, Def, Entry, Graph, Machine, Node, Program, StateId, Type, Value,
 };
-use kilngrad_loops::{self as loops, Access, BufferPlace, Call, Gate, Item, KernelId, Repeat, Slot};
+use kilngrad_loops::{
+    self as loops, Access, BufferPlace, Call, Gate, Item, KernelId, Repeat, Slot,
+};
 
 use crate::contraction::lower_contraction;
 use crate::indexed::lower_indexed;

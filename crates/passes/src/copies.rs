@@ -22,7 +22,7 @@ use kilngrad_ir::rewrite::Rewriter;
 use kilngrad_ir::{Entry, Graph, NodeId, Op, Program, StateId, Value};
 
 use crate::alias::may_overwrite;
-use crate::memory::{bases, deciding, step_of, steps, state_bound, state_of, state_readers};
+use crate::memory::{bases, deciding, state_bound, state_of, state_readers, step_of, steps};
 use crate::pass::{Context, Exactness, Pass, PassError, each_entry};
 use crate::regions::with_regions;
 

@@ -294,9 +294,9 @@ impl<'h, 's> Hoisting<'h, 's> {
             body.reserve_name(&data.name);
         }
         let of_consts = scan.const_operands().map(|at| source.arguments()[at]);
-        let consts = of_consts.map(|value| (value, None)).chain(
-            consts.iter().map(|(value, outside)| (*value, Some(*outside))),
-        );
+        let consts = of_consts
+            .map(|value| (value, None))
+            .chain(consts.iter().map(|(value, outside)| (*value, Some(*outside))));
         let rest = scan.carry_operands().start..scan.scanned_operands().end;
         let rest = rest.map(|at| (source.arguments()[at], None));
         let slices = slices.iter().map(|(value, outside)| (*value, Some(*outside)));

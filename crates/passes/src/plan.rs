@@ -21,7 +21,7 @@ use kilngrad_ir::op::{Kernel, Scan, Workspace};
 use kilngrad_ir::{Constant, Entry, Graph, Node, Op, Origin, Place, Plan, Program, Value};
 
 use crate::alias::may_overwrite;
-use crate::memory::{bases, steps, operand_bases};
+use crate::memory::{bases, operand_bases, steps};
 use crate::pass::{Context, Exactness, Pass, PassError, each_entry};
 use crate::regions::{as_entry, with_scans};
 use crate::shapes::bytes;

@@ -18,9 +18,7 @@ use kilngrad_ir::rewrite::Rewriter;
 use kilngrad_ir::{Entry, Graph, NodeId, Op, Program, Value};
 use smallvec::SmallVec;
 
-use crate::memory::{
-    bases, deciding, step_of, steps, operand_bases, state_bound, state_readers,
-};
+use crate::memory::{bases, deciding, operand_bases, state_bound, state_readers, step_of, steps};
 use crate::pass::{Context, Exactness, Pass, PassError, each_entry};
 use crate::regions::with_regions;
 use crate::shapes::bytes;

@@ -10,9 +10,7 @@ use kilngrad_loops::ChunkOrder;
 use kilngrad_passes::{Exactness, Stage};
 use kilngrad_tiles::Features;
 
-use crate::bound::{
-    Bounded, BoundedOutcome, Seen, eval_entry_bounded, eval_node_bounded, iterate,
-};
+use crate::bound::{Bounded, BoundedOutcome, Seen, eval_entry_bounded, eval_node_bounded, iterate};
 use crate::compile::{Compiled, Ran};
 use crate::generate::{Case, Differentiable};
 use crate::gradients::{Checked, check_gradients};

@@ -7,9 +7,7 @@ use kilngrad::prelude::*;
 pub(super) const SEVERAL: &[(&str, Many)] = &[
     ("rnn_tanh", |call| layers(call, |x, [h, c], w| [x.rnn_cell(h, w), c], 1)),
     ("gru", |call| layers(call, |x, [h, c], w| [x.gru_cell(h, w), c], 1)),
-    ("lstm", |call| {
-        layers(call, |x, [h, c], w| x.lstm_cell((h, c), w).into(), 2)
-    }),
+    ("lstm", |call| layers(call, |x, [h, c], w| x.lstm_cell((h, c), w).into(), 2)),
 ];
 
 /// Makes the next state of an input and a state.

@@ -206,10 +206,8 @@ impl<'b> Entry<'b> {
         let slices: Vec<Tensor<'b>> =
             stacks.iter().map(|stack| region.stand_in_for_slice(*stack, site)).collect();
         let arguments = (carries.clone(), slices.clone());
-        let (next, ys) = body(
-            first.rebuild(&mut carries.into_iter()),
-            xs.rebuild(&mut slices.into_iter()),
-        );
+        let (next, ys) =
+            body(first.rebuild(&mut carries.into_iter()), xs.rebuild(&mut slices.into_iter()));
         let results = (list(&next), list(&ys));
         let way = (length, way.reverse);
         let made = home.emit_scan(region, arguments, (firsts, stacks), results, way);
@@ -265,8 +263,9 @@ impl<'b> Entry<'b> {
         for (first, next) in firsts.iter().zip(nexts) {
             let (expected, found) = (first.ty()?, next.ty()?);
             if expected != found {
-                let message =
-                    format!("expected a next value of type {expected}, as the first, found {found}");
+                let message = format!(
+                    "expected a next value of type {expected}, as the first, found {found}"
+                );
                 let diagnostic = Diagnostic::new("scan_b2", message)
                     .related(format!("the first value: {expected}"), first.site())
                     .related(format!("the next value: {found}"), next.site());

@@ -342,7 +342,8 @@ impl<'p> Printer<'p, '_> {
         let body = &scan.body;
         let end = node.operands.len().max(body.arguments().len());
         let carries = scan.carry_operands();
-        let parts = [("", 0..carries.start), ("carry ", carries.clone()), ("over ", carries.end..end)];
+        let parts =
+            [("", 0..carries.start), ("carry ", carries.clone()), ("over ", carries.end..end)];
         for (word, part) in parts {
             if !word.is_empty() && part.is_empty() {
                 continue;

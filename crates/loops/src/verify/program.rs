@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::kernel::{Access, BufferDecl, Kernel, Scalar, Stmt};
 use crate::address::Overlap;
+use crate::kernel::{Access, BufferDecl, Kernel, Scalar, Stmt};
 use crate::program::{BufferPlace, Call, Gate, Item, Place, Program, Repeat, Slot};
 
 use super::kernel::checked_bytes;
@@ -27,7 +27,8 @@ pub fn verify_program(program: &Program) -> Result<(), VerifyError> {
             VerifyError::new(rule, at(&format!("buffer {}", buffer.name)), problem)
         })?;
     }
-    let mut items = Items { program, shared: SharedPairs::default(), counts: Vec::new(), number: 0 };
+    let mut items =
+        Items { program, shared: SharedPairs::default(), counts: Vec::new(), number: 0 };
     items.check(&program.body).map_err(|(rule, problem)| {
         VerifyError::new(rule, at(&format!("call {}", items.number)), problem)
     })?;
@@ -205,7 +206,9 @@ fn check_gate(program: &Program, gate: &Gate) -> Result<(), Problem> {
         return Err((Rule::Gate, "expected at least one condition, found none".into()));
     }
     gate.conditions.iter().try_for_each(|slot| match program.buffers.get(slot.0 as usize) {
-        Some(buffer) if (buffer.scalar, buffer.len) == (Scalar::U8, 1) => inside(program, *slot, &[]),
+        Some(buffer) if (buffer.scalar, buffer.len) == (Scalar::U8, 1) => {
+            inside(program, *slot, &[])
+        }
         Some(BufferPlace { name, scalar, len, .. }) => {
             Err((Rule::Gate, format!("{name}: expected u8[1], found {scalar}[{len}]")))
         }
@@ -252,9 +255,8 @@ fn check_call(
     for (at, second) in bound.iter().enumerate() {
         for (before, first) in bound[..at].iter().enumerate() {
             let found = program.overlap(call.args[before], call.args[at], counts);
-            let found = found.ok_or_else(|| {
-                overlap(first, second, "it takes too many repeats to tell")
-            })?;
+            let found =
+                found.ok_or_else(|| overlap(first, second, "it takes too many repeats to tell"))?;
             if found != Overlap::Never && !counts.contains(&0) {
                 check_overlap(call.kernel.0, kernel, first, second, found, shared)?;
             }

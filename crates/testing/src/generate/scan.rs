@@ -29,7 +29,8 @@ impl Generator {
         let ty = self.ty(stack);
         let slice = Type::new(ty.dtype, ty.shape.without(&[0]));
         let real = ty.dtype.is_float() && self.case.regime != Regime::Integers;
-        let step = if real && (self.smooth || picks.rarely(2)) { Step::Smooth } else { Step::Clamped };
+        let step =
+            if real && (self.smooth || picks.rarely(2)) { Step::Smooth } else { Step::Clamped };
         // An empty stack has iterations too, and no sizes of its own to bound the work by.
         if self.elements(&ty).is_none_or(|elements| elements > 1 << 12) || self.shape(&ty)[0] > 70 {
             return;
@@ -114,7 +115,8 @@ impl Region {
 
     fn emit(&mut self, op: Op, operands: &[Value], declared: &[Type]) -> Vec<Value> {
         let node = self.body.append(op, operands, declared, Origin::unknown());
-        let node = node.unwrap_or_else(|error| panic!("the generator made an invalid node: {error}"));
+        let node =
+            node.unwrap_or_else(|error| panic!("the generator made an invalid node: {error}"));
         self.body.node(node).results.to_vec()
     }
 

@@ -51,9 +51,8 @@ impl Needs {
         for at in back.scan.carry_operands() {
             residual[arguments[at].index()] |= needed[arguments[at].index()];
         }
-        let is_slice = |value: &Value| {
-            back.scan.scanned_operands().any(|at| arguments[at] == *value)
-        };
+        let is_slice =
+            |value: &Value| back.scan.scanned_operands().any(|at| arguments[at] == *value);
         let read = |at: &usize| needed[arguments[*at].index()];
         let all = (0..graph.value_count()).map(Value::from_index);
         Needs {
@@ -63,9 +62,7 @@ impl Needs {
             cotangents: (0..back.stacks.len())
                 .filter(|at| needed[back.stacks[*at].1.index()])
                 .collect(),
-            residuals: all
-                .filter(|value| residual[value.index()] && !is_slice(value))
-                .collect(),
+            residuals: all.filter(|value| residual[value.index()] && !is_slice(value)).collect(),
         }
     }
 

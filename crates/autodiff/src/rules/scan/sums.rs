@@ -4,9 +4,9 @@
 //! iteration has is one contraction over all iterations, of stacks: the gradient of a recurrent
 //! weight becomes one matrix product in place of one an iteration. Sums go through what is linear.
 
+use kilngrad_ir::op::BinaryOp;
 use kilngrad_ir::op::{Axes, DotAxes, ReduceOp, Scan, UnaryOp};
 use kilngrad_ir::rewrite::Emitter;
-use kilngrad_ir::op::BinaryOp;
 use kilngrad_ir::{Graph, Op, Type, Value};
 
 use super::node_of;
