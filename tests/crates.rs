@@ -77,3 +77,23 @@ fn only_tests_use_the_testing_crate() {
         assert!(!used.contains("kilngrad-testing"), "{name} uses kilngrad-testing");
     }
 }
+
+/// Rust is all that it takes to build the library and the command: nothing that they are built from
+/// compiles C or looks for a library of the system's.
+#[test]
+fn no_c_compiler_is_needed() {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "-p", "kilngrad-cli", "--all-features", "-e", "normal,build"])
+        .args(["--prefix", "none", "--format", "{p}"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let tree = String::from_utf8_lossy(&output.stdout);
+    let names: BTreeSet<&str> =
+        tree.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(names.contains("cranelift-codegen") && names.contains("clap"), "{names:?}");
+    for tool in ["cc", "cmake", "bindgen", "pkg-config", "nasm-rs"] {
+        assert!(!names.contains(tool), "{tool} is among what the command is built from");
+    }
+}

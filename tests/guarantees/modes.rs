@@ -43,6 +43,37 @@ fn subnormals_are_kept() {
     }
 }
 
+/// The product with a reciprocal is cheaper, and rounded twice: 41 times the nearest number to a
+/// 41st is not 1.
+#[test]
+fn quotients_by_constants_are_rounded_once() {
+    let divisors = [41.0, 49.0, 3.0, -5.5, 1e-20, 1e38, f32::MAX, f32::from_bits(1)];
+    let b = Builder::new("quotients");
+    let divide = b.entry("divide", Mode::Eval);
+    let x = divide.input("x", F32, (b.dim("n"),));
+    for (at, divisor) in divisors.iter().enumerate() {
+        divide.output(&format!("by {at}"), x / f64::from(*divisor));
+    }
+    let mut exe = b.finish().unwrap().compile(&Options::new().features(features())).unwrap();
+    // Whole numbers, and every exponent.
+    let x = Array1::from_shape_fn(100_000, |index| match index % 2 {
+        0 => index as f32 / 2.0,
+        _ => f32::from_bits((index as u32).wrapping_mul(0x9e37_79b9)),
+    });
+    let outputs = exe.call("divide").feed("x", &x).run().unwrap();
+    for (at, divisor) in divisors.iter().enumerate() {
+        let found = outputs.view::<f32>(&format!("by {at}")).unwrap();
+        for (x, found) in x.iter().zip(&found) {
+            let expected = x / divisor;
+            let same = expected.to_bits() == found.to_bits();
+            assert!(
+                same || (expected.is_nan() && found.is_nan()),
+                "{x:e} / {divisor:e}: {found:e}"
+            );
+        }
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 mod control {
     //! MXCSR: Intel SDM volume 1, section 10.2.3.

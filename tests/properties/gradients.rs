@@ -21,9 +21,11 @@ fn gradients_are_difference_quotients() {
 fn native_gradients_are_those_of_the_declared_program() {
     let mut seen = Seen::default();
     check(Recipe::strategy(Regime::Reals, 12), 300, |recipe| {
-        let case = Differentiable::new(&recipe);
-        let compared = properties::native_gradients_are_meant(&case, features());
-        seen += compared.map_err(|error| format!("{error}\nin the program\n{case:?}"))?;
+        let case = Differentiable::new(&recipe).case;
+        for case in [case.clone(), case.clone().at_zero()] {
+            let compared = properties::native_computes_what_is_meant(&case, features());
+            seen += compared.map_err(|error| format!("{error}\nin the program\n{case:?}"))?;
+        }
         Ok(())
     });
     assert!(seen.elements > 3_000 && seen.unpromised < seen.elements / 5, "{seen:?}");

@@ -21,7 +21,8 @@ fn passes_keep_whole_numbers() {
 
 #[test]
 fn passes_keep_real_numbers_within_bounds() {
-    let seen = ask(Regime::Reals, 500, 24, |case| properties::passes_keep_values(case, features()));
+    let seen =
+        ask(Regime::Reals, 1500, 24, |case| properties::passes_keep_values(case, features()));
     let seen = total(seen);
     assert!(seen.elements > 100_000 && seen.unpromised < seen.elements / 10, "{seen:?}");
 }

@@ -29,8 +29,8 @@ const NATIVE_F64: Mode = Mode { float: F64, interpret: false, loss: 1e-9, parame
 const NATIVE_F32: Mode = Mode { float: F32, interpret: false, loss: 1e-3, parameter: 1e-3 };
 const INTERPRETED: Mode = Mode { float: F64, interpret: true, loss: 1e-9, parameter: 1e-8 };
 
-/// What dense networks and their losses must be able to run.
-const EXPECTED: [&str; 9] = [
+/// What dense and convolutional networks and their losses must be able to run.
+const EXPECTED: [&str; 12] = [
     "linear_regression",
     "logistic_regression",
     "logistic_regression_l1",
@@ -40,6 +40,9 @@ const EXPECTED: [&str; 9] = [
     "mlp_adam",
     "autoencoder",
     "autoencoder_linear",
+    "cnn",
+    "cnn_batchnorm",
+    "gan_conv",
 ];
 
 #[test]

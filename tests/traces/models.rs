@@ -46,6 +46,11 @@ impl Weights {
         last
     }
 
+    fn conv<'b>(&self, x: Tensor<'b>, name: &str, options: Conv) -> Tensor<'b> {
+        let maps = x.conv2d(self.get(&format!("{name}_weight")), options);
+        maps + maps.a_channel(self.get(&format!("{name}_bias")))
+    }
+
     fn norm<'b>(&self, x: Tensor<'b>, name: &str) -> Tensor<'b> {
         let normal = x.layer_norm(-1, 1e-5) * self.get(&format!("{name}_weight"));
         normal + self.get(&format!("{name}_bias"))
@@ -120,6 +125,20 @@ fn loss<'b>(model: &str, w: &Weights, data: &[(String, Tensor<'b>)]) -> Option<T
             let divergence = (1 + lv - mu.square() - lv.exp()).sum(..) * 0.5;
             (fit - divergence) / e.length(x.length(0), F32)
         }
+        "cnn" => {
+            let x = x.reshape((x.length(0), 1, 8, 8));
+            let h = w.conv(x, "0", Conv::new()).relu().max_pool2d(2, Pool::new());
+            let h = w.conv(h, "3", Conv::new()).relu().flatten(1, -1);
+            w.linear(w.linear(h, "6").relu(), "8").cross_entropy(get("t"))
+        }
+        "cnn_batchnorm" => {
+            let x = x.reshape((x.length(0), 1, 8, 8));
+            let h = x.conv2d(w.get("0_weight"), Conv::new().padding(1)).batch_norm(1e-5);
+            let [scale, shift] = ["1_weight", "1_bias"].map(|name| h.a_channel(w.get(name)));
+            let h = (h * scale + shift).leaky_relu(0.2).avg_pool2d(2, Pool::new());
+            let h = w.conv(h, "4", Conv::new().stride(2).padding(1)).relu().flatten(1, -1);
+            w.linear(h, "7").cross_entropy(get("t"))
+        }
         "transformer" => {
             let x = x.reshape((x.length(0), 8, 8));
             let mut h = w.linear(x, "i") + w.get("pos");
@@ -180,9 +199,16 @@ pub(crate) fn declare(
         })
         .collect();
     let params = || Params::from(w.0.iter().map(|(_, param)| *param).collect::<Vec<Param>>());
-    if model == "gan" {
-        gan(trace, e, w, &inputs);
-        return true;
+    match model {
+        "gan" => {
+            gan(trace, e, w, &inputs, generated, judged);
+            return true;
+        }
+        "gan_conv" => {
+            gan(trace, e, w, &inputs, generated_images, judged_images);
+            return true;
+        }
+        _ => {}
     }
     let Some(loss) = loss(model, w, &inputs) else { return false };
     e.output("loss", loss);
@@ -196,17 +222,49 @@ pub(crate) fn declare(
     true
 }
 
+/// A player: what the parameters make of a tensor.
+type Player = for<'b> fn(&Weights, Tensor<'b>) -> Tensor<'b>;
+
+fn generated<'b>(w: &Weights, z: Tensor<'b>) -> Tensor<'b> {
+    w.linear(w.linear(z, "g_0").relu(), "g_2").sigmoid()
+}
+
+fn judged<'b>(w: &Weights, x: Tensor<'b>) -> Tensor<'b> {
+    w.linear(w.linear(x, "d_0").leaky_relu(0.2), "d_2")
+}
+
+fn generated_images<'b>(w: &Weights, z: Tensor<'b>) -> Tensor<'b> {
+    let up = |x: Tensor<'b>, name: &str| {
+        let weight = w.get(&format!("{name}_weight"));
+        let maps = x.conv_transpose2d(weight, ConvTranspose::new().stride(2).padding(1));
+        maps + maps.a_channel(w.get(&format!("{name}_bias")))
+    };
+    let weight = z.entry().read(w.get("g_0_weight"));
+    let h = z.matmul(weight.t()).reshape((z.length(0), 16, 2, 2)).leaky_relu(0.2);
+    up(up(h, "g_3").leaky_relu(0.2), "g_5").sigmoid()
+}
+
+fn judged_images<'b>(w: &Weights, x: Tensor<'b>) -> Tensor<'b> {
+    let x = x.reshape((x.length(0), 1, 8, 8));
+    let h = w.conv(x, "d_1", Conv::new().stride(2).padding(1)).leaky_relu(0.2);
+    w.linear(h.flatten(1, -1), "d_4")
+}
+
 /// Both players step in one entry, the generator against the discriminator's new parameters.
-fn gan(trace: &Json, e: Entry<'_>, w: &Weights, inputs: &[(String, Tensor<'_>)]) {
+fn gan(
+    trace: &Json,
+    e: Entry<'_>,
+    w: &Weights,
+    inputs: &[(String, Tensor<'_>)],
+    generate: Player,
+    judge: Player,
+) {
     let get = |name: &str| inputs.iter().find(|(key, _)| key == name).unwrap().1;
     let params = |prefix: &str| {
         let of = w.0.iter().filter(|(name, _)| name.starts_with(prefix));
         Params::from(of.map(|(_, param)| *param).collect::<Vec<Param>>())
     };
-    let fake = w.linear(w.linear(get("z"), "g_0").relu(), "g_2").sigmoid();
-    fn judge<'b>(w: &Weights, x: Tensor<'b>) -> Tensor<'b> {
-        w.linear(w.linear(x, "d_0").leaky_relu(0.2), "d_2")
-    }
+    let fake = generate(w, get("z"));
     let against_fake = judge(w, fake.stop_gradient()).bce_with_logits(0.0);
     let loss = judge(w, get("x")).bce_with_logits(1.0) + against_fake;
     e.minimize(loss, params("d_"), optimizer(&trace["optimizer"]));

@@ -44,6 +44,26 @@
 //!
 //! Only nodes between the values asked for and the loss get cotangents. A request costs time
 //! linear in the nodes before it, whatever their depth: nothing recurses.
+//!
+//! # Examples
+//!
+//! ```
+//! use kilngrad_autodiff::differentiate;
+//! use kilngrad_interp::{Array, Interpreter};
+//! use kilngrad_ir::{Program, text::Limits};
+//!
+//! let program = Program::parse(r#"kilngrad 1
+//! program "square"
+//! entry @slope(%x: f32[]) eval {
+//!   %y: f32[] = mul %x, %x
+//!   %g: f32[] = gradient %y wrt (%x)
+//!   return g = %g
+//! }"#, &Limits::default())?;
+//! let expanded = differentiate(&program).expect("squares have slopes");
+//! let outputs = Interpreter::new(expanded, 0)?.call("slope", [("x", Array::from(3f32))])?;
+//! assert_eq!(outputs["g"], Array::from(6f32));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #![forbid(unsafe_code)]
 
@@ -67,6 +87,26 @@ use crate::refusal::Refusal;
 /// # Errors
 ///
 /// A diagnostic for each value that a request cannot be answered for.
+///
+/// # Examples
+///
+/// ```
+/// use kilngrad_autodiff::differentiate;
+/// use kilngrad_ir::{Op, Program, text::Limits};
+///
+/// let program = Program::parse(r#"kilngrad 1
+/// program "square"
+/// entry @slope(%x: f32[]) eval {
+///   %y: f32[] = mul %x, %x
+///   %g: f32[] = gradient %y wrt (%x)
+///   return g = %g
+/// }"#, &Limits::default())?;
+/// let expanded = differentiate(&program).expect("squares have slopes");
+/// let requests = |(_, node): (_, &kilngrad_ir::Node)| matches!(node.op, Op::Gradient { .. });
+/// assert!(program.entries[0].graph.nodes().any(requests));
+/// assert!(!expanded.entries[0].graph.nodes().any(requests));
+/// # Ok::<(), kilngrad_ir::text::ParseErrors>(())
+/// ```
 pub fn differentiate(program: &Program) -> Result<Program, Vec<Diagnostic>> {
     let mut diagnostics = Vec::new();
     let mut entries = Vec::with_capacity(program.entries.len());
@@ -87,6 +127,23 @@ pub fn differentiate(program: &Program) -> Result<Program, Vec<Diagnostic>> {
 /// # Errors
 ///
 /// As [`differentiate`].
+///
+/// # Examples
+///
+/// ```
+/// use kilngrad_autodiff::differentiate_entry;
+/// use kilngrad_ir::{Program, text::Limits};
+///
+/// let program = Program::parse(r#"kilngrad 1
+/// program "apart"
+/// entry @slope(%x: f32[], %y: f32[]) eval {
+///   %g: f32[] = gradient %y wrt (%x)
+///   return g = %g
+/// }"#, &Limits::default())?;
+/// let refused = differentiate_entry(&program, &program.entries[0]);
+/// assert_eq!(refused.expect_err("y does not depend on x").len(), 1);
+/// # Ok::<(), kilngrad_ir::text::ParseErrors>(())
+/// ```
 pub fn differentiate_entry(program: &Program, entry: &Entry) -> Result<Entry, Vec<Diagnostic>> {
     let source = &entry.graph;
     let mut expansion = Expansion {
@@ -111,6 +168,7 @@ pub fn differentiate_entry(program: &Program, entry: &Entry) -> Result<Entry, Ve
             | Op::Cast
             | Op::Reduce { .. }
             | Op::ArgReduce { .. }
+            | Op::Argsort { .. }
             | Op::Dot(_)
             | Op::Broadcast { .. }
             | Op::Reshape
@@ -120,6 +178,8 @@ pub fn differentiate_entry(program: &Program, entry: &Entry) -> Result<Entry, Ve
             | Op::Concat { .. }
             | Op::Gather { .. }
             | Op::ScatterAdd { .. }
+            | Op::Windows(_)
+            | Op::Fold(_)
             | Op::StopGradient
             | Op::CustomGradient(_)
             | Op::Scan(_)
@@ -196,6 +256,9 @@ fn has_custom_gradients(graph: &Graph) -> bool {
         | Op::Concat { .. }
         | Op::Gather { .. }
         | Op::ScatterAdd { .. }
+        | Op::Argsort { .. }
+        | Op::Windows(_)
+        | Op::Fold(_)
         | Op::StopGradient
         | Op::Gradient { .. }
         | Op::Kernel(_) => false,

@@ -105,6 +105,7 @@ fn described(program: &Program, graph: &Graph, value: Value) -> String {
         | Op::Cast
         | Op::Reduce { .. }
         | Op::ArgReduce { .. }
+        | Op::Argsort { .. }
         | Op::Dot(_)
         | Op::Broadcast { .. }
         | Op::Reshape
@@ -114,6 +115,8 @@ fn described(program: &Program, graph: &Graph, value: Value) -> String {
         | Op::Concat { .. }
         | Op::Gather { .. }
         | Op::ScatterAdd { .. }
+        | Op::Windows(_)
+        | Op::Fold(_)
         | Op::StopGradient
         | Op::CustomGradient(_)
         | Op::Gradient { .. }

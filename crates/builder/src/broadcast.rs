@@ -7,6 +7,7 @@
 use kilngrad_ir::op::{Axes, Op};
 use kilngrad_ir::{Diagnostic, Dim, Shape, Type};
 
+use crate::example::example;
 use crate::operand::Operand;
 use crate::shape::IntoShape;
 use crate::tensor::Tensor;
@@ -32,6 +33,7 @@ pub(crate) fn joined(lhs: &Shape, rhs: &Shape) -> Option<Shape> {
 
 impl<'b> Tensor<'b> {
     /// The tensor repeated to a shape that it broadcasts to.
+    #[doc = example!(x.expand([2, 3]) => array![[0i64, 1, 2], [0, 1, 2]]; x = e.arange(I64, 3))]
     #[track_caller]
     pub fn expand(self, shape: impl IntoShape) -> Tensor<'b> {
         let Some((ty, shape)) = self.ty().zip(self.entry.shape(shape)) else {

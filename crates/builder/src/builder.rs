@@ -1,4 +1,4 @@
-//! The builder: states, scopes and entries of a program under construction.
+//! The builder: states and entries of a program under construction.
 //!
 //! Everything that a user holds ([`Entry`], [`Tensor`](crate::Tensor), [`Length`], [`Scope`]) is a
 //! `Copy` or cheap handle into the tables here, which are behind one `RefCell`. No call of a user's
@@ -15,14 +15,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use kilngrad_ir::{
-    DType, Diagnostic, Dim, Mode, Program, Role, Site, State, StateId, Symbol, Type, ValueName,
-    verify,
+    DType, Diagnostic, Dim, Mode, Program, Role, Site, State, StateId, Symbol, ValueName, verify,
 };
 
 use crate::entry::{Entry, EntryRecord};
 use crate::error::BuildErrors;
 use crate::init::Init;
 use crate::optimizers::Group;
+use crate::scope::Scope;
 use crate::shape::{IntoShape, Length};
 
 /// Builds a program: states, and entries over them.
@@ -100,6 +100,18 @@ impl Lengths {
 
 /// A parameter: a plain id that outlives the borrow of its builder, so that models are plain
 /// structs. Its path is its identity; sharing it is using it again.
+///
+/// ```
+/// use kilngrad_builder::{Builder, Init, Mode, Param};
+///
+/// struct Scale(Param); // a model is a plain struct: `'static`, `Copy`
+/// let b = Builder::new("model");
+/// let scale = Scale(b.param("scale", (3,), Init::Ones));
+/// let e = b.entry("run", Mode::Eval);
+/// e.output("y", e.read(scale.0) * 2.0);
+/// assert_eq!(b.finish()?.states[0].path.as_ref(), "scale");
+/// # Ok::<(), kilngrad_builder::BuildErrors>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Param {
     pub(crate) builder: BuilderId,
@@ -117,6 +129,14 @@ impl Param {
 }
 
 /// Some parameters in the order of their declaration: what [`Builder::params`] selects.
+///
+/// ```
+/// use kilngrad_builder::{Builder, Init, Params};
+///
+/// let b = Builder::new("choice");
+/// let [w, v] = ["net.w", "net.v"].map(|path| b.param(path, (2,), Init::Zeros));
+/// assert_eq!(b.params("net"), Params::from([w, v]));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Params {
     pub(crate) list: Vec<Param>,
@@ -126,6 +146,14 @@ pub struct Params {
 
 impl Params {
     /// The parameters.
+    ///
+    /// ```
+    /// use kilngrad_builder::{Builder, Init};
+    ///
+    /// let b = Builder::new("count");
+    /// let w = b.param("net.w", (2,), Init::Zeros);
+    /// assert!(b.params("net").iter().eq([w]));
+    /// ```
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Param> + '_ {
         self.list.iter().copied()
     }
@@ -157,6 +185,13 @@ impl<const N: usize> From<[Param; N]> for Params {
 
 impl Builder {
     /// A builder of a program called `name`, which may be any text.
+    ///
+    /// ```
+    /// use kilngrad_builder::Builder;
+    ///
+    /// assert_eq!(&*Builder::new("digits").finish()?.name, "digits");
+    /// # Ok::<(), kilngrad_builder::BuildErrors>(())
+    /// ```
     pub fn new(name: &str) -> Builder {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let inner = Inner {
@@ -182,6 +217,14 @@ impl Builder {
     /// the inputs that say `F32`, and read `f64` from the outputs. Initial values are the same
     /// numbers before rounding; random draws of an entry are not, since the two dtypes take
     /// different bits of the generator.
+    ///
+    /// ```
+    /// use kilngrad_builder::{Builder, F32, F64, Mode};
+    ///
+    /// let b = Builder::new("checked").with_float(F64);
+    /// let x = b.entry("run", Mode::Eval).input("x", F32, (3,));
+    /// assert_eq!(x.ty().expect("nothing failed").dtype, F64);
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn with_float(self, float: DType) -> Builder {
@@ -197,6 +240,15 @@ impl Builder {
     /// The symbolic length called `name`; the same one each time.
     ///
     /// Names are an ASCII letter or underscore, then letters, digits and underscores.
+    ///
+    /// ```
+    /// use kilngrad_builder::{Builder, F32, Mode};
+    ///
+    /// let b = Builder::new("any batch");
+    /// let e = b.entry("run", Mode::Eval);
+    /// let (x, y) = (e.input("x", F32, (b.dim("n"), 4)), e.input("y", F32, (b.dim("n"), 1)));
+    /// assert_eq!((x + y).ty().expect("one n").to_string(), "f32[n,4]");
+    /// ```
     #[track_caller]
     pub fn dim(&self, name: &str) -> Length<'_> {
         if !is_word(name) || name.contains('.') {
@@ -209,23 +261,59 @@ impl Builder {
     }
 
     /// A scope for names: what is declared in it has `name` before its own, joined by a dot.
+    ///
+    /// ```
+    /// use kilngrad_builder::{Builder, Init};
+    ///
+    /// let b = Builder::new("names");
+    /// b.scope("net").param("w", (2,), Init::Zeros);
+    /// assert!(b.finish()?.find_state("net.w").is_some());
+    /// # Ok::<(), kilngrad_builder::BuildErrors>(())
+    /// ```
     #[track_caller]
     pub fn scope(&self, name: &str) -> Scope<'_> {
         self.root().scope(name)
     }
 
     /// The scope without a name, which paths begin in.
+    ///
+    /// ```
+    /// use kilngrad_builder::{Builder, Dense};
+    ///
+    /// let b = Builder::new("one layer");
+    /// Dense::new(&b.root(), "fit", 1, 1);
+    /// assert!(b.finish()?.find_state("fit.w").is_some());
+    /// # Ok::<(), kilngrad_builder::BuildErrors>(())
+    /// ```
     pub fn root(&self) -> Scope<'_> {
-        Scope { builder: self, path: "".into() }
+        Scope::root(self)
     }
 
     /// Declares a parameter outside any scope: see [`Scope::param`].
+    ///
+    /// ```
+    /// use kilngrad_builder::{Builder, Init};
+    ///
+    /// let b = Builder::new("line");
+    /// b.param("slope", (), Init::Constant(0.5));
+    /// assert_eq!(b.finish()?.states[0].ty.to_string(), "f32[]");
+    /// # Ok::<(), kilngrad_builder::BuildErrors>(())
+    /// ```
     #[track_caller]
     pub fn param(&self, name: &str, shape: impl IntoShape, init: Init) -> Param {
         self.root().param(name, shape, init)
     }
 
     /// Declares a state outside any scope: see [`Scope::state`].
+    ///
+    /// ```
+    /// use kilngrad_builder::{Builder, I64, Init};
+    ///
+    /// let b = Builder::new("counted");
+    /// b.state("calls", I64, (), Init::Zeros);
+    /// assert_eq!(b.finish()?.states[0].ty.to_string(), "i64[]");
+    /// # Ok::<(), kilngrad_builder::BuildErrors>(())
+    /// ```
     #[track_caller]
     pub fn state(&self, name: &str, dtype: DType, shape: impl IntoShape, init: Init) -> Param {
         self.root().state(name, dtype, shape, init)
@@ -235,6 +323,15 @@ impl Builder {
     /// `net.w` and `net.hidden.w` but not `network.w`; `""` selects all. Other states are none.
     ///
     /// Selecting nothing is an error, for it would freeze a model in silence.
+    ///
+    /// ```
+    /// use kilngrad_builder::{Builder, Init};
+    ///
+    /// let b = Builder::new("prefixes");
+    /// ["net.w", "net.hidden.w", "network.w"].map(|path| b.param(path, (2,), Init::Zeros));
+    /// assert_eq!(b.params("net").iter().len(), 2);
+    /// assert_eq!(b.params("").iter().len(), 3);
+    /// ```
     #[track_caller]
     pub fn params(&self, prefix: &str) -> Params {
         let site = Location::caller();
@@ -283,6 +380,18 @@ impl Builder {
     ///
     /// Whether masks are drawn and statistics are the batch's is decided by `mode`, here and never
     /// at run time.
+    ///
+    /// ```
+    /// use kilngrad_builder::{Builder, F32, Mode};
+    ///
+    /// let b = Builder::new("two functions");
+    /// for mode in [Mode::Train, Mode::Eval] {
+    ///     let e = b.entry(mode.name(), mode);
+    ///     e.output("y", e.input("x", F32, (3,)).exp());
+    /// }
+    /// assert_eq!(b.finish()?.entries.len(), 2);
+    /// # Ok::<(), kilngrad_builder::BuildErrors>(())
+    /// ```
     #[track_caller]
     pub fn entry(&self, name: &str, mode: Mode) -> Entry<'_> {
         let site = Location::caller();
@@ -309,6 +418,19 @@ impl Builder {
     /// # Errors
     ///
     /// Every diagnostic at once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kilngrad_builder::{Builder, F32, Mode};
+    ///
+    /// let b = Builder::new("two mistakes");
+    /// let e = b.entry("run", Mode::Eval);
+    /// let x = e.input("x", F32, (3,));
+    /// e.output("sum", x + e.zeros(F32, (4,)));
+    /// e.output("part", x.index(0, 7));
+    /// assert_eq!(b.finish().map_err(|errors| errors.diagnostics().len()), Err(2));
+    /// ```
     pub fn finish(self) -> Result<Program, BuildErrors> {
         let inner = self.inner.into_inner();
         if !inner.diagnostics.is_empty() {
@@ -410,103 +532,6 @@ impl fmt::Debug for Builder {
             .field("entries", &inner.entries.iter().filter(|entry| entry.region.is_none()).count())
             .field("diagnostics", &inner.diagnostics)
             .finish_non_exhaustive()
-    }
-}
-
-/// A prefix of paths: where layers and models declare their parameters.
-#[derive(Clone)]
-pub struct Scope<'b> {
-    builder: &'b Builder,
-    path: Arc<str>,
-}
-
-impl<'b> Scope<'b> {
-    /// The scope called `name` in this one. A name has no empty part between dots.
-    #[track_caller]
-    pub fn scope(&self, name: &str) -> Scope<'b> {
-        self.check_name(name, Location::caller());
-        Scope { builder: self.builder, path: join(&self.path, name) }
-    }
-
-    /// The path: the names of the scopes from the outside in, joined by dots.
-    pub fn path(&self) -> &str {
-        &self.path
-    }
-
-    /// The builder that the scope belongs to.
-    pub fn builder(&self) -> &'b Builder {
-        self.builder
-    }
-
-    /// Declares a parameter of dtype `F32`: a state that `minimize` may update.
-    ///
-    /// The shape has no symbol. Declaring a path twice is an error.
-    #[track_caller]
-    pub fn param(&self, name: &str, shape: impl IntoShape, init: Init) -> Param {
-        self.declare(name, DType::F32, shape, init, Role::Parameter)
-    }
-
-    /// Declares a parameter of a given float dtype.
-    #[track_caller]
-    pub fn param_of(&self, name: &str, dtype: DType, shape: impl IntoShape, init: Init) -> Param {
-        self.declare(name, dtype, shape, init, Role::Parameter)
-    }
-
-    /// Declares a state that is not a parameter, such as a running mean: only
-    /// [`Entry::update`] changes it.
-    #[track_caller]
-    pub fn state(&self, name: &str, dtype: DType, shape: impl IntoShape, init: Init) -> Param {
-        self.declare(name, dtype, shape, init, Role::Buffer)
-    }
-
-    #[track_caller]
-    fn declare(
-        &self,
-        name: &str,
-        dtype: DType,
-        shape: impl IntoShape,
-        init: Init,
-        role: Role,
-    ) -> Param {
-        let site = Location::caller();
-        let failed = Param { builder: self.builder.id, state: None, site };
-        let named = self.check_name(name, site);
-        let Some(shape) = self.builder.resolve_shape(shape, site) else { return failed };
-        if !named {
-            return failed;
-        }
-        let path = join(&self.path, name);
-        let ty = Type::new(self.builder.resolve_dtype(dtype), shape);
-        if ty.byte_count().is_none() {
-            let message = format!(
-                "expected a type without symbols whose size fits memory, found {ty} of {path:?}"
-            );
-            self.builder.report(Diagnostic::new("param_b3", message).at(Site::caller(site)));
-            return failed;
-        }
-        let init = match init.resolve(&path, &ty) {
-            Ok(init) => init,
-            Err(message) => {
-                self.builder.report(Diagnostic::new("init_b1", message).at(Site::caller(site)));
-                return failed;
-            }
-        };
-        self.builder.declare(State { path, ty, init, role }, self.path.clone(), site)
-    }
-
-    fn check_name(&self, name: &str, site: &'static Location<'static>) -> bool {
-        let fine = name.split('.').all(|part| !part.is_empty());
-        if !fine {
-            let message = format!("expected names joined by single dots, found {name:?}");
-            self.builder.report(Diagnostic::new("entry_b2", message).at(Site::caller(site)));
-        }
-        fine
-    }
-}
-
-impl fmt::Debug for Scope<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Scope").field(&self.path).finish()
     }
 }
 

@@ -12,6 +12,7 @@ use kilngrad_ir::{Entry as ProgramEntry, Shape};
 use smallvec::SmallVec;
 
 use crate::builder::{Builder, Param, is_word, join};
+use crate::example::example;
 use crate::operand::{Argument, IntoTensor};
 use crate::region::{Region, RegionKind};
 use crate::shape::IntoShape;
@@ -20,6 +21,20 @@ use crate::tensor::Tensor;
 /// A function of a program under construction: what a call feeds, computes, updates and returns.
 ///
 /// A `Copy` handle; [`Builder::entry`] makes it.
+///
+/// ```
+/// use kilngrad_builder::{Builder, F32, Mode};
+/// # use kilngrad_interp::{Array, Interpreter};
+///
+/// let b = Builder::new("line");
+/// let e = b.entry("run", Mode::Eval);
+/// let x = e.input("x", F32, (b.dim("n"),));
+/// e.output("y", x * 2.0 + 1.0);
+/// # let mut run = Interpreter::new(b.finish()?, 0)?;
+/// let y = run.call("run", [("x", Array::from(vec![1f32, 2.0]))])?;
+/// assert_eq!(y["y"], Array::from(vec![3f32, 5.0]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy)]
 pub struct Entry<'b> {
     pub(crate) builder: &'b Builder,
@@ -168,21 +183,54 @@ impl EntryRecord {
 
 impl<'b> Entry<'b> {
     /// The entry's name.
+    ///
+    /// ```
+    /// use kilngrad_builder::{Builder, Mode};
+    ///
+    /// let b = Builder::new("names");
+    /// assert_eq!(&*b.entry("train", Mode::Train).name(), "train");
+    /// ```
     pub fn name(self) -> Arc<str> {
         self.with(|record| record.name.clone())
     }
 
     /// What the entry is built for.
+    ///
+    /// ```
+    /// use kilngrad_builder::{Builder, Mode};
+    ///
+    /// let b = Builder::new("modes");
+    /// assert_eq!(b.entry("train", Mode::Train).mode(), Mode::Train);
+    /// ```
     pub fn mode(self) -> Mode {
         self.with(|record| record.mode)
     }
 
     /// The builder that the entry belongs to.
+    ///
+    /// ```
+    /// use kilngrad_builder::{Builder, Entry, F32, Mode, Tensor};
+    ///
+    /// fn images(e: Entry<'_>) -> Tensor<'_> {
+    ///     e.input("images", F32, (e.builder().dim("n"), 8, 8))
+    /// }
+    /// let b = Builder::new("digits");
+    /// let x = images(b.entry("run", Mode::Eval));
+    /// assert_eq!(x.ty().expect("nothing failed").to_string(), "f32[n,8,8]");
+    /// ```
     pub fn builder(self) -> &'b Builder {
         self.builder
     }
 
     /// Declares an input, which each call feeds under this name: a word, unique in the entry.
+    ///
+    /// ```
+    /// use kilngrad_builder::{Builder, I64, Mode};
+    ///
+    /// let b = Builder::new("labels");
+    /// let y = b.entry("run", Mode::Eval).input("y", I64, (b.dim("n"),));
+    /// assert_eq!(y.ty().expect("nothing failed").to_string(), "i64[n]");
+    /// ```
     #[track_caller]
     pub fn input(self, name: &str, dtype: DType, shape: impl IntoShape) -> Tensor<'b> {
         let site = Location::caller();
@@ -218,6 +266,20 @@ impl<'b> Entry<'b> {
     }
 
     /// Declares an output: each call returns the tensor under this name, unique in the entry.
+    ///
+    /// ```
+    /// use kilngrad_builder::{Builder, F32, Mode};
+    ///
+    /// let b = Builder::new("two outputs");
+    /// let e = b.entry("run", Mode::Eval);
+    /// let x = e.input("x", F32, (3,));
+    /// e.output("sum", x.sum(..));
+    /// e.output("largest", x.max(..));
+    /// let names: Vec<String> =
+    ///     b.finish()?.entries[0].outputs.iter().map(|name| name.to_string()).collect();
+    /// assert_eq!(names, ["sum", "largest"]);
+    /// # Ok::<(), kilngrad_builder::BuildErrors>(())
+    /// ```
     #[track_caller]
     pub fn output(self, name: &str, tensor: impl IntoTensor<'b>) {
         let site = Location::caller();
@@ -288,6 +350,7 @@ impl<'b> Entry<'b> {
 
     /// A parameter's or state's value at this point: what the call began with, or what the last
     /// [`update`](Self::update) before this point set.
+    #[doc = example!(e.read(w) * 2.0 => vec![2f32, 2.0]; w = b.param("w", (2,), Init::Ones))]
     #[track_caller]
     pub fn read(self, param: Param) -> Tensor<'b> {
         let outermost = self.outermost();
@@ -320,6 +383,22 @@ impl<'b> Entry<'b> {
     ///
     /// A state may be updated again by what depends on a read in between; the last value stays.
     /// An update that no read follows must be the last, or it would be lost in silence.
+    ///
+    /// ```
+    /// use kilngrad_builder::{Builder, I64, Init, Mode};
+    /// # use kilngrad_interp::{Array, Interpreter};
+    ///
+    /// let b = Builder::new("counter");
+    /// let calls = b.state("calls", I64, (), Init::Zeros);
+    /// let e = b.entry("count", Mode::Eval);
+    /// let before = e.read(calls);
+    /// e.update(calls, before + 1);
+    /// e.output("both", e.stack([before, e.read(calls)], 0));
+    /// # let mut run = Interpreter::new(b.finish()?, 0)?;
+    /// assert_eq!(run.call("count", [])?["both"], Array::from(vec![0i64, 1]));
+    /// assert_eq!(run.call("count", [])?["both"], Array::from(vec![1i64, 2]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
     pub fn update(self, param: Param, value: impl IntoTensor<'b>) {
         let site = Location::caller();
@@ -359,6 +438,17 @@ impl<'b> Entry<'b> {
     }
 
     /// Names what `body` computes as being in a scope: dumps and random streams show it.
+    ///
+    /// ```
+    /// use kilngrad_builder::{Builder, F32, Mode};
+    ///
+    /// let b = Builder::new("scopes");
+    /// let e = b.entry("run", Mode::Eval);
+    /// let x = e.input("x", F32, (3,));
+    /// e.output("y", e.within("attention", || x.exp()));
+    /// assert!(b.finish()?.to_string().contains("in \"attention\""));
+    /// # Ok::<(), kilngrad_builder::BuildErrors>(())
+    /// ```
     pub fn within<T>(self, name: &str, body: impl FnOnce() -> T) -> T {
         let _guard = self.enter(name);
         body()

@@ -41,6 +41,16 @@ use kilngrad_ir::Diagnostic;
 ///
 /// A call that fails silences what follows from it, so each diagnostic is a cause and none a
 /// consequence of another.
+///
+/// ```
+/// use kilngrad_builder::{Builder, F32, Mode};
+///
+/// let b = Builder::new("mistake");
+/// let e = b.entry("run", Mode::Eval);
+/// e.output("y", e.zeros(F32, (3,)) + e.zeros(F32, (4,)));
+/// let errors = b.finish().expect_err("the shapes do not broadcast");
+/// assert!(errors.to_string().contains("expected shapes that broadcast, found f32[3] and f32[4]"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuildErrors {
     diagnostics: Vec<Diagnostic>,
@@ -52,6 +62,15 @@ impl BuildErrors {
     }
 
     /// The diagnostics; at least one.
+    ///
+    /// ```
+    /// use kilngrad_builder::{Builder, F32, Mode};
+    ///
+    /// let b = Builder::new("mistake");
+    /// b.entry("run", Mode::Eval).zeros(F32, (3,)).index(0, 3);
+    /// let errors = b.finish().expect_err("there is no index 3");
+    /// assert_eq!(errors.diagnostics()[0].rule, "slice_b1");
+    /// ```
     pub fn diagnostics(&self) -> &[Diagnostic] {
         &self.diagnostics
     }

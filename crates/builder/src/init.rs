@@ -10,6 +10,19 @@ use kilngrad_ir::{Dense, Init as StateInit, Literal, Type};
 ///
 /// Fans are those of a matrix `[inputs, outputs]`. Of a shape of higher rank the last two axes are
 /// inputs and outputs, and the axes before them, a kernel's window, multiply both.
+///
+/// ```
+/// use kilngrad_builder::{Builder, F32, Init};
+/// # use kilngrad_interp::{Array, Interpreter};
+///
+/// let b = Builder::new("first values");
+/// b.param("w", (2,), Init::Values(vec![0.5, -0.5]));
+/// b.param("v", (100, 50), Init::Xavier); // within ±√(6/150) = ±0.2
+/// # let run = Interpreter::new(b.finish()?, 7)?;
+/// assert_eq!(run.state("w"), Some(&Array::from(vec![0.5f32, -0.5])));
+/// assert!(run.state("v").expect("it is declared").to_f64_vec().iter().all(|v| v.abs() < 0.2001));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub enum Init {
     /// 0, or false.
@@ -98,6 +111,25 @@ impl Init {
                 let dense = Dense::new(ty.dtype, elements?).expect("every literal has the dtype");
                 Ok(StateInit::Dense(dense))
             }
+        }
+    }
+
+    /// The initialiser with its fans known.
+    pub(crate) fn with_fans(self, inputs: usize, outputs: usize) -> Init {
+        let uniform = |bound: f64| Init::Uniform { low: -bound, high: bound };
+        let normal = |std: f64| Init::Normal { mean: 0.0, std };
+        let (inputs, outputs) = (inputs as f64, outputs as f64);
+        match self {
+            Init::Xavier => uniform(root(6.0, inputs + outputs)),
+            Init::XavierNormal => normal(root(2.0, inputs + outputs)),
+            Init::Kaiming => uniform(root(6.0, inputs)),
+            Init::KaimingNormal => normal(root(2.0, inputs)),
+            Init::Zeros
+            | Init::Ones
+            | Init::Constant(_)
+            | Init::Uniform { .. }
+            | Init::Normal { .. }
+            | Init::Values(_) => self,
         }
     }
 

@@ -1,10 +1,18 @@
 //! Layers: plain structs of parameter ids. They borrow no builder, so models are plain structs too,
 //! and sharing a layer is applying it again.
 
-use crate::builder::{Param, Scope};
+mod convolution;
+
+use crate::builder::Param;
+use crate::example::example;
 use crate::init::Init;
+use crate::scope::Scope;
 use crate::shape::IntoShape;
 use crate::tensor::Tensor;
+
+pub use convolution::{
+    Conv1d, Conv2d, Conv3d, ConvInit, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d,
+};
 
 /// `x·w + b`: a dense layer.
 ///
@@ -32,40 +40,59 @@ pub struct Dense {
 }
 
 /// Options of [`Dense::with`].
-#[derive(Debug, Clone, PartialEq)]
+#[doc = example!(
+    layer.forward(x) => vec![3f32];
+    options = DenseOptions::new().weight(Init::Ones).bias(None);
+    layer = Dense::with(&b.root(), "sum", 2, 1, options);
+    x = e.constant([2], &[1f32, 2.0])
+)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct DenseOptions {
     weight: Option<Init>,
     bias: Bias,
 }
 
 /// The bias that is asked for.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 enum Bias {
     /// By the number of inputs.
+    #[default]
     Default,
     Init(Init),
     None,
 }
 
-impl Default for DenseOptions {
-    fn default() -> DenseOptions {
-        DenseOptions { weight: None, bias: Bias::Default }
-    }
-}
-
 impl DenseOptions {
     /// PyTorch's initial values.
+    ///
+    /// ```
+    /// use kilngrad_builder::DenseOptions;
+    ///
+    /// assert_eq!(DenseOptions::new(), DenseOptions::default());
+    /// ```
     pub fn new() -> DenseOptions {
         DenseOptions::default()
     }
 
     /// Another initialiser of the weight.
+    #[doc = example!(
+        layer.forward(x) => vec![6f32];
+        options = DenseOptions::new().weight(Init::Constant(2.0)).bias(None);
+        layer = Dense::with(&b.root(), "sum", 2, 1, options);
+        x = e.constant([2], &[1f32, 2.0])
+    )]
     #[must_use]
     pub fn weight(self, init: Init) -> DenseOptions {
         DenseOptions { weight: Some(init), ..self }
     }
 
     /// Another initialiser of the bias, or no bias.
+    #[doc = example!(
+        layer.forward(x) => vec![3.5f32];
+        options = DenseOptions::new().weight(Init::Ones).bias(Init::Constant(0.5));
+        layer = Dense::with(&b.root(), "sum", 2, 1, options);
+        x = e.constant([2], &[1f32, 2.0])
+    )]
     #[must_use]
     pub fn bias(self, init: impl Into<Option<Init>>) -> DenseOptions {
         let bias = init.into().map_or(Bias::None, Bias::Init);
@@ -75,12 +102,30 @@ impl DenseOptions {
 
 impl Dense {
     /// Declares a layer called `name` in a scope.
+    ///
+    /// ```
+    /// use kilngrad_builder::{Builder, Dense};
+    ///
+    /// let b = Builder::new("dense");
+    /// Dense::new(&b.root(), "head", 64, 10);
+    /// let [w, b] = b.finish()?.states.try_into().expect("two states");
+    /// assert_eq!((w.ty.to_string(), b.ty.to_string()), ("f32[64,10]".into(), "f32[10]".into()));
+    /// # Ok::<(), kilngrad_builder::BuildErrors>(())
+    /// ```
     #[track_caller]
     pub fn new(scope: &Scope<'_>, name: &str, inputs: usize, outputs: usize) -> Dense {
         Dense::with(scope, name, inputs, outputs, DenseOptions::new())
     }
 
     /// Declares a layer with options.
+    ///
+    /// ```
+    /// use kilngrad_builder::{Builder, Dense, DenseOptions};
+    ///
+    /// let b = Builder::new("dense");
+    /// let head = Dense::with(&b.root(), "head", 64, 10, DenseOptions::new().bias(None));
+    /// assert!(head.bias.is_none());
+    /// ```
     #[track_caller]
     pub fn with(
         scope: &Scope<'_>,
@@ -103,6 +148,12 @@ impl Dense {
     }
 
     /// The layer applied to the last axis of `x`, of length `inputs`.
+    #[doc = example!(
+        layer.forward(x) => array![[3f32], [7.0]];
+        options = DenseOptions::new().weight(Init::Ones).bias(None);
+        layer = Dense::with(&b.root(), "sum", 2, 1, options);
+        x = e.constant([2, 2], &[1f32, 2.0, 3.0, 4.0])
+    )]
     #[track_caller]
     pub fn forward<'b>(&self, x: Tensor<'b>) -> Tensor<'b> {
         let _scope = x.entry.enter_scope_of(self.weight);
@@ -116,6 +167,11 @@ impl Dense {
 
 /// Layer normalisation with a learned scale `w` (ones) and shift `b` (zeros): see
 /// [`Tensor::layer_norm`].
+#[doc = example!(
+    norm.forward(x) => vec![-1f32, 1.0];
+    norm = LayerNorm::new(&b.root(), "norm", (2,), 0.0);
+    x = e.constant([2], &[1f32, 5.0])
+)]
 #[derive(Debug, Clone, Copy)]
 pub struct LayerNorm {
     /// The scale, of the shape that is normalised.
@@ -127,8 +183,16 @@ pub struct LayerNorm {
 }
 
 impl LayerNorm {
-    /// Declares a layer called `name` that normalises the last axes, which have this shape. PyTorch's
-    /// `eps` is 1e-5.
+    /// Declares a layer called `name` that normalises the last axes, which have this shape.
+    /// PyTorch's `eps` is 1e-5.
+    ///
+    /// ```
+    /// use kilngrad_builder::{Builder, LayerNorm};
+    ///
+    /// let b = Builder::new("norm");
+    /// LayerNorm::new(&b.root(), "norm", (8,), 1e-5);
+    /// assert_eq!(b.params("norm").iter().len(), 2);
+    /// ```
     #[track_caller]
     pub fn new(scope: &Scope<'_>, name: &str, shape: impl IntoShape, eps: f64) -> LayerNorm {
         let scope = scope.scope(name);
@@ -143,6 +207,11 @@ impl LayerNorm {
     }
 
     /// The layer applied.
+    #[doc = example!(
+        norm.forward(x) => array![[-1f32, 1.0], [1.0, -1.0]];
+        norm = LayerNorm::new(&b.root(), "norm", (2,), 0.0);
+        x = e.constant([2, 2], &[1f32, 5.0, 9.0, 7.0])
+    )]
     #[track_caller]
     pub fn forward<'b>(&self, x: Tensor<'b>) -> Tensor<'b> {
         let _scope = x.entry.enter_scope_of(self.weight);
@@ -155,6 +224,11 @@ impl LayerNorm {
 }
 
 /// Root-mean-square normalisation with a learned scale `w` (ones): see [`Tensor::rms_norm`].
+#[doc = example!(
+    norm.forward(x) => about vec![0.2, 1.4];
+    norm = RmsNorm::new(&b.root(), "norm", (2,), 0.0);
+    x = e.constant([2], &[1f32, 7.0])
+)]
 #[derive(Debug, Clone, Copy)]
 pub struct RmsNorm {
     /// The scale, of the shape that is normalised.
@@ -165,6 +239,14 @@ pub struct RmsNorm {
 
 impl RmsNorm {
     /// Declares a layer called `name` that normalises the last axes, which have this shape.
+    ///
+    /// ```
+    /// use kilngrad_builder::{Builder, RmsNorm};
+    ///
+    /// let b = Builder::new("norm");
+    /// RmsNorm::new(&b.root(), "norm", (8,), 1e-6);
+    /// assert_eq!(b.params("norm").iter().len(), 1);
+    /// ```
     #[track_caller]
     pub fn new(scope: &Scope<'_>, name: &str, shape: impl IntoShape, eps: f64) -> RmsNorm {
         let scope = scope.scope(name);
@@ -174,6 +256,11 @@ impl RmsNorm {
     }
 
     /// The layer applied.
+    #[doc = example!(
+        norm.forward(x) => about vec![1.4, 0.2];
+        norm = RmsNorm::new(&b.root(), "norm", (2,), 0.0);
+        x = e.constant([2], &[7f32, 1.0])
+    )]
     #[track_caller]
     pub fn forward<'b>(&self, x: Tensor<'b>) -> Tensor<'b> {
         let _scope = x.entry.enter_scope_of(self.weight);

@@ -14,6 +14,29 @@
 //!   are `#[track_caller]`.
 //! - A call is O(1) in the size of the graph so far; nothing recurses over its depth.
 //! - The program depends on the sequence of calls alone.
+//!
+//! # Examples
+//!
+//! ```
+//! use kilngrad_builder::*;
+//! # use kilngrad_interp::{Array, Interpreter};
+//!
+//! let b = Builder::new("line");
+//! let (slope, offset) = (b.param("slope", (), Init::Ones), b.param("offset", (), Init::Zeros));
+//! let e = b.entry("train", Mode::Train);
+//! let (x, y) = (e.input("x", F32, (b.dim("n"),)), e.input("y", F32, (b.dim("n"),)));
+//! let loss = (x * slope + offset).mse_loss(y);
+//! e.minimize(loss, b.params(""), Sgd::new(0.5));
+//! e.output("loss", loss);
+//! # let program = kilngrad_autodiff::differentiate(&b.finish()?)
+//! #     .map_err(|found| found[0].to_string())?;
+//! # let mut run = Interpreter::new(program, 0)?;
+//! # let [x, y] = [vec![1f32, -1.0], vec![3f32, 1.0]].map(Array::from);
+//! let outputs = run.call("train", [("x", x), ("y", y)])?;
+//! assert_eq!(outputs["loss"], Array::from(4f32)); // both predictions are 2 too low
+//! assert_eq!(run.state("offset"), Some(&Array::from(2f32)));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #![forbid(unsafe_code)]
 
@@ -21,6 +44,7 @@ mod broadcast;
 mod builder;
 mod entry;
 mod error;
+mod example;
 mod functions;
 mod init;
 mod layers;
@@ -29,20 +53,28 @@ mod ops;
 mod optimizers;
 mod recurrent;
 mod region;
+mod scope;
 mod shape;
 mod tensor;
 
-pub use builder::{Builder, Param, Params, Scope};
+pub use builder::{Builder, Param, Params};
 pub use entry::Entry;
 pub use error::BuildErrors;
-pub use functions::{Attention, CrossEntropy, PadMode, Reduction};
+pub use functions::{
+    Attention, Conv, ConvTranspose, CrossEntropy, Interpolation, IntoSpatial, PadMode, Pool,
+    Reduction,
+};
 pub use init::Init;
 pub use kilngrad_ir::DType::{self, Bool, F32, F64, I32, I64, U8};
 pub use kilngrad_ir::{Diagnostic, Mode, Program, Related, Site};
-pub use layers::{Dense, DenseOptions, LayerNorm, RmsNorm};
+pub use layers::{
+    Conv1d, Conv2d, Conv3d, ConvInit, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, Dense,
+    DenseOptions, LayerNorm, RmsNorm,
+};
 pub use operand::{IntoTensor, Operand};
 pub use ops::{IntoAxes, IntoDotAxes, IntoRange, Tensors};
 pub use optimizers::{Adadelta, Adagrad, Adam, AdamW, LearningRate, Optimizer, RmsProp, Sgd};
 pub use recurrent::{CellWeights, Gru, Lstm, RecurrentOptions, Rnn};
+pub use scope::Scope;
 pub use shape::{IntoLength, IntoShape, Length};
 pub use tensor::{Element, Fill, Tensor};

@@ -3,15 +3,26 @@
 use kilngrad_ir::{DType, Literal};
 
 use crate::builder::Param;
+use crate::example::example;
 use crate::tensor::Tensor;
 
 /// A tensor, or a [`Param`], which stands for its value at that point of the entry.
+#[doc = example!(
+    x.matmul(w) => vec![3f32, 3.0];
+    w = b.param("w", (2, 2), Init::Ones);
+    x = e.constant([2], &[1f32, 2.0])
+)]
 pub trait IntoTensor<'b>: Operand<'b> {}
 
 /// A tensor, a [`Param`], or a bare number, which takes the dtype of the tensor that it meets.
 ///
 /// Nothing is rounded in silence where integers are meant: a bare float meets float tensors only,
 /// a bare integer any number tensor that holds it, a bare `bool` boolean tensors only.
+#[doc = example!(
+    x.maximum(w) + 0.5 => vec![1.5f32, 2.5];
+    w = b.param("w", (2,), Init::Ones);
+    x = e.constant([2], &[-1f32, 2.0])
+)]
 pub trait Operand<'b>: sealed::IntoArgument<'b> {}
 
 pub(crate) mod sealed {

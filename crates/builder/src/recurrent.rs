@@ -8,10 +8,11 @@ use std::panic::Location;
 
 use kilngrad_ir::{Diagnostic, Site};
 
-use crate::builder::{Param, Scope};
+use crate::builder::Param;
 use crate::init::Init;
 use crate::operand::IntoTensor;
 use crate::ops::Tensors;
+use crate::scope::Scope;
 use crate::tensor::Tensor;
 
 /// Options of recurrent layers.

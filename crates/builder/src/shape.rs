@@ -11,6 +11,7 @@ use kilngrad_ir::{Diagnostic, Dim, Shape, Site};
 use smallvec::SmallVec;
 
 use crate::builder::{Builder, BuilderId};
+use crate::example::example;
 
 /// A length that may be unknown until data is fed: a symbol, or a polynomial over symbols.
 ///
@@ -30,9 +31,17 @@ pub struct Length<'b> {
 }
 
 /// What a shape is made of: `usize`, [`Length`] or [`Dim`].
+#[doc = example!(
+    e.cat([e.arange(I64, n), e.arange(I64, 1)], 0) => vec![0i64, 1, 0];
+    n = e.zeros(F32, (2,)).length(0)
+)]
 pub trait IntoLength: sealed::Length {}
 
 /// What a shape is written as: a tuple, array, slice or vector of lengths, or a [`Shape`].
+#[doc = example!(
+    e.zeros(F64, (n, 1)) + e.zeros(F64, [1, 2]) => array![[0.0, 0.0]];
+    n = e.zeros(F64, (1,)).length(0)
+)]
 pub trait IntoShape: sealed::Shape {}
 
 pub(crate) mod sealed {
@@ -68,6 +77,14 @@ impl<'b> Length<'b> {
     }
 
     /// The polynomial; `None` where a call that this length comes from has failed.
+    ///
+    /// ```
+    /// use kilngrad_builder::Builder;
+    ///
+    /// let b = Builder::new("lengths");
+    /// let doubled = b.dim("n") + b.dim("n");
+    /// assert_eq!(doubled.dim().expect("nothing failed").to_string(), "2*n");
+    /// ```
     pub fn dim(self) -> Option<Dim> {
         let inner = self.builder.inner.borrow();
         self.index.map(|index| inner.lengths.get(index).clone())
@@ -75,6 +92,14 @@ impl<'b> Length<'b> {
 
     /// The length divided by `divisor`, which must divide every coefficient: the half of `2*n` is
     /// `n`, and that of `n` is an error.
+    ///
+    /// ```
+    /// use kilngrad_builder::Builder;
+    ///
+    /// let b = Builder::new("lengths");
+    /// let half = (b.dim("n") * 2 + 4).exact_div(2);
+    /// assert_eq!(half.dim().expect("nothing failed").to_string(), "n + 2");
+    /// ```
     #[track_caller]
     pub fn exact_div(self, divisor: usize) -> Length<'b> {
         let site = Location::caller();

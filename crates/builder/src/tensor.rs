@@ -7,6 +7,7 @@ use kilngrad_ir::{Constant, DType, Dense, Diagnostic, Literal, Op, Shape, Site, 
 
 use crate::builder::is_word;
 use crate::entry::Entry;
+use crate::example::example;
 use crate::operand::{Argument, Number, Operand};
 use crate::shape::{IntoShape, Length};
 
@@ -22,6 +23,11 @@ use crate::shape::{IntoShape, Length};
 /// gives a tensor that later calls pass on in silence.
 ///
 /// [`Builder::finish`]: crate::Builder::finish
+#[doc = example!(
+    1.0 - x * row => array![[1.0, 0.0], [1.0, -1.0]];
+    x = e.constant([2, 1], &[1.0, 2.0]);
+    row = e.constant([2], &[0.0, 1.0])
+)]
 #[derive(Clone, Copy)]
 pub struct Tensor<'b> {
     pub(crate) entry: Entry<'b>,
@@ -30,10 +36,17 @@ pub struct Tensor<'b> {
 }
 
 /// A Rust type whose values are elements of tensors.
+#[doc = example!(e.constant([2], &[true, false]) => vec![true, false])]
 pub trait Element: Copy {
     /// Its dtype.
     const DTYPE: DType;
     /// The element of the dtype that `DTYPE` stands for in the program.
+    ///
+    /// ```
+    /// use kilngrad_builder::{DType, Element};
+    ///
+    /// assert_eq!(0.5f32.literal(DType::F64).to_f64(), 0.5);
+    /// ```
     fn literal(self, dtype: DType) -> Literal;
 }
 
@@ -59,17 +72,39 @@ elements! {
 
 impl<'b> Tensor<'b> {
     /// The entry that it belongs to.
+    ///
+    /// ```
+    /// use kilngrad_builder::{Builder, F32, Mode};
+    ///
+    /// let b = Builder::new("entry");
+    /// let x = b.entry("run", Mode::Eval).input("x", F32, (3,));
+    /// assert_eq!(&*x.entry().name(), "run");
+    /// ```
     pub fn entry(self) -> Entry<'b> {
         self.entry
     }
 
     /// The type; `None` where a call that it comes from has failed.
+    ///
+    /// ```
+    /// use kilngrad_builder::{Builder, F32, Mode};
+    ///
+    /// let b = Builder::new("types");
+    /// let e = b.entry("run", Mode::Eval);
+    /// let x = e.input("x", F32, (b.dim("n"), 8));
+    /// assert_eq!(x.ty().expect("nothing failed").to_string(), "f32[n,8]");
+    /// assert!(x.reshape((3,)).ty().is_none());
+    /// ```
     pub fn ty(self) -> Option<Type> {
         let value = self.value?;
         Some(self.entry.with(|record| record.graph.ty(value).clone()))
     }
 
     /// The length along an axis.
+    #[doc = example!(
+        e.arange(I64, x.length(0) + 1) => vec![0i64, 1, 2];
+        x = e.constant([2], &[7.0, 8.0])
+    )]
     #[track_caller]
     pub fn length(self, axis: isize) -> Length<'b> {
         let axis = self.axis(axis);
@@ -79,6 +114,17 @@ impl<'b> Tensor<'b> {
 
     /// Calls the value by a name, which dumps and plans show: a word. An input keeps its own name,
     /// and a name that is taken gets a number after it.
+    ///
+    /// ```
+    /// use kilngrad_builder::{Builder, F32, Mode};
+    ///
+    /// let b = Builder::new("names");
+    /// let e = b.entry("run", Mode::Eval);
+    /// let hidden = e.input("x", F32, (3,)).relu().named("hidden");
+    /// e.output("y", hidden.exp());
+    /// assert!(b.finish()?.to_string().contains("%hidden: f32[3] = relu %x"));
+    /// # Ok::<(), kilngrad_builder::BuildErrors>(())
+    /// ```
     #[track_caller]
     #[must_use]
     pub fn named(self, name: &str) -> Tensor<'b> {
@@ -147,18 +193,21 @@ impl fmt::Debug for Tensor<'_> {
 
 impl<'b> Entry<'b> {
     /// Zeros, or false.
+    #[doc = example!(e.zeros(F32, (2,)) => vec![0f32, 0.0])]
     #[track_caller]
     pub fn zeros(self, dtype: DType, shape: impl IntoShape) -> Tensor<'b> {
         self.full(dtype, shape, 0)
     }
 
     /// Ones, or true.
+    #[doc = example!(e.ones(Bool, (2,)) => vec![true, true])]
     #[track_caller]
     pub fn ones(self, dtype: DType, shape: impl IntoShape) -> Tensor<'b> {
         self.full(dtype, shape, 1)
     }
 
     /// The same number everywhere; `dtype` must hold it.
+    #[doc = example!(e.full(U8, (2,), 7) => vec![7u8, 7])]
     #[track_caller]
     pub fn full(self, dtype: DType, shape: impl IntoShape, number: impl Into<Fill>) -> Tensor<'b> {
         let dtype = self.builder.resolve_dtype(dtype);
@@ -175,12 +224,14 @@ impl<'b> Entry<'b> {
     }
 
     /// One number as a scalar tensor.
+    #[doc = example!(e.scalar(F32, 0.5) => 0.5f32)]
     #[track_caller]
     pub fn scalar(self, dtype: DType, number: impl Into<Fill>) -> Tensor<'b> {
         self.full(dtype, (), number)
     }
 
     /// The elements, in row-major order, of a tensor of this shape, which has no symbol.
+    #[doc = example!(e.constant((2, 2), &[1.0, 2.0, 3.0, 4.0]) => array![[1.0, 2.0], [3.0, 4.0]])]
     #[track_caller]
     pub fn constant<T: Element>(self, shape: impl IntoShape, elements: &[T]) -> Tensor<'b> {
         let dtype = self.builder.resolve_dtype(T::DTYPE);
@@ -191,6 +242,10 @@ impl<'b> Entry<'b> {
     }
 
     /// A length as a scalar tensor of a number dtype.
+    #[doc = example!(
+        x.sum(..) / e.length(x.length(0), F64) => 7.5;
+        x = e.constant([2], &[7.0, 8.0])
+    )]
     #[track_caller]
     pub fn length(self, length: Length<'b>, dtype: DType) -> Tensor<'b> {
         let resolved = crate::shape::sealed::Length::resolve(length);
@@ -209,6 +264,9 @@ impl<'b> Entry<'b> {
 }
 
 /// A bare number that fills a tensor: an integer, a float or a truth value.
+#[doc = example!(
+    e.stack([e.full(F64, (1,), 2), e.full(F64, (1,), 0.5)], 0) => array![[2.0], [0.5]]
+)]
 #[derive(Debug, Clone, Copy)]
 pub struct Fill(Number);
 

@@ -82,6 +82,30 @@ fn inner_lengths_of_a_product() {
 }
 
 #[test]
+fn kernels_that_do_not_fit() {
+    let b = Builder::new("t");
+    let e = b.entry("e", Mode::Eval);
+    let x = e.input("x", F32, (b.dim("n"), 6, 4, b.dim("w")));
+    let w = e.input("w", F32, (8, 3, 7, 3));
+    let _ = x.conv2d(w, Conv::new().padding(1).groups(2));
+    let _ = x.conv2d(w, Conv::new().padding(2));
+    let _ = x.conv2d(w, Conv::new().padding(2).groups(2).stride([1, 2]));
+    let _ = x.conv1d(w, Conv::new());
+    let _ = x.max_pool2d([2, 2], Pool::new().stride([1, 2, 3]));
+    let l = line!();
+    let errors = b.finish().unwrap_err();
+    let found: Vec<(&str, u32)> =
+        errors.diagnostics().iter().map(|d| (d.rule, d.site.as_ref().unwrap().line)).collect();
+    let expected = ["windows_c3", "conv_b2", "windows_c4", "spatial_b1", "spatial_b2"];
+    let lines = [l - 5, l - 4, l - 3, l - 2, l - 1];
+    assert_eq!(found, expected.into_iter().zip(lines).collect::<Vec<_>>(), "{errors}");
+    let text = errors.to_string();
+    for part in ["fit axis 3 of", "7 elements 1 apart", "f32[n,6,4,w]", "[1, 2, 3]"] {
+        assert!(text.contains(part), "expected {part:?} in {text}");
+    }
+}
+
+#[test]
 fn an_axis_that_is_not_there() {
     let b = Builder::new("t");
     let e = b.entry("e", Mode::Eval);

@@ -130,6 +130,8 @@ fn mistakes_are_reported() {
     };
     check("einsum_b1", |e, x| e.einsum("ijk->k", [x]));
     check("einsum_b2", |e, x| e.einsum("ij,ji->", [x, x]));
+    // A diagonal is of one length, and nothing is repeated for it.
+    check("einsum_b2", |e, x| e.einsum("ii->i", [x.slice(0, ..1)]));
     check("shape_b1", |_, x| x.pad_with(0, 2, 0, PadMode::Reflect));
     check("shape_b1", |_, x| x.pad_with(0, 0, 3, PadMode::Circular));
     check("shape_b1", |_, x| x.diagonal(0, 1, -1));

@@ -151,8 +151,12 @@ fn number(element: Literal) -> Value {
         // The shortest decimal that reads back as this element.
         DType::F32 | DType::F64 => {
             let text = element.to_string();
-            let float = text.parse().ok().and_then(serde_json::Number::from_f64);
-            float.map_or(Value::String(text), Value::Number)
+            match text.parse().ok().and_then(serde_json::Number::from_f64) {
+                Some(float) => Value::Number(float),
+                // The text form keeps the bits of a NaN, which a script has no use for.
+                None if element.to_f64().is_nan() => Value::from("nan"),
+                None => Value::String(text),
+            }
         }
         DType::I32 | DType::I64 | DType::U8 => Value::from(element.to_i64()),
         DType::Bool => Value::from(element.bits() != 0),
@@ -189,6 +193,7 @@ mod tests {
     fn json_has_the_shape_and_every_element() {
         let matrix = ndarray::array![[0.1f32, f32::NAN], [-0.0, f32::INFINITY]];
         assert_eq!(json(&Array::from(matrix)).to_string(), r#"[[0.1,"nan"],[-0.0,"inf"]]"#);
+        assert_eq!(json(&Array::from(-f64::NAN)).to_string(), "\"nan\"");
         assert_eq!(json(&Array::from(true)).to_string(), "true");
         assert_eq!(json(&Array::from(vec![i64::MIN])).to_string(), "[-9223372036854775808]");
     }

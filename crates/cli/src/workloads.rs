@@ -8,13 +8,18 @@ use kilngrad::random;
 use ndarray::{ArrayD, IxDyn};
 
 /// What `kilngrad bench` accepts, with a line each.
-pub(crate) const WORKLOADS: [(&str, &str); 6] = [
+pub(crate) const WORKLOADS: [(&str, &str); 8] = [
     ("linreg", "linear regression, 4096×128 full batch, MSE, SGD"),
     ("logreg", "logistic regression, 4096×64 full batch, BCE with logits, SGD"),
     ("mlp", "784-512-256-10, relu, batch 128, softmax cross-entropy, Adam"),
     ("mlp_small", "16-32-32-4, tanh, batch 16, softmax cross-entropy, SGD"),
     ("autoencoder", "784-256-784, relu then sigmoid, batch 128, MSE, Adam"),
     ("lstm", "LSTM(50)-LSTM(50)-Dense(1), 64 steps of 16 features, batch 32, MSE, Adam"),
+    (
+        "cnn",
+        "conv 32 3×3, pool 2, conv 64 3×3, pool 2, dense 128, dense 10 on 1×28×28, relu, batch 32, Adam",
+    ),
+    ("conv3x3_grad", "conv 64 3×3, padding 1, on 64×28×28, batch 8, and both its gradients"),
 ];
 
 /// A workload: a program whose entry `step` outputs `loss`, and what to feed it.
@@ -32,7 +37,9 @@ pub(crate) fn workload(name: &str) -> Result<Workload> {
         "mlp" => classifier(128, &[784, 512, 256, 10], |x| x.relu(), Rule::Adam),
         "mlp_small" => classifier(16, &[16, 32, 32, 4], |x| x.tanh(), Rule::Sgd),
         "lstm" => recurrent(32, 64, [16, 50]),
-        _ => autoencoder(128, 784, 256),
+        "autoencoder" => autoencoder(128, 784, 256),
+        "cnn" => convolutional(32),
+        _ => convolution(8, 64, 28),
     }
 }
 
@@ -127,6 +134,50 @@ fn recurrent(batch: usize, steps: usize, [features, hidden]: [usize; 2]) -> Resu
     step.output("loss", loss);
     let floats =
         vec![("x", normal("x", &[batch, steps, features])), ("t", normal("t", &[batch, 1]))];
+    Ok(Workload { program: b.finish()?, floats, classes: Vec::new() })
+}
+
+fn convolutional(batch: usize) -> Result<Workload> {
+    let b = Builder::new("convolutional");
+    let scope = b.scope("model");
+    let first = Conv2d::new(&scope, "conv0", 1, 32, 3, Conv::new());
+    let second = Conv2d::new(&scope, "conv1", 32, 64, 3, Conv::new());
+    let hidden = Dense::new(&scope, "hidden", 1600, 128);
+    let head = Dense::new(&scope, "head", 128, 10);
+    let step = b.entry("step", Mode::Train);
+    let x = step.input("x", F32, (batch, 1, 28, 28));
+    let y = step.input("y", I64, (batch,));
+    let maps = first.forward(x).relu().max_pool2d(2, Pool::new());
+    let maps = second.forward(maps).relu().max_pool2d(2, Pool::new());
+    let loss = head.forward(hidden.forward(maps.flatten(1, -1)).relu()).cross_entropy(y);
+    step.minimize(loss, b.params("model"), Adam::new(1e-3));
+    step.output("loss", loss);
+    let labels = uniform("y", &[batch]).mapv(|unit| (unit * 10.0) as i64);
+    Ok(Workload {
+        program: b.finish()?,
+        floats: vec![("x", normal("x", &[batch, 1, 28, 28]))],
+        classes: vec![("y", labels)],
+    })
+}
+
+/// A convolution with the gradients by what is convolved and by the kernels.
+fn convolution(batch: usize, channels: usize, side: usize) -> Result<Workload> {
+    let b = Builder::new("convolution");
+    let step = b.entry("step", Mode::Train);
+    let images = [batch, channels, side, side];
+    let x = step.input("x", F32, images);
+    let w = step.input("w", F32, (channels, channels, 3, 3));
+    let weights = step.input("weights", F32, images);
+    let loss = (x.conv2d(w, Conv::new().padding(1)) * weights).sum(..);
+    let [by_x, by_w] = loss.gradient([x, w]);
+    step.output("loss", loss);
+    step.output("by_x", by_x);
+    step.output("by_w", by_w);
+    let floats = vec![
+        ("x", normal("x", &images)),
+        ("w", normal("w", &[channels, channels, 3, 3])),
+        ("weights", normal("weights", &images)),
+    ];
     Ok(Workload { program: b.finish()?, floats, classes: Vec::new() })
 }
 

@@ -143,6 +143,13 @@ impl<'a> Translator<'a> {
     pub(crate) fn load(&mut self, ty: ir::Type, buffer: Buffer, at: &Affine) -> Value {
         let flags = self.memory[buffer.0 as usize].flags;
         let (base, offset) = self.address(buffer, at);
+        if ty.is_vector() && ty.lane_type().is_float() && !self.features.avx {
+            // Without AVX a comparison of floats must not read memory that is not aligned, and
+            // Cranelift 0.135 makes a load that is compared part of `cmpps` all the same. It does
+            // not look through a change of type, which is no instruction.
+            let bits = self.cursor.ins().load(ty.as_int(), flags, base, offset);
+            return self.cursor.ins().bitcast(ty, MemFlagsData::new(), bits);
+        }
         self.cursor.ins().load(ty, flags, base, offset)
     }
 

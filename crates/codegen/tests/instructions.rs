@@ -70,7 +70,8 @@ fn combinations(scalar: Scalar, arity: u32) -> Vec<Vec<u64>> {
         .collect()
 }
 
-/// The memory and kernel of `out[i] = body(columns[0][i], …)`, run over all rows.
+/// The memory and kernel of `out[i] = body(columns[0][i], …)`, run over all rows. Columns begin one
+/// element into their memory: vectors of memory are not aligned.
 fn mapped(
     name: &str,
     scalar: Scalar,
@@ -82,17 +83,19 @@ fn mapped(
     let rows = columns[0].len();
     let mut b = KernelBuilder::new(name, 1);
     let inputs: Vec<_> =
-        columns.iter().map(|_| b.buffer("x", scalar, rows, Access::Read)).collect();
+        columns.iter().map(|_| b.buffer("x", scalar, 1 + rows, Access::Read)).collect();
     let output = b.buffer("y", out, rows, Access::Write);
     b.for_(rows / usize::from(lanes), |b, i| {
         let at = Affine::constant(0).plus(i, i64::from(lanes));
         let values: Vec<Reg> =
-            inputs.iter().map(|&input| b.load(input, at.clone(), lanes)).collect();
+            inputs.iter().map(|&input| b.load(input, at.clone().offset(1), lanes)).collect();
         let value = body(b, &values);
         b.store(output, at, value);
     });
-    let mut externals: Vec<Vec<u8>> =
-        columns.iter().map(|column| bytes_of_bits(scalar, column)).collect();
+    let mut externals: Vec<Vec<u8>> = columns
+        .iter()
+        .map(|column| [vec![0; scalar.size()], bytes_of_bits(scalar, column)].concat())
+        .collect();
     externals.push(vec![0; rows * out.size()]);
     (program_of(b.finish()), Memory { arena: Vec::new(), externals })
 }

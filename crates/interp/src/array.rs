@@ -8,6 +8,15 @@ use crate::element::Element;
 /// An `ndarray` of any dtype and rank: how values enter, leave and are evaluated.
 ///
 /// Compared by bits, as [`Literal`]: −0 differs from +0 and a NaN equals itself.
+///
+/// ```
+/// use kilngrad_interp::Array;
+/// use ndarray::array;
+///
+/// let matrix = Array::from(array![[1f32, 2.0], [3.0, 4.0]]);
+/// assert_eq!(matrix.ty().to_string(), "f32[2,2]");
+/// assert_eq!(matrix.to_f64_vec(), [1.0, 2.0, 3.0, 4.0]);
+/// ```
 #[derive(Debug, Clone)]
 pub enum Array {
     /// Of `f32`.
@@ -25,6 +34,13 @@ pub enum Array {
 }
 
 /// Where two arrays differ first.
+///
+/// ```
+/// use kilngrad_interp::{Array, Difference};
+///
+/// let found = Array::from(vec![0.0, 1.0]).first_difference(&Array::from(vec![0.0, 1.5]));
+/// assert!(matches!(found, Some(Difference::Element { index: 1, .. })));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Difference {
     /// In their types: the one's, the other's.
@@ -91,11 +107,28 @@ pub(crate) use {for_any, for_dtype};
 impl Array {
     /// The array of this shape with these elements in row-major order; `None` where their number
     /// is another.
+    ///
+    /// ```
+    /// use kilngrad_interp::Array;
+    /// use ndarray::array;
+    ///
+    /// let matrix = Array::from_elements(&[2, 2], vec![1, 2, 3, 4]);
+    /// assert_eq!(matrix, Some(Array::from(array![[1, 2], [3, 4]])));
+    /// assert_eq!(Array::from_elements(&[2, 2], vec![1, 2, 3]), None);
+    /// ```
     pub fn from_elements<T: Element>(shape: &[usize], elements: Vec<T>) -> Option<Array> {
         ArrayD::from_shape_vec(IxDyn(shape), elements).ok().map(T::wrap)
     }
 
     /// The array of this shape whose every element is `literal`.
+    ///
+    /// ```
+    /// use kilngrad_interp::Array;
+    /// use kilngrad_ir::{DType, Literal};
+    ///
+    /// let ones = Array::splat(Literal::from_f64(DType::F32, 1.0), &[2]);
+    /// assert_eq!(ones, Array::from(vec![1f32, 1.0]));
+    /// ```
     pub fn splat(literal: Literal, shape: &[usize]) -> Array {
         for_dtype!(literal.dtype(), T => {
             T::wrap(ArrayD::from_elem(IxDyn(shape), T::from_literal(literal)))
@@ -103,6 +136,15 @@ impl Array {
     }
 
     /// The array of this shape with the elements of `dense`; `None` where their number is another.
+    ///
+    /// ```
+    /// use kilngrad_interp::Array;
+    /// use kilngrad_ir::{DType, Dense};
+    ///
+    /// let dense = Dense::from_bytes(DType::U8, vec![7, 8].into()).expect("two elements");
+    /// assert_eq!(Array::from_dense(&dense, &[2]), Some(Array::from(vec![7u8, 8])));
+    /// assert_eq!(Array::from_dense(&dense, &[3]), None);
+    /// ```
     pub fn from_dense(dense: &Dense, shape: &[usize]) -> Option<Array> {
         for_dtype!(dense.dtype(), T => {
             Array::from_elements(shape, dense.iter().map(T::from_literal).collect::<Vec<T>>())
@@ -111,16 +153,36 @@ impl Array {
 
     /// The array of this shape with the elements in `bytes`, row-major and little-endian; `None`
     /// where their number is another or a truth value is neither 0 nor 1.
+    ///
+    /// ```
+    /// use kilngrad_interp::Array;
+    /// use kilngrad_ir::DType;
+    ///
+    /// let array = Array::from_bytes(DType::I32, &[1], &[2, 1, 0, 0]);
+    /// assert_eq!(array, Some(Array::from(vec![258])));
+    /// ```
     pub fn from_bytes(dtype: DType, shape: &[usize], bytes: &[u8]) -> Option<Array> {
         Array::from_dense(&Dense::from_bytes(dtype, bytes.into())?, shape)
     }
 
     /// The elements in row-major order.
+    ///
+    /// ```
+    /// use kilngrad_interp::Array;
+    ///
+    /// assert_eq!(Array::from(vec![7u8, 8]).to_dense().bytes()[..], [7, 8]);
+    /// ```
     pub fn to_dense(&self) -> Dense {
         Dense::new(self.dtype(), self.iter()).expect("an array's elements have its dtype")
     }
 
     /// The elements in row-major order, little-endian.
+    ///
+    /// ```
+    /// use kilngrad_interp::Array;
+    ///
+    /// assert_eq!(Array::from(258i32).to_bytes(), [2, 1, 0, 0]);
+    /// ```
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.len() * self.dtype().size());
         self.iter().for_each(|element| element.write_to(&mut bytes));
@@ -128,11 +190,24 @@ impl Array {
     }
 
     /// The elements in row-major order, as `f64`: exact save for large `i64`.
+    ///
+    /// ```
+    /// use kilngrad_interp::Array;
+    ///
+    /// assert_eq!(Array::from(vec![true, false]).to_f64_vec(), [1.0, 0.0]);
+    /// ```
     pub fn to_f64_vec(&self) -> Vec<f64> {
         self.iter().map(Literal::to_f64).collect()
     }
 
     /// The dtype.
+    ///
+    /// ```
+    /// use kilngrad_interp::Array;
+    /// use kilngrad_ir::DType;
+    ///
+    /// assert_eq!(Array::from(1i64).dtype(), DType::I64);
+    /// ```
     pub fn dtype(&self) -> DType {
         match self {
             Array::F32(_) => DType::F32,
@@ -145,31 +220,70 @@ impl Array {
     }
 
     /// Lengths of the axes, outermost first.
+    ///
+    /// ```
+    /// use kilngrad_interp::Array;
+    ///
+    /// assert_eq!(Array::from(vec![1.0, 2.0]).shape(), [2]);
+    /// assert!(Array::from(1.0).shape().is_empty());
+    /// ```
     pub fn shape(&self) -> &[usize] {
         for_any!(self, array => array.shape())
     }
 
     /// Number of elements.
+    ///
+    /// ```
+    /// use kilngrad_interp::Array;
+    ///
+    /// assert_eq!(Array::from(ndarray::array![[1, 2, 3], [4, 5, 6]]).len(), 6);
+    /// ```
     pub fn len(&self) -> usize {
         for_any!(self, array => array.len())
     }
 
     /// Whether there is no element.
+    ///
+    /// ```
+    /// use kilngrad_interp::Array;
+    ///
+    /// assert!(Array::from(Vec::<f32>::new()).is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// The type.
+    ///
+    /// ```
+    /// use kilngrad_interp::Array;
+    ///
+    /// assert_eq!(Array::from(vec![1f32, 2.0]).ty().to_string(), "f32[2]");
+    /// ```
     pub fn ty(&self) -> Type {
         Type::new(self.dtype(), self.shape().iter().copied().collect())
     }
 
     /// The elements in row-major order.
+    ///
+    /// ```
+    /// use kilngrad_interp::Array;
+    ///
+    /// let transposed = Array::from(ndarray::array![[1, 2], [3, 4]].reversed_axes());
+    /// assert!(transposed.iter().map(|element| element.to_i64()).eq([1, 3, 2, 4]));
+    /// ```
     pub fn iter(&self) -> Box<dyn Iterator<Item = Literal> + '_> {
         for_any!(self, array => Box::new(array.iter().map(|element| element.to_literal())))
     }
 
     /// The element of an array with one element; `None` where there are more or none.
+    ///
+    /// ```
+    /// use kilngrad_interp::Array;
+    ///
+    /// assert_eq!(Array::from(0.5).scalar().map(|element| element.to_f64()), Some(0.5));
+    /// assert_eq!(Array::from(vec![0.5, 0.5]).scalar(), None);
+    /// ```
     pub fn scalar(&self) -> Option<Literal> {
         let mut elements = self.iter();
         elements.next().filter(|_| self.len() == 1)
@@ -177,6 +291,14 @@ impl Array {
 
     /// Where this array differs from another first, if it does. A NaN equals every NaN, since
     /// payloads are not defined; −0 differs from +0.
+    ///
+    /// ```
+    /// use kilngrad_interp::Array;
+    ///
+    /// let [left, right] = [0.0, -0.0].map(|zero| Array::from(vec![f64::NAN, zero]));
+    /// assert_eq!(left.first_difference(&left), None);
+    /// assert!(left.first_difference(&right).is_some());
+    /// ```
     pub fn first_difference(&self, other: &Array) -> Option<Difference> {
         if self.dtype() != other.dtype() || self.shape() != other.shape() {
             return Some(Difference::Type(Box::new([self.ty(), other.ty()])));

@@ -17,6 +17,19 @@ use crate::error::InterpError;
 /// # Errors
 ///
 /// An input whose number, dtype, rank or lengths are not as declared.
+///
+/// # Examples
+///
+/// ```
+/// use kilngrad_interp::{Array, bind_inputs};
+/// use kilngrad_ir::{DType, Graph, Shape, Symbol, Type};
+///
+/// let mut graph = Graph::new();
+/// graph.add_numbered_argument(Type::new(DType::F32, Shape::new([Symbol::new("n")])));
+/// let bindings = bind_inputs(&graph, &[Array::from(vec![1f32, 2.0, 3.0])])?;
+/// assert_eq!(bindings[&Symbol::new("n")], 3);
+/// # Ok::<(), kilngrad_interp::InterpError>(())
+/// ```
 pub fn bind_inputs(graph: &Graph, inputs: &[Array]) -> Result<Bindings, InterpError> {
     let arguments = graph.arguments();
     if arguments.len() != inputs.len() {
@@ -119,6 +132,7 @@ pub(crate) fn bound_op<'o>(op: &'o Op, bindings: &Bindings) -> Result<Cow<'o, Op
         | Op::Cast
         | Op::Reduce { .. }
         | Op::ArgReduce { .. }
+        | Op::Argsort { .. }
         | Op::Dot(_)
         | Op::Broadcast { .. }
         | Op::Reshape
@@ -126,6 +140,8 @@ pub(crate) fn bound_op<'o>(op: &'o Op, bindings: &Bindings) -> Result<Cow<'o, Op
         | Op::Concat { .. }
         | Op::Gather { .. }
         | Op::ScatterAdd { .. }
+        | Op::Windows(_)
+        | Op::Fold(_)
         | Op::StopGradient
         | Op::CustomGradient(_)
         | Op::Gradient { .. }

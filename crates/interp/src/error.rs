@@ -4,6 +4,16 @@ use kilngrad_ir::infer::RuleError;
 use kilngrad_ir::{Error, ErrorKind, Site, Type, VerifyError};
 
 /// Why a program, or a call of it, cannot be evaluated.
+///
+/// ```
+/// use kilngrad_interp::{InterpError, Interpreter};
+/// use kilngrad_ir::Program;
+///
+/// let mut interpreter = Interpreter::new(Program::new("empty"), 0)?;
+/// let error = interpreter.call("train", []);
+/// assert_eq!(error, Err(InterpError::UnknownEntry("train".into())));
+/// # Ok::<(), InterpError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InterpError {

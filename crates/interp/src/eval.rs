@@ -11,11 +11,18 @@ use smallvec::SmallVec;
 use crate::array::Array;
 use crate::bind::{bind_inputs, bound_op, bound_type};
 use crate::error::InterpError;
+use crate::example::program_example;
 use crate::ops;
 use crate::scan::{Iterated, bound_lengths, iterate, slice, stack};
 use crate::states::States;
 
 /// What a call of an entry gives.
+#[doc = program_example!(
+    "let states = States::initial(&program, 0)?;"
+    "let outcome = eval_entry(&program, &program.entries[0], &[Array::from(2i64)], &states)?;"
+    "assert_eq!(outcome.outputs, [Array::from(40i64)]);"
+    "assert_eq!(outcome.updates, [(StateId::from_index(0), Array::from(42i64))]);"
+)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// The outputs, in order.
@@ -25,6 +32,13 @@ pub struct Outcome {
 }
 
 /// A value that has just been computed.
+#[doc = program_example!(
+    "let states = States::initial(&program, 0)?;"
+    "let mut seen = Vec::new();"
+    "let mut observe = |trace: Trace<'_>| seen.push(format!(\"{}: {}\", trace.name, trace.ty));"
+    "eval_entry_traced(&program, &program.entries[0], &[2i64.into()], &states, &mut observe)?;"
+    "assert_eq!(seen, [\"%x: i64[]\", \"%before: i64[]\", \"%after: i64[]\"]);"
+)]
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Trace<'t> {
@@ -53,6 +67,13 @@ pub struct Trace<'t> {
 /// # Panics
 ///
 /// If the program breaks a rule of [`kilngrad_ir::verify`], or `states` are another program's.
+///
+/// # Examples
+#[doc = program_example!(
+    "let states = States::initial(&program, 0)?;"
+    "let outcome = eval_entry(&program, &program.entries[0], &[Array::from(2i64)], &states)?;"
+    "assert_eq!(outcome.outputs, [Array::from(40i64)]);"
+)]
 pub fn eval_entry(
     program: &Program,
     entry: &Entry,
@@ -72,6 +93,15 @@ pub fn eval_entry(
 /// # Panics
 ///
 /// As [`eval_entry`].
+///
+/// # Examples
+#[doc = program_example!(
+    "let states = States::initial(&program, 0)?;"
+    "let mut count = 0;"
+    "let observe = &mut |_: Trace<'_>| count += 1;"
+    "eval_entry_traced(&program, &program.entries[0], &[Array::from(2i64)], &states, observe)?;"
+    "assert_eq!(count, 3);"
+)]
 pub fn eval_entry_traced(
     program: &Program,
     entry: &Entry,
@@ -105,6 +135,14 @@ pub fn eval_entry_traced(
 /// # Panics
 ///
 /// As [`eval_entry`], and if `operands` have not the types of the node's operands.
+///
+/// # Examples
+#[doc = program_example!(
+    "let (graph, states) = (&program.entries[0].graph, States::initial(&program, 0)?);"
+    "let operands = [Array::from(3i64), Array::from(4i64)];"
+    "let sum = eval_node(graph, NodeId::from_index(1), &operands, &Bindings::new(), &states)?;"
+    "assert_eq!(sum, [Array::from(7i64)]);"
+)]
 pub fn eval_node(
     graph: &Graph,
     id: NodeId,
@@ -257,6 +295,7 @@ pub(crate) fn eval_results<'v>(
         | Op::Cast
         | Op::Reduce { .. }
         | Op::ArgReduce { .. }
+        | Op::Argsort { .. }
         | Op::Dot(_)
         | Op::Broadcast { .. }
         | Op::Reshape
@@ -266,6 +305,8 @@ pub(crate) fn eval_results<'v>(
         | Op::Concat { .. }
         | Op::Gather { .. }
         | Op::ScatterAdd { .. }
+        | Op::Windows(_)
+        | Op::Fold(_)
         | Op::StopGradient => {
             let op = bound_op(&node.op, env.bindings).map_err(broken)?;
             let ty = bound_type(graph.ty(node.result()), env.bindings).map_err(broken)?;

@@ -53,6 +53,7 @@ mod bind;
 mod element;
 mod error;
 mod eval;
+mod example;
 mod interpreter;
 mod magnitude;
 mod ops;

@@ -30,11 +30,20 @@ use crate::array::Array;
 use crate::bind::bound_op;
 use crate::error::InterpError;
 use crate::eval::{Env, broken_rule, eval_results};
+use crate::example::program_example;
 use crate::ops;
 use crate::scan::{Iterated, bound_lengths, iterate, slice, stack, stack_magnitudes};
 use crate::states::States;
 
 /// A value with its magnitude.
+///
+/// ```
+/// use kilngrad_interp::Measured;
+///
+/// let exact = |x: &Measured| x.magnitude.iter().all(|magnitude| *magnitude == 0.0);
+/// let x = Measured { array: 3f32.into(), magnitude: ndarray::arr0(3.0).into_dyn() };
+/// assert!(!exact(&x));
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Measured {
     /// The elements, as the reference gives them.
@@ -76,6 +85,15 @@ impl Measured {
 /// # Panics
 ///
 /// As [`eval_node`](crate::eval_node).
+///
+/// # Examples
+#[doc = program_example!(
+    "let (graph, states) = (&program.entries[0].graph, States::initial(&program, 0)?);"
+    "let (id, x) = (NodeId::from_index(1), [Array::from(3i64), Array::from(4i64)]);"
+    "let sum = eval_node_measured(graph, id, &x, &Bindings::new(), &states, 1e-12)?;"
+    "assert_eq!(sum[0].array, Array::from(7i64));"
+    "assert_eq!(sum[0].magnitude, ndarray::arr0(0.0).into_dyn()); // integers err nowhere"
+)]
 pub fn eval_node_measured(
     graph: &Graph,
     id: NodeId,
@@ -191,6 +209,7 @@ fn magnitude(op: &Op, operands: &[&Measured], y: &Array, unit: f64) -> ArrayD<f6
         Op::Cast => cast(operands[0], y, unit),
         Op::Reduce { op, axes } => reduce(*op, axes, operands[0], y),
         Op::ArgReduce { op, axis } => arg_reduce(*op, *axis, operands[0], unit),
+        Op::Argsort { axis, .. } => argsort(*axis, operands[0], unit),
         Op::Dot(axes) => dot(axes, operands[0], operands[1], y),
         Op::Broadcast { .. }
         | Op::Reshape
@@ -198,6 +217,7 @@ fn magnitude(op: &Op, operands: &[&Measured], y: &Array, unit: f64) -> ArrayD<f6
         | Op::Slice(_)
         | Op::Pad(_)
         | Op::Concat { .. }
+        | Op::Windows(_)
         | Op::StopGradient => {
             let magnitudes: Vec<Array> =
                 operands.iter().map(|operand| operand.magnitude.clone().into()).collect();
@@ -206,6 +226,11 @@ fn magnitude(op: &Op, operands: &[&Measured], y: &Array, unit: f64) -> ArrayD<f6
         Op::Gather { .. } => {
             let magnitudes = Array::from(operands[0].magnitude.clone());
             indexed(op, &[&magnitudes, &operands[1].array], operands[1], y.shape())
+        }
+        // Of sums the magnitude is that of their terms.
+        Op::Fold(_) => {
+            let sizes = Array::from(operands[0].absolute() + &operands[0].magnitude);
+            eval_f64(op, &[&sizes], y.shape())
         }
         Op::ScatterAdd { .. } => {
             let sizes = [operands[0], operands[2]]
@@ -363,6 +388,20 @@ fn arg_reduce(op: ArgReduceOp, axis: usize, x: &Measured, unit: f64) -> ArrayD<f
             if close { f64::INFINITY } else { 0.0 }
         },
     )
+}
+
+/// An index may be another where elements of its lane are too close to tell their order.
+fn argsort(axis: usize, x: &Measured, unit: f64) -> ArrayD<f64> {
+    let values = x.numbers();
+    let mut magnitude = ArrayD::zeros(values.raw_dim());
+    let lanes = values.lanes(Axis(axis)).into_iter().zip(x.magnitude.lanes(Axis(axis)));
+    for ((values, errors), mut to) in lanes.zip(magnitude.lanes_mut(Axis(axis))) {
+        let close = (0..values.len()).any(|a| {
+            (0..a).any(|b| too_close(values[a], values[b], errors[a] + errors[b], unit) > 0.0)
+        });
+        to.fill(if close { f64::INFINITY } else { 0.0 });
+    }
+    magnitude
 }
 
 fn dot(axes: &DotAxes, lhs: &Measured, rhs: &Measured, y: &Array) -> ArrayD<f64> {

@@ -5,8 +5,13 @@ use kilngrad_ir::{Program, StateId, random};
 
 use crate::array::Array;
 use crate::error::InterpError;
+use crate::example::program_example;
 
 /// A value for each state of a program, by [`StateId`].
+#[doc = program_example!(
+    "let states = States::initial(&program, 0)?;"
+    "assert_eq!(states.values(), [Array::from(40i64)]);"
+)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct States {
     values: Vec<Array>,
@@ -19,6 +24,12 @@ impl States {
     ///
     /// [`InterpError::Rule`] where an initialiser does not fit its state, which the verifier
     /// refuses.
+    ///
+    /// # Examples
+    #[doc = program_example!(
+        "let states = States::initial(&program, 0)?;"
+        "assert_eq!(states.get(StateId::from_index(0)), &Array::from(40i64));"
+    )]
     pub fn initial(program: &Program, seed: i64) -> Result<States, InterpError> {
         let values = program.states.iter().map(|state| {
             let dense = random::initial(&state.init, &state.ty, seed);
@@ -41,6 +52,12 @@ impl States {
     /// # Errors
     ///
     /// [`InterpError::StateCount`] or [`InterpError::StateType`] where they do not fit the table.
+    ///
+    /// # Examples
+    #[doc = program_example!(
+        "assert!(States::new(&program, vec![Array::from(7i64)]).is_ok());"
+        "assert!(States::new(&program, vec![]).is_err());"
+    )]
     pub fn new(program: &Program, values: Vec<Array>) -> Result<States, InterpError> {
         if values.len() != program.states.len() {
             return Err(InterpError::StateCount {
@@ -59,6 +76,12 @@ impl States {
     /// # Panics
     ///
     /// If the program that these are the states of has no such state.
+    ///
+    /// # Examples
+    #[doc = program_example!(
+        "let states = States::new(&program, vec![Array::from(7i64)])?;"
+        "assert_eq!(states.get(StateId::from_index(0)), &Array::from(7i64));"
+    )]
     pub fn get(&self, id: StateId) -> &Array {
         &self.values[id.index()]
     }
@@ -68,6 +91,13 @@ impl States {
     /// # Errors
     ///
     /// [`InterpError::StateType`] where its type is not the state's.
+    ///
+    /// # Examples
+    #[doc = program_example!(
+        "let mut states = States::initial(&program, 0)?;"
+        "states.set(&program, StateId::from_index(0), Array::from(7i64))?;"
+        "assert_eq!(states.values(), [Array::from(7i64)]);"
+    )]
     pub fn set(&mut self, program: &Program, id: StateId, value: Array) -> Result<(), InterpError> {
         check(program, id, &value)?;
         self.values[id.index()] = value.into_row_major();
@@ -75,6 +105,7 @@ impl States {
     }
 
     /// The values, in the order of the table.
+    #[doc = program_example!("assert_eq!(States::initial(&program, 0)?.values().len(), 1);")]
     pub fn values(&self) -> &[Array] {
         &self.values
     }
@@ -84,6 +115,14 @@ impl States {
     /// # Panics
     ///
     /// If an update is of a state that the program has not.
+    ///
+    /// # Examples
+    #[doc = program_example!(
+        "let mut states = States::initial(&program, 0)?;"
+        "let outcome = eval_entry(&program, &program.entries[0], &[Array::from(2i64)], &states)?;"
+        "states.apply(outcome.updates);"
+        "assert_eq!(states.values(), [Array::from(42i64)]);"
+    )]
     pub fn apply(&mut self, updates: Vec<(StateId, Array)>) {
         for (id, value) in updates {
             self.values[id.index()] = value;

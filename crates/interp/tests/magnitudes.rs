@@ -72,7 +72,8 @@ fn perturbed(body: &Graph, inputs: &[Array], stream: u64) -> Array {
             Op::Binary(op) => !matches!(op, BinaryOp::Max | BinaryOp::Min),
             Op::Dot(_)
             | Op::Reduce { op: ReduceOp::Sum | ReduceOp::Prod, .. }
-            | Op::ScatterAdd { .. } => true,
+            | Op::ScatterAdd { .. }
+            | Op::Fold(_) => true,
             Op::State(_)
             | Op::Constant(_)
             | Op::Dimension(_)
@@ -83,6 +84,7 @@ fn perturbed(body: &Graph, inputs: &[Array], stream: u64) -> Array {
             | Op::Cast
             | Op::Reduce { op: ReduceOp::Max | ReduceOp::Min, .. }
             | Op::ArgReduce { .. }
+            | Op::Argsort { .. }
             | Op::Broadcast { .. }
             | Op::Reshape
             | Op::Transpose { .. }
@@ -90,6 +92,7 @@ fn perturbed(body: &Graph, inputs: &[Array], stream: u64) -> Array {
             | Op::Pad(_)
             | Op::Concat { .. }
             | Op::Gather { .. }
+            | Op::Windows(_)
             | Op::StopGradient
             | Op::CustomGradient(_)
             | Op::Gradient { .. }

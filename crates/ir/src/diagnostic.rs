@@ -9,6 +9,17 @@ use crate::origin::Site;
 use crate::text::is_printable;
 
 /// One thing that is wrong, with the places that it concerns.
+///
+/// ```
+/// use kilngrad_ir::{Diagnostic, Site};
+///
+/// let site = Site { file: "main.rs".into(), line: 14, column: 20 };
+/// let diagnostic = Diagnostic::new("dot_c5", "expected equal lengths, found 8 and 9").at(site);
+/// assert_eq!(
+///     diagnostic.to_string(),
+///     "error[dot_c5]: expected equal lengths, found 8 and 9\n  --> main.rs:14:20"
+/// );
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
     /// The broken rule's label.
@@ -26,6 +37,13 @@ pub struct Diagnostic {
 }
 
 /// A place that a diagnostic concerns.
+///
+/// ```
+/// use kilngrad_ir::{Diagnostic, Related};
+///
+/// let diagnostic = Diagnostic::new("dot_c5", "expected x").related("left: f32[8]", None);
+/// assert_eq!(diagnostic.related, [Related { message: "left: f32[8]".into(), site: None }]);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Related {
     /// What this place has to do with it.
@@ -36,6 +54,12 @@ pub struct Related {
 
 impl Diagnostic {
     /// A diagnostic of a broken rule.
+    ///
+    /// ```
+    /// use kilngrad_ir::Diagnostic;
+    ///
+    /// assert_eq!(Diagnostic::new("axis_b1", "expected an axis").rule, "axis_b1");
+    /// ```
     pub fn new(rule: &'static str, message: impl Into<String>) -> Diagnostic {
         Diagnostic {
             rule,
@@ -48,6 +72,14 @@ impl Diagnostic {
     }
 
     /// With the place where it went wrong.
+    ///
+    /// ```
+    /// use kilngrad_ir::{Diagnostic, Site};
+    ///
+    /// let site = Site { file: "main.rs".into(), line: 14, column: 20 };
+    /// let diagnostic = Diagnostic::new("axis_b1", "expected an axis").at(site);
+    /// assert!(diagnostic.to_string().ends_with("--> main.rs:14:20"));
+    /// ```
     #[must_use]
     pub fn at(mut self, site: impl Into<Option<Site>>) -> Diagnostic {
         self.site = site.into();
@@ -55,6 +87,15 @@ impl Diagnostic {
     }
 
     /// With the number of characters that it concerns.
+    ///
+    /// ```
+    /// use kilngrad_ir::{Diagnostic, Site, Source};
+    ///
+    /// let site = Site { file: "m.kg".into(), line: 1, column: 3 };
+    /// let diagnostic = Diagnostic::new("text_t1", "expected x").at(site).spanning(3);
+    /// let shown = diagnostic.render(&Source { file: "m.kg", text: "a foo" });
+    /// assert!(shown.ends_with(" 1 | a foo\n   |   ^^^"));
+    /// ```
     #[must_use]
     pub fn spanning(mut self, width: u32) -> Diagnostic {
         self.width = width;
@@ -62,6 +103,14 @@ impl Diagnostic {
     }
 
     /// With one more place.
+    ///
+    /// ```
+    /// use kilngrad_ir::{Diagnostic, Site};
+    ///
+    /// let site = Site { file: "main.rs".into(), line: 12, column: 17 };
+    /// let diagnostic = Diagnostic::new("dot_c5", "expected x").related("left: f32[8]", site);
+    /// assert!(diagnostic.to_string().ends_with("= left: f32[8], from main.rs:12:17"));
+    /// ```
     #[must_use]
     pub fn related(
         mut self,
@@ -73,6 +122,13 @@ impl Diagnostic {
     }
 
     /// With advice.
+    ///
+    /// ```
+    /// use kilngrad_ir::Diagnostic;
+    ///
+    /// let diagnostic = Diagnostic::new("dtype_b1", "expected x").help("write `.cast(F32)`");
+    /// assert!(diagnostic.to_string().ends_with("= help: write `.cast(F32)`"));
+    /// ```
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Diagnostic {
         self.help.push(help.into());
@@ -81,6 +137,15 @@ impl Diagnostic {
 }
 
 /// A text that diagnostics are about.
+///
+/// ```
+/// use kilngrad_ir::{Program, Source, text};
+///
+/// let text = "kilngrad 1\nprogram oops";
+/// let errors = text::parse(text, &text::ParseOptions::new("m.kg"), &mut text::no_arrays);
+/// let errors = errors.expect_err("the name is not in quotes");
+/// assert!(errors.render(&Source { file: "m.kg", text }).contains("program oops"));
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Source<'a> {
     /// What sites call it.
@@ -102,6 +167,15 @@ impl Diagnostic {
     ///  7 |   %4: f32[n,16] = dot %x, %w1 contract=[1]x[0]
     ///    |                   ^^^
     ///    = operand %x is f32[n,8], from model.kg:3:13
+    /// ```
+    ///
+    /// ```
+    /// use kilngrad_ir::{Diagnostic, Site, Source};
+    ///
+    /// let site = Site { file: "m.kg".into(), line: 1, column: 3 };
+    /// let diagnostic = Diagnostic::new("text_t1", "expected x").at(site);
+    /// let shown = diagnostic.render(&Source { file: "m.kg", text: "a b" });
+    /// assert!(shown.ends_with(" 1 | a b\n   |   ^"));
     /// ```
     pub fn render(&self, source: &Source<'_>) -> String {
         let site = self.site.as_ref().filter(|site| *site.file == *source.file);

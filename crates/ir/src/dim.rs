@@ -12,16 +12,35 @@ use std::sync::Arc;
 use smallvec::{SmallVec, smallvec};
 
 /// A named unknown length, bound when a program is compiled for the shapes that are fed.
+///
+/// ```
+/// use kilngrad_ir::{Dim, Symbol};
+///
+/// let n = Dim::symbol(Symbol::new("n"));
+/// assert_eq!((&n + &n).to_string(), "2*n");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Symbol(Arc<str>);
 
 impl Symbol {
     /// The symbol called `name`.
+    ///
+    /// ```
+    /// use kilngrad_ir::Symbol;
+    ///
+    /// assert_eq!(Symbol::new("n"), Symbol::new("n"));
+    /// ```
     pub fn new(name: &str) -> Symbol {
         Symbol(Arc::from(name))
     }
 
     /// Its name.
+    ///
+    /// ```
+    /// use kilngrad_ir::Symbol;
+    ///
+    /// assert_eq!(Symbol::new("batch").name(), "batch");
+    /// ```
     pub fn name(&self) -> &str {
         &self.0
     }
@@ -35,6 +54,13 @@ impl fmt::Display for Symbol {
 }
 
 /// Symbols of a program with the lengths that they stand for.
+///
+/// ```
+/// use kilngrad_ir::{Bindings, Dim, Symbol};
+///
+/// let bindings = Bindings::from([(Symbol::new("n"), 32)]);
+/// assert_eq!(Dim::symbol(Symbol::new("n")).evaluate(&bindings), Some(32));
+/// ```
 pub type Bindings = BTreeMap<Symbol, usize>;
 
 /// A product of symbols, sorted, with repetition; empty for the constant term.
@@ -46,6 +72,13 @@ type Monomial = SmallVec<[Symbol; 1]>;
 /// coefficient; the zero polynomial has no term. Arithmetic is checked where a program is built
 /// and verified ([`Dim::checked_add`], [`Dim::checked_mul`]); the operators panic on overflow of
 /// `i64`, which no length that fits memory reaches.
+///
+/// ```
+/// use kilngrad_ir::{Dim, Symbol};
+///
+/// let [n, m] = ["n", "m"].map(|name| Dim::symbol(Symbol::new(name)));
+/// assert_eq!(&(&n + &m) * &(&n - &m), &(&n * &n) - &(&m * &m));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Dim {
     terms: SmallVec<[(i64, Monomial); 1]>,
@@ -53,6 +86,12 @@ pub struct Dim {
 
 impl Dim {
     /// The constant `value`.
+    ///
+    /// ```
+    /// use kilngrad_ir::Dim;
+    ///
+    /// assert_eq!(Dim::constant(8), Dim::from(8));
+    /// ```
     pub fn constant(value: i64) -> Dim {
         match value {
             0 => Dim { terms: SmallVec::new() },
@@ -61,11 +100,24 @@ impl Dim {
     }
 
     /// The symbol alone.
+    ///
+    /// ```
+    /// use kilngrad_ir::{Dim, Symbol};
+    ///
+    /// assert_eq!(Dim::symbol(Symbol::new("n")).to_string(), "n");
+    /// ```
     pub fn symbol(symbol: Symbol) -> Dim {
         Dim { terms: smallvec![(1, smallvec![symbol])] }
     }
 
     /// The value, if no symbol occurs.
+    ///
+    /// ```
+    /// use kilngrad_ir::{Dim, Symbol};
+    ///
+    /// let n = Dim::symbol(Symbol::new("n"));
+    /// assert_eq!((n.as_constant(), (&n - &n).as_constant()), (None, Some(0)));
+    /// ```
     pub fn as_constant(&self) -> Option<i64> {
         match self.terms.as_slice() {
             [] => Some(0),
@@ -75,6 +127,14 @@ impl Dim {
     }
 
     /// The symbol, if this is one symbol and nothing else.
+    ///
+    /// ```
+    /// use kilngrad_ir::{Dim, Symbol};
+    ///
+    /// let n = Dim::symbol(Symbol::new("n"));
+    /// assert_eq!(n.as_symbol(), Some(&Symbol::new("n")));
+    /// assert_eq!((&n + &n).as_symbol(), None);
+    /// ```
     pub fn as_symbol(&self) -> Option<&Symbol> {
         match self.terms.as_slice() {
             [(1, monomial)] if monomial.len() == 1 => monomial.first(),
@@ -83,22 +143,54 @@ impl Dim {
     }
 
     /// Coefficients with their products of symbols, in normal order.
+    ///
+    /// ```
+    /// use kilngrad_ir::{Dim, Symbol};
+    ///
+    /// let n = Dim::symbol(Symbol::new("n"));
+    /// let dim = &(&n * &n) - &Dim::constant(3);
+    /// let terms: Vec<(i64, usize)> = dim.terms().map(|(c, symbols)| (c, symbols.len())).collect();
+    /// assert_eq!(terms, [(1, 2), (-3, 0)]);
+    /// ```
     pub fn terms(&self) -> impl Iterator<Item = (i64, &[Symbol])> {
         self.terms.iter().map(|(coefficient, monomial)| (*coefficient, monomial.as_slice()))
     }
 
     /// Every symbol that occurs, in normal order, possibly more than once.
+    ///
+    /// ```
+    /// use kilngrad_ir::{Dim, Symbol};
+    ///
+    /// let [n, m] = ["n", "m"].map(|name| Dim::symbol(Symbol::new(name)));
+    /// let names: Vec<String> = (&n * &m).symbols().map(|symbol| symbol.to_string()).collect();
+    /// assert_eq!(names, ["m", "n"]);
+    /// ```
     pub fn symbols(&self) -> impl Iterator<Item = &Symbol> {
         self.terms.iter().flat_map(|(_, monomial)| monomial.iter())
     }
 
     /// The sum, or `None` where a coefficient leaves `i64`.
+    ///
+    /// ```
+    /// use kilngrad_ir::Dim;
+    ///
+    /// let seven = Dim::constant(3).checked_add(&Dim::constant(4));
+    /// assert_eq!(seven, Some(Dim::constant(7)));
+    /// assert_eq!(Dim::constant(i64::MAX).checked_add(&Dim::constant(1)), None);
+    /// ```
     pub fn checked_add(&self, other: &Dim) -> Option<Dim> {
         let all = self.terms.iter().chain(&other.terms).cloned();
         Dim::normal(all)
     }
 
     /// The difference, or `None` where a coefficient leaves `i64`.
+    ///
+    /// ```
+    /// use kilngrad_ir::{Dim, Symbol};
+    ///
+    /// let n = Dim::symbol(Symbol::new("n"));
+    /// assert_eq!(n.checked_sub(&n), Some(Dim::constant(0)));
+    /// ```
     pub fn checked_sub(&self, other: &Dim) -> Option<Dim> {
         let negated =
             |(value, monomial): &(i64, Monomial)| Some((value.checked_neg()?, monomial.clone()));
@@ -107,11 +199,26 @@ impl Dim {
     }
 
     /// The sum of many, in one step; `None` where a coefficient leaves `i64`.
+    ///
+    /// ```
+    /// use kilngrad_ir::{Dim, Symbol};
+    ///
+    /// let n = Dim::symbol(Symbol::new("n"));
+    /// let sum = Dim::checked_sum([&n, &Dim::constant(2), &n]).expect("small numbers");
+    /// assert_eq!(sum.to_string(), "2*n + 2");
+    /// ```
     pub fn checked_sum<'d>(dims: impl IntoIterator<Item = &'d Dim>) -> Option<Dim> {
         Dim::normal(dims.into_iter().flat_map(|dim| dim.terms.iter().cloned()))
     }
 
     /// The product, or `None` where a coefficient leaves `i64`.
+    ///
+    /// ```
+    /// use kilngrad_ir::{Dim, Symbol};
+    ///
+    /// let [h, w] = ["h", "w"].map(|name| Dim::symbol(Symbol::new(name)));
+    /// assert_eq!(h.checked_mul(&w).expect("small numbers").to_string(), "h*w");
+    /// ```
     pub fn checked_mul(&self, other: &Dim) -> Option<Dim> {
         let mut all = Vec::with_capacity(self.terms.len() * other.terms.len());
         for (left, symbols) in &self.terms {
@@ -125,6 +232,14 @@ impl Dim {
     }
 
     /// This divided by a constant, if every coefficient is divisible by it.
+    ///
+    /// ```
+    /// use kilngrad_ir::{Dim, Symbol};
+    ///
+    /// let n = Dim::symbol(Symbol::new("n"));
+    /// assert_eq!((&n + &n).exact_div(2), Some(n.clone()));
+    /// assert_eq!(n.exact_div(2), None);
+    /// ```
     pub fn exact_div(&self, divisor: i64) -> Option<Dim> {
         let exact = |value: i64| {
             (divisor != 0 && value.checked_rem(divisor)? == 0).then(|| value / divisor)
@@ -134,6 +249,15 @@ impl Dim {
     }
 
     /// The value under `bindings`; `None` where a symbol is unbound or the value leaves `i64`.
+    ///
+    /// ```
+    /// use kilngrad_ir::{Bindings, Dim, Symbol};
+    ///
+    /// let n = Dim::symbol(Symbol::new("n"));
+    /// let dim = &(&n * &n) + &Dim::constant(1);
+    /// assert_eq!(dim.evaluate(&Bindings::from([(Symbol::new("n"), 3)])), Some(10));
+    /// assert_eq!(dim.evaluate(&Bindings::new()), None);
+    /// ```
     pub fn evaluate(&self, bindings: &Bindings) -> Option<i64> {
         self.terms.iter().try_fold(0i64, |sum, (coefficient, monomial)| {
             let term = monomial.iter().try_fold(*coefficient, |product, symbol| {

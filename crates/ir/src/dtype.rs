@@ -6,6 +6,12 @@ use std::fmt;
 ///
 /// Nothing is promoted implicitly: operands of an operation have equal dtypes, and a `cast` says
 /// where one turns into another.
+///
+/// ```
+/// use kilngrad_ir::DType;
+///
+/// assert!(DType::ALL.into_iter().filter(|dtype| dtype.is_float()).eq([DType::F32, DType::F64]));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum DType {
     /// IEEE 754 binary32.
@@ -28,6 +34,12 @@ impl DType {
         [DType::F32, DType::F64, DType::I32, DType::I64, DType::U8, DType::Bool];
 
     /// Bytes of one element in memory.
+    ///
+    /// ```
+    /// use kilngrad_ir::DType;
+    ///
+    /// assert_eq!((DType::F64.size(), DType::Bool.size()), (8, 1));
+    /// ```
     pub const fn size(self) -> usize {
         match self {
             DType::F32 | DType::I32 => 4,
@@ -37,6 +49,12 @@ impl DType {
     }
 
     /// Whether elements are floating-point numbers.
+    ///
+    /// ```
+    /// use kilngrad_ir::DType;
+    ///
+    /// assert!(DType::F32.is_float() && !DType::I32.is_float());
+    /// ```
     pub const fn is_float(self) -> bool {
         match self {
             DType::F32 | DType::F64 => true,
@@ -45,6 +63,12 @@ impl DType {
     }
 
     /// Whether elements are integers; truth values are not.
+    ///
+    /// ```
+    /// use kilngrad_ir::DType;
+    ///
+    /// assert!(DType::U8.is_integer() && !DType::Bool.is_integer());
+    /// ```
     pub const fn is_integer(self) -> bool {
         match self {
             DType::I32 | DType::I64 | DType::U8 => true,
@@ -53,6 +77,12 @@ impl DType {
     }
 
     /// The name in the text form.
+    ///
+    /// ```
+    /// use kilngrad_ir::DType;
+    ///
+    /// assert_eq!(DType::I64.name(), "i64");
+    /// ```
     pub const fn name(self) -> &'static str {
         match self {
             DType::F32 => "f32",
@@ -65,6 +95,13 @@ impl DType {
     }
 
     /// The dtype whose [`name`](Self::name) is `name`.
+    ///
+    /// ```
+    /// use kilngrad_ir::DType;
+    ///
+    /// assert_eq!(DType::from_name("u8"), Some(DType::U8));
+    /// assert_eq!(DType::from_name("u16"), None);
+    /// ```
     pub fn from_name(name: &str) -> Option<DType> {
         DType::ALL.into_iter().find(|dtype| dtype.name() == name)
     }

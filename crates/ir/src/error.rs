@@ -6,6 +6,13 @@ use std::fmt;
 use crate::diagnostic::{Diagnostic, Source};
 
 /// What kind of thing went wrong: what a program may want to tell apart.
+///
+/// ```
+/// use kilngrad_ir::{Error, ErrorKind};
+///
+/// let retry = |error: &Error| matches!(error.kind(), ErrorKind::Io | ErrorKind::Memory);
+/// assert!(!retry(&Error::new(ErrorKind::Shape, "expected [3], found [4]")));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -37,6 +44,14 @@ pub enum ErrorKind {
 
 /// An error of the compiler or of an executable. It says what was expected and what was found; a
 /// program tells errors apart by their [`kind`](Self::kind).
+///
+/// ```
+/// use kilngrad_ir::{Error, ErrorKind};
+///
+/// let cause = std::io::Error::other("disk full");
+/// let error = Error::caused(ErrorKind::Io, "could not write \"w.safetensors\"", cause);
+/// assert_eq!(error.to_string(), "could not write \"w.safetensors\": disk full");
+/// ```
 pub struct Error(Box<Inner>);
 
 struct Inner {
@@ -48,6 +63,13 @@ struct Inner {
 
 impl Error {
     /// An error with a message in lower case and without a period.
+    ///
+    /// ```
+    /// use kilngrad_ir::{Error, ErrorKind};
+    ///
+    /// let error = Error::new(ErrorKind::Name, "no input is called \"x\"");
+    /// assert_eq!(error.to_string(), "no input is called \"x\"");
+    /// ```
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
         Error(Box::new(Inner {
             kind,
@@ -59,6 +81,19 @@ impl Error {
 
     /// An error of several diagnostics, a paragraph each, with the lines that they are about where
     /// these are of a text that is at hand.
+    ///
+    /// ```
+    /// use kilngrad_ir::{Diagnostic, Error, ErrorKind, Site, Source};
+    ///
+    /// let site = Site { file: "m.kg".into(), line: 2, column: 9 };
+    /// let found = Diagnostic::new("text_t1", "expected a name in quotes").at(site).spanning(4);
+    /// let source = Source { file: "m.kg", text: "kilngrad 1\nprogram oops" };
+    /// let error = Error::diagnosed(ErrorKind::Format, vec![found.clone()], Some(&source));
+    /// assert!(error.to_string().ends_with(" 2 | program oops\n   |         ^^^^"));
+    /// // Of a text that is not at hand only the place is named.
+    /// let error = Error::diagnosed(ErrorKind::Format, vec![found], None);
+    /// assert!(error.to_string().ends_with("--> m.kg:2:9"));
+    /// ```
     pub fn diagnosed(
         kind: ErrorKind,
         diagnostics: Vec<Diagnostic>,
@@ -72,6 +107,13 @@ impl Error {
     }
 
     /// An error with what caused it.
+    ///
+    /// ```
+    /// use kilngrad_ir::{Error, ErrorKind};
+    ///
+    /// let error = Error::caused(ErrorKind::Io, "could not read", std::io::Error::other("gone"));
+    /// assert!(std::error::Error::source(&error).is_some());
+    /// ```
     pub fn caused(
         kind: ErrorKind,
         message: impl Into<String>,
@@ -86,11 +128,27 @@ impl Error {
     }
 
     /// What kind of thing went wrong.
+    ///
+    /// ```
+    /// use kilngrad_ir::{Error, ErrorKind};
+    ///
+    /// let error = Error::new(ErrorKind::DType, "expected f32, found i64");
+    /// assert_eq!(error.kind(), ErrorKind::DType);
+    /// ```
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
     /// The diagnostics that it is made of; none where it is of another kind.
+    ///
+    /// ```
+    /// use kilngrad_ir::{Error, Program, text::Limits};
+    ///
+    /// let found = Program::parse("kilngrad 1\nprogram oops", &Limits::default());
+    /// let error = Error::from(found.expect_err("the name is not in quotes"));
+    /// let lines = error.diagnostics().iter().map(|found| found.site.as_ref().map(|site| site.line));
+    /// assert!(lines.eq([Some(2)]));
+    /// ```
     pub fn diagnostics(&self) -> &[Diagnostic] {
         &self.0.diagnostics
     }

@@ -2,8 +2,19 @@
 //!
 //! Every rule has a label, which errors carry and docs/ir.md explains. Types are *declared* where
 //! operands do not determine them: by `state` (the state's type), `constant`, `dimension`,
-//! `iota`, `random`, `cast` (the dtype), `broadcast`, `reshape` and `kernel`. Elsewhere they are
+//! `iota`, `random`, `cast` (the dtype), `broadcast`, `reshape`, `fold` and `kernel`. Elsewhere they are
 //! inferred, and a declared type must equal the inferred one.
+//!
+//! # Examples
+//!
+//! ```
+//! use kilngrad_ir::{DType, Op, Shape, Type, infer::infer};
+//!
+//! let x = Type::new(DType::F32, Shape::new([2, 3]));
+//! let op = Op::Transpose { permutation: [1, 0].into_iter().collect() };
+//! assert_eq!(infer(&op, &[&x], &[])?[0].to_string(), "f32[3,2]");
+//! # Ok::<(), kilngrad_ir::infer::RuleError>(())
+//! ```
 
 use std::fmt;
 
@@ -12,10 +23,20 @@ use smallvec::SmallVec;
 use crate::dim::Dim;
 use crate::dtype::DType;
 use crate::literal::Constant;
-use crate::op::{Axes, CustomGradient, Domain, DotAxes, Kernel, Op, PadAxis, Scan, SliceAxis};
+use crate::op::{
+    Axes, CustomGradient, Domain, DotAxes, Kernel, Op, PadAxis, Scan, SliceAxis, Window,
+};
 use crate::types::Type;
 
 /// A broken rule.
+///
+/// ```
+/// use kilngrad_ir::{DType, Op, Type, infer::infer, op::UnaryOp};
+///
+/// let error = infer(&Op::Unary(UnaryOp::Exp), &[&Type::scalar(DType::I32)], &[]);
+/// let error = error.expect_err("`exp` is of floats");
+/// assert!(error.message.contains("expected a float dtype (f32, f64)"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuleError {
     /// The rule's label, such as `dot_c2`.
@@ -33,6 +54,15 @@ impl fmt::Display for RuleError {
 impl std::error::Error for RuleError {}
 
 /// Result types of a node.
+///
+/// ```
+/// use kilngrad_ir::{DType, Op, Type, infer::{Types, infer}, op::CompareOp};
+///
+/// let x = Type::scalar(DType::F32);
+/// let types: Types = infer(&Op::Compare(CompareOp::Lt), &[&x, &x], &[])?;
+/// assert_eq!(types[0].dtype, DType::Bool);
+/// # Ok::<(), kilngrad_ir::infer::RuleError>(())
+/// ```
 pub type Types = SmallVec<[Type; 1]>;
 
 /// The types of the results of `op` applied to operands of these types. `declared` are the types
@@ -41,6 +71,17 @@ pub type Types = SmallVec<[Type; 1]>;
 /// # Errors
 ///
 /// The first rule that is broken.
+///
+/// # Examples
+///
+/// ```
+/// use kilngrad_ir::{DType, Op, Shape, Type, infer::infer, op::ReduceOp};
+///
+/// let x = Type::new(DType::F32, Shape::new([2, 3]));
+/// let op = Op::Reduce { op: ReduceOp::Sum, axes: [0].into_iter().collect() };
+/// assert_eq!(infer(&op, &[&x], &[])?[0].to_string(), "f32[3]");
+/// # Ok::<(), kilngrad_ir::infer::RuleError>(())
+/// ```
 pub fn infer(op: &Op, operands: &[&Type], declared: &[Type]) -> Result<Types, RuleError> {
     let inferred = match op {
         Op::State(_) => {
@@ -130,6 +171,12 @@ pub fn infer(op: &Op, operands: &[&Type], declared: &[Type]) -> Result<Types, Ru
             })?;
             Type::new(DType::I64, operands[0].shape.without(&[*axis]))
         }
+        Op::Argsort { axis, .. } => {
+            arity(op.name(), operands, 1)?;
+            domain(Domain::Number, operands[0], "argsort_c1")?;
+            axis_in(*axis, operands[0].rank(), "argsort_c2")?;
+            operands[0].with_dtype(DType::I64)
+        }
         Op::Dot(axes) => dot_type(axes, operands)?,
         Op::Broadcast { dims } => broadcast_type(dims, operands, declared)?,
         Op::Reshape => {
@@ -171,6 +218,11 @@ pub fn infer(op: &Op, operands: &[&Type], declared: &[Type]) -> Result<Types, Ru
             })?;
             operands[0].clone()
         }
+        Op::Windows(windows) => {
+            arity("windows", operands, 1)?;
+            windows_type(windows, operands[0])?
+        }
+        Op::Fold(windows) => fold_type(windows, operands, declared)?,
         Op::StopGradient => {
             arity("stop_gradient", operands, 1)?;
             operands[0].clone()
@@ -348,6 +400,54 @@ fn gathered(axis: usize, operands: &[&Type], family: &str) -> Result<Type, RuleE
     Ok(Type::new(ty.dtype, before.chain(&dims[axis + 1..]).cloned().collect()))
 }
 
+/// The type of the windows of a tensor.
+fn windows_type(windows: &[Window], ty: &Type) -> Result<Type, RuleError> {
+    let axes: Axes = windows.iter().map(|window| window.axis).collect();
+    ascending(&axes, ty.rank(), "windows_c1")?;
+    let mut dims = ty.shape.dims().to_vec();
+    for window in windows {
+        let Window { axis, size, stride, dilation } = *window;
+        check(size.min(stride).min(dilation) > 0, "windows_c2", || {
+            format!(
+                "expected size, stride and dilation of at least 1, found {size}, {stride} and \
+                 {dilation} along axis {axis}"
+            )
+        })?;
+        let length = &ty.shape.dims()[axis];
+        let span = window.span();
+        // Lengths that depend on symbols are checked again once these are bound.
+        let fits = span.is_some_and(|span| length.as_constant().is_none_or(|len| span <= len));
+        check(fits, "windows_c3", || {
+            let span = span.map_or("more than 64 bits hold".to_owned(), |span| span.to_string());
+            format!(
+                "expected windows that fit axis {axis} of {ty}, found {size} elements {dilation} \
+                 apart, which span {span}"
+            )
+        })?;
+        dims[axis] = window.positions(length).ok_or_else(|| RuleError {
+            rule: "windows_c4",
+            message: format!(
+                "expected a stride that divides the windows' room where the length depends on a \
+                 symbol, found {stride} along axis {axis} of {ty}"
+            ),
+        })?;
+        dims.push(Dim::from(size));
+    }
+    Ok(Type::new(ty.dtype, dims.into_iter().collect()))
+}
+
+fn fold_type(windows: &[Window], operands: &[&Type], declared: &[Type]) -> Result<Type, RuleError> {
+    arity("fold", operands, 1)?;
+    let ty = one_declared("fold", declared)?;
+    domain(Domain::Number, operands[0], "fold_c1")?;
+    same_dtype(ty.dtype, operands[0].dtype, "fold_c2")?;
+    let expected = windows_type(windows, &ty)?;
+    check(*operands[0] == expected, "fold_c3", || {
+        format!("expected windows of {ty}, of type {expected}, found {}", operands[0])
+    })?;
+    Ok(ty)
+}
+
 fn concat_type(axis: usize, operands: &[&Type]) -> Result<Type, RuleError> {
     check(!operands.is_empty(), "concat_c1", || "expected at least one operand".into())?;
     let first = operands[0];
@@ -441,13 +541,9 @@ fn scan_types(scan: &Scan, operands: &[&Type]) -> Result<Types, RuleError> {
         format!("expected at least 0 iterations, found {}", scan.length)
     })?;
     let argument = |position: usize| body.ty(body.arguments()[position]);
-    for position in 0..scan.carry_operands().end {
-        check(argument(position) == operands[position], "scan_c2", || {
-            format!(
-                "expected an argument of type {}, found {}",
-                operands[position],
-                argument(position)
-            )
+    for (position, operand) in operands.iter().enumerate().take(scan.carry_operands().end) {
+        check(argument(position) == *operand, "scan_c2", || {
+            format!("expected an argument of type {operand}, found {}", argument(position))
         })?;
     }
     for position in scan.scanned_operands() {

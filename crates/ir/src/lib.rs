@@ -5,6 +5,22 @@
 //! lengths are polynomials over symbols ([`Dim`]). What passes decide (fused kernels, order,
 //! places in memory) is part of the IR and of its text form, so a dump at any stage can be read
 //! back and run.
+//!
+//! # Examples
+//!
+//! ```
+//! use kilngrad_ir::{Program, text::Limits, verify};
+//!
+//! let program = Program::parse(r#"kilngrad 1
+//! program "square"
+//! entry @run(%x: f32[n]) eval {
+//!   %y: f32[n] = mul %x, %x
+//!   return y = %y
+//! }"#, &Limits::default())?;
+//! assert!(verify(&program).is_ok());
+//! assert_eq!(program.entries[0].graph.node_count(), 1);
+//! # Ok::<(), kilngrad_ir::text::ParseErrors>(())
+//! ```
 
 #![forbid(unsafe_code)]
 
@@ -12,6 +28,7 @@ mod diagnostic;
 mod dim;
 mod dtype;
 mod error;
+mod example;
 mod graph;
 pub mod infer;
 mod literal;

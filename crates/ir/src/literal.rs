@@ -6,6 +6,14 @@ use std::sync::Arc;
 use crate::dtype::DType;
 
 /// One element with its dtype, compared by bits: −0 differs from +0, and equal NaNs are equal.
+///
+/// ```
+/// use kilngrad_ir::{DType, Literal};
+///
+/// let half = Literal::from_f64(DType::F32, 0.5);
+/// assert_eq!((half.to_string(), half.to_f64()), ("0.5".into(), 0.5));
+/// assert_ne!(Literal::from_f64(DType::F32, -0.0), Literal::from_f64(DType::F32, 0.0));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Literal {
     dtype: DType,
@@ -14,6 +22,12 @@ pub struct Literal {
 
 impl Literal {
     /// The element whose bit pattern is the low bits of `bits`; a truth value is `bits ≠ 0`.
+    ///
+    /// ```
+    /// use kilngrad_ir::{DType, Literal};
+    ///
+    /// assert_eq!(Literal::from_bits(DType::F32, 0x3f80_0000).to_f64(), 1.0);
+    /// ```
     pub const fn from_bits(dtype: DType, bits: u64) -> Literal {
         let bits = match dtype {
             DType::F32 | DType::I32 => bits & 0xffff_ffff,
@@ -26,6 +40,13 @@ impl Literal {
 
     /// The element nearest to `value`: rounded to nearest for `f32`, truncated and saturated for
     /// integers with NaN as 0, `value ≠ 0` for `bool`: what `cast` from `f64` gives.
+    ///
+    /// ```
+    /// use kilngrad_ir::{DType, Literal};
+    ///
+    /// assert_eq!(Literal::from_f64(DType::U8, 300.7).to_i64(), 255);
+    /// assert_eq!(Literal::from_f64(DType::I32, f64::NAN).to_i64(), 0);
+    /// ```
     pub fn from_f64(dtype: DType, value: f64) -> Literal {
         let bits = match dtype {
             DType::F32 => u64::from((value as f32).to_bits()),
@@ -40,6 +61,12 @@ impl Literal {
 
     /// The element with the value of `value`, wrapped for narrower integers, rounded to nearest
     /// for floats, `value ≠ 0` for `bool`: what `cast` from `i64` gives.
+    ///
+    /// ```
+    /// use kilngrad_ir::{DType, Literal};
+    ///
+    /// assert_eq!(Literal::from_i64(DType::U8, 257).to_i64(), 1);
+    /// ```
     pub fn from_i64(dtype: DType, value: i64) -> Literal {
         match dtype {
             DType::F32 => Literal::from_bits(dtype, u64::from((value as f32).to_bits())),
@@ -51,16 +78,34 @@ impl Literal {
     }
 
     /// Its dtype.
+    ///
+    /// ```
+    /// use kilngrad_ir::{DType, Literal};
+    ///
+    /// assert_eq!(Literal::from_i64(DType::U8, 7).dtype(), DType::U8);
+    /// ```
     pub const fn dtype(self) -> DType {
         self.dtype
     }
 
     /// Its bit pattern, in the low bits.
+    ///
+    /// ```
+    /// use kilngrad_ir::{DType, Literal};
+    ///
+    /// assert_eq!(Literal::from_f64(DType::F32, 1.0).bits(), 0x3f80_0000);
+    /// ```
     pub const fn bits(self) -> u64 {
         self.bits
     }
 
     /// The value as `f64`; exact save for large `i64`.
+    ///
+    /// ```
+    /// use kilngrad_ir::{DType, Literal};
+    ///
+    /// assert_eq!(Literal::from_i64(DType::I32, -7).to_f64(), -7.0);
+    /// ```
     pub fn to_f64(self) -> f64 {
         match self.dtype {
             DType::F32 => f64::from(f32::from_bits(self.bits as u32)),
@@ -70,6 +115,12 @@ impl Literal {
     }
 
     /// The value as `i64`; floats truncate and saturate, NaN is 0.
+    ///
+    /// ```
+    /// use kilngrad_ir::{DType, Literal};
+    ///
+    /// assert_eq!(Literal::from_f64(DType::F64, -2.9).to_i64(), -2);
+    /// ```
     pub fn to_i64(self) -> i64 {
         match self.dtype {
             DType::F32 | DType::F64 => self.to_f64() as i64,
@@ -79,11 +130,26 @@ impl Literal {
     }
 
     /// The element as it lies in memory.
+    ///
+    /// ```
+    /// use kilngrad_ir::{DType, Literal};
+    ///
+    /// let mut bytes = Vec::new();
+    /// Literal::from_i64(DType::I32, 258).write_to(&mut bytes);
+    /// assert_eq!(bytes, [2, 1, 0, 0]);
+    /// ```
     pub fn write_to(self, bytes: &mut Vec<u8>) {
         bytes.extend_from_slice(&self.bits.to_le_bytes()[..self.dtype.size()]);
     }
 
     /// Whether this is +0, 0 or false: what zeroed memory holds.
+    ///
+    /// ```
+    /// use kilngrad_ir::{DType, Literal};
+    ///
+    /// assert!(Literal::from_f64(DType::F32, 0.0).is_zero_bits());
+    /// assert!(!Literal::from_f64(DType::F32, -0.0).is_zero_bits());
+    /// ```
     pub const fn is_zero_bits(self) -> bool {
         self.bits == 0
     }
@@ -119,6 +185,13 @@ fn write_float(f: &mut fmt::Formatter<'_>, is_nan: bool, value: fmt::Arguments<'
 }
 
 /// What a `constant` holds.
+///
+/// ```
+/// use kilngrad_ir::{Constant, DType, Literal};
+///
+/// let ones = Constant::Splat(Literal::from_f64(DType::F32, 1.0));
+/// assert_eq!(ones.dtype(), DType::F32);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Constant {
     /// Every element is this one.
@@ -129,6 +202,13 @@ pub enum Constant {
 
 impl Constant {
     /// The dtype of its elements.
+    ///
+    /// ```
+    /// use kilngrad_ir::{Constant, DType, Dense};
+    ///
+    /// let bytes = Dense::from_bytes(DType::U8, vec![1, 2].into()).expect("two elements");
+    /// assert_eq!(Constant::Dense(bytes).dtype(), DType::U8);
+    /// ```
     pub fn dtype(&self) -> DType {
         match self {
             Constant::Splat(literal) => literal.dtype(),
@@ -138,6 +218,14 @@ impl Constant {
 }
 
 /// Elements in row-major order, little-endian, shared.
+///
+/// ```
+/// use kilngrad_ir::{DType, Dense, Literal};
+///
+/// let numbers = [1.5, 2.5].map(|number| Literal::from_f64(DType::F32, number));
+/// let dense = Dense::new(DType::F32, numbers).expect("they are f32");
+/// assert!(dense.iter().eq(numbers));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Dense {
     dtype: DType,
@@ -146,6 +234,14 @@ pub struct Dense {
 
 impl Dense {
     /// The elements in order. Elements of another dtype than `dtype` are refused with `None`.
+    ///
+    /// ```
+    /// use kilngrad_ir::{DType, Dense, Literal};
+    ///
+    /// let number = Literal::from_f64(DType::F32, 1.0);
+    /// assert!(Dense::new(DType::F32, [number]).is_some());
+    /// assert!(Dense::new(DType::F64, [number]).is_none());
+    /// ```
     pub fn new(dtype: DType, elements: impl IntoIterator<Item = Literal>) -> Option<Dense> {
         let mut bytes = Vec::new();
         for element in elements {
@@ -159,32 +255,74 @@ impl Dense {
 
     /// From bytes as they lie in memory; `None` where their number is not a multiple of the
     /// element's size or a truth value is neither 0 nor 1.
+    ///
+    /// ```
+    /// use kilngrad_ir::{DType, Dense};
+    ///
+    /// assert!(Dense::from_bytes(DType::Bool, vec![0, 1].into()).is_some());
+    /// assert!(Dense::from_bytes(DType::Bool, vec![0, 2].into()).is_none());
+    /// ```
     pub fn from_bytes(dtype: DType, bytes: Arc<[u8]>) -> Option<Dense> {
         let valid = dtype != DType::Bool || bytes.iter().all(|byte| *byte <= 1);
         (bytes.len().is_multiple_of(dtype.size()) && valid).then_some(Dense { dtype, bytes })
     }
 
     /// The dtype of the elements.
+    ///
+    /// ```
+    /// use kilngrad_ir::{DType, Dense};
+    ///
+    /// let dense = Dense::from_bytes(DType::U8, vec![1, 2].into()).expect("two elements");
+    /// assert_eq!(dense.dtype(), DType::U8);
+    /// ```
     pub fn dtype(&self) -> DType {
         self.dtype
     }
 
     /// Number of elements.
+    ///
+    /// ```
+    /// use kilngrad_ir::{DType, Dense};
+    ///
+    /// let dense = Dense::from_bytes(DType::F32, vec![0; 12].into()).expect("three elements");
+    /// assert_eq!(dense.len(), 3);
+    /// ```
     pub fn len(&self) -> usize {
         self.bytes.len() / self.dtype.size()
     }
 
     /// Whether there is no element.
+    ///
+    /// ```
+    /// use kilngrad_ir::{DType, Dense};
+    ///
+    /// assert!(Dense::new(DType::F32, []).expect("nothing is of another dtype").is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
     /// The elements as they lie in memory, little-endian.
+    ///
+    /// ```
+    /// use kilngrad_ir::{DType, Dense, Literal};
+    ///
+    /// let number = Literal::from_i64(DType::I32, 258);
+    /// let dense = Dense::new(DType::I32, [number]).expect("it is i32");
+    /// assert_eq!(dense.bytes()[..], [2, 1, 0, 0]);
+    /// ```
     pub fn bytes(&self) -> &Arc<[u8]> {
         &self.bytes
     }
 
     /// The elements in row-major order.
+    ///
+    /// ```
+    /// use kilngrad_ir::{DType, Dense};
+    ///
+    /// let dense = Dense::from_bytes(DType::U8, vec![7, 8].into()).expect("two elements");
+    /// assert!(dense.iter().map(|element| element.to_i64()).eq([7, 8]));
+    /// ```
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Literal> + '_ {
         self.bytes.chunks_exact(self.dtype.size()).map(|chunk| {
             let mut word = [0; 8];

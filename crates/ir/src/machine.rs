@@ -8,6 +8,13 @@ use std::fmt;
 use crate::dtype::DType;
 
 /// Rows and columns of a contraction's register block.
+///
+/// ```
+/// use kilngrad_ir::{DType, Machine, TileSize};
+///
+/// let tile = Machine::BASELINE.tile(DType::F32);
+/// assert_eq!(tile, Some(TileSize { rows: 4, cols: 8 }));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TileSize {
     /// Rows.
@@ -17,6 +24,13 @@ pub struct TileSize {
 }
 
 /// A model of one core and its caches.
+///
+/// ```
+/// use kilngrad_ir::Machine;
+///
+/// let wide = Machine { vector_bytes: 64, ..Machine::BASELINE };
+/// assert!(wide.to_string().starts_with("vectors of 64 B, no fma"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Machine {
     /// Bytes of a vector in generated loops.
@@ -51,6 +65,13 @@ impl Machine {
     };
 
     /// Elements of a vector; 1 for dtypes that generated loops handle one at a time.
+    ///
+    /// ```
+    /// use kilngrad_ir::{DType, Machine};
+    ///
+    /// assert_eq!(Machine::BASELINE.lanes(DType::F32), 4);
+    /// assert_eq!(Machine::BASELINE.lanes(DType::U8), 1);
+    /// ```
     pub fn lanes(&self, dtype: DType) -> usize {
         match dtype {
             DType::F32 | DType::I32 | DType::F64 | DType::I64 => self.vector_bytes / dtype.size(),
@@ -59,6 +80,13 @@ impl Machine {
     }
 
     /// The contraction tile for a float dtype; `None` for others.
+    ///
+    /// ```
+    /// use kilngrad_ir::{DType, Machine};
+    ///
+    /// assert!(Machine::BASELINE.tile(DType::F64).is_some());
+    /// assert_eq!(Machine::BASELINE.tile(DType::I32), None);
+    /// ```
     pub fn tile(&self, dtype: DType) -> Option<TileSize> {
         match dtype {
             DType::F32 => Some(self.tile_f32),

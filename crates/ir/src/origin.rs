@@ -12,6 +12,13 @@ use smallvec::SmallVec;
 use crate::graph::ValueName;
 
 /// A position in a source file: a call of the builder in Rust, or a line of a `.kg` file.
+///
+/// ```
+/// use kilngrad_ir::Site;
+///
+/// let site = Site { file: "src/main.rs".into(), line: 14, column: 20 };
+/// assert_eq!(site.to_string(), "src/main.rs:14:20");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Site {
     /// Path as the compiler was given it.
@@ -24,6 +31,14 @@ pub struct Site {
 
 impl Site {
     /// The site of a `#[track_caller]` call.
+    ///
+    /// ```
+    /// use kilngrad_ir::Site;
+    /// use std::panic::Location;
+    ///
+    /// let here = Location::caller();
+    /// assert_eq!(Site::caller(here).line, here.line());
+    /// ```
     pub fn caller(location: &Location<'_>) -> Site {
         Site { file: location.file().into(), line: location.line(), column: location.column() }
     }
@@ -36,10 +51,25 @@ impl fmt::Display for Site {
 }
 
 /// What is known of where a value came from. Cheap to clone.
+///
+/// ```
+/// use kilngrad_ir::{Origin, Site, ValueName};
+///
+/// let site = Site { file: "src/main.rs".into(), line: 14, column: 20 };
+/// let origin = Origin::call(site, "net".into()).cotangent(&ValueName::Number(7));
+/// assert_eq!(origin.to_string(), "@src/main.rs:14:20 in \"net\" cotangent of %7");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Origin(Option<Arc<OriginData>>);
 
 /// The parts of an [`Origin`].
+///
+/// ```
+/// use kilngrad_ir::{Origin, OriginData};
+///
+/// let data = OriginData { scope: "net".into(), ..OriginData::default() };
+/// assert_eq!(Origin::new(data.clone()).data(), data);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct OriginData {
     /// The user's call.
@@ -54,41 +84,96 @@ pub struct OriginData {
 
 impl Origin {
     /// Nothing is known.
+    ///
+    /// ```
+    /// use kilngrad_ir::Origin;
+    ///
+    /// assert_eq!(Origin::unknown().to_string(), "");
+    /// ```
     pub fn unknown() -> Origin {
         Origin(None)
     }
 
     /// An origin with these parts.
+    ///
+    /// ```
+    /// use kilngrad_ir::{Origin, OriginData};
+    ///
+    /// assert_eq!(Origin::new(OriginData::default()), Origin::unknown());
+    /// ```
     pub fn new(data: OriginData) -> Origin {
         if data == OriginData::default() { Origin(None) } else { Origin(Some(Arc::new(data))) }
     }
 
     /// A call of the builder within a scope.
+    ///
+    /// ```
+    /// use kilngrad_ir::{Origin, Site};
+    ///
+    /// let site = Site { file: "main.rs".into(), line: 3, column: 5 };
+    /// assert_eq!(Origin::call(site, "net".into()).to_string(), "@main.rs:3:5 in \"net\"");
+    /// ```
     pub fn call(site: Site, scope: Arc<str>) -> Origin {
         Origin::new(OriginData { site: Some(site), scope, ..OriginData::default() })
     }
 
     /// The user's call, if known.
+    ///
+    /// ```
+    /// use kilngrad_ir::{Origin, Site};
+    ///
+    /// let site = Site { file: "main.rs".into(), line: 3, column: 5 };
+    /// assert_eq!(Origin::call(site.clone(), "".into()).site(), Some(&site));
+    /// ```
     pub fn site(&self) -> Option<&Site> {
         self.0.as_ref().and_then(|data| data.site.as_ref())
     }
 
     /// The scope's path; empty outside any.
+    ///
+    /// ```
+    /// use kilngrad_ir::{Origin, Site};
+    ///
+    /// let site = Site { file: "main.rs".into(), line: 3, column: 5 };
+    /// assert_eq!(Origin::call(site, "net.head".into()).scope(), "net.head");
+    /// assert_eq!(Origin::unknown().scope(), "");
+    /// ```
     pub fn scope(&self) -> &str {
         self.0.as_ref().map_or("", |data| &data.scope)
     }
 
     /// The value that this is the cotangent of.
+    ///
+    /// ```
+    /// use kilngrad_ir::{Origin, ValueName};
+    ///
+    /// let origin = Origin::unknown().cotangent(&ValueName::Number(7));
+    /// assert_eq!(origin.cotangent_of(), Some(&ValueName::Number(7)));
+    /// ```
     pub fn cotangent_of(&self) -> Option<&ValueName> {
         self.0.as_ref().and_then(|data| data.cotangent_of.as_ref())
     }
 
     /// Values that were replaced by this one.
+    ///
+    /// ```
+    /// use kilngrad_ir::{Origin, ValueName};
+    ///
+    /// let names = [3, 4].map(ValueName::Number);
+    /// assert_eq!(Origin::unknown().replacing(&names).replaced(), names);
+    /// ```
     pub fn replaced(&self) -> &[ValueName] {
         self.0.as_ref().map_or(&[], |data| &data.replaced)
     }
 
     /// The origin of the cotangent of the value called `name`, whose origin this is.
+    ///
+    /// ```
+    /// use kilngrad_ir::{Origin, ValueName};
+    ///
+    /// let origin = Origin::unknown().cotangent(&ValueName::Number(7));
+    /// assert_eq!(origin.to_string(), "@? cotangent of %7");
+    /// ```
     #[must_use]
     pub fn cotangent(&self, name: &ValueName) -> Origin {
         let mut data = self.data();
@@ -99,6 +184,13 @@ impl Origin {
 
     /// The origin of a value that replaces those called `names`, the first of which has this
     /// origin. At most eight names are kept, the first ones.
+    ///
+    /// ```
+    /// use kilngrad_ir::{Origin, ValueName};
+    ///
+    /// let origin = Origin::unknown().replacing(&[3, 4].map(ValueName::Number));
+    /// assert_eq!(origin.to_string(), "@? replacing %3, %4");
+    /// ```
     #[must_use]
     pub fn replacing<'a>(&self, names: impl IntoIterator<Item = &'a ValueName>) -> Origin {
         let mut data = self.data();
@@ -111,6 +203,12 @@ impl Origin {
     }
 
     /// The parts, owned.
+    ///
+    /// ```
+    /// use kilngrad_ir::{Origin, OriginData};
+    ///
+    /// assert_eq!(Origin::unknown().data(), OriginData::default());
+    /// ```
     pub fn data(&self) -> OriginData {
         self.0.as_deref().cloned().unwrap_or_default()
     }

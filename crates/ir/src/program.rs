@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::dim::Symbol;
+use crate::example::graph_example;
 use crate::graph::{Def, Graph, NodeId, Value};
 use crate::literal::{Dense, Literal};
 use crate::origin::Origin;
@@ -12,22 +13,57 @@ use crate::text::shown;
 use crate::types::Type;
 
 /// A state of a program: an index into its table.
+///
+/// ```
+/// use kilngrad_ir::{Init, Program, Role, State, StateId, Type, DType};
+///
+/// let mut program = Program::new("counter");
+/// let ty = Type::scalar(DType::I64);
+/// program.states.push(State { path: "calls".into(), ty, init: Init::Seed, role: Role::Buffer });
+/// assert_eq!(program.find_state("calls"), Some(StateId::from_index(0)));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StateId(u32);
 
 impl StateId {
     /// Position in the table.
+    ///
+    /// ```
+    /// use kilngrad_ir::StateId;
+    ///
+    /// assert_eq!(StateId::from_index(3).index(), 3);
+    /// ```
     pub const fn index(self) -> usize {
         self.0 as usize
     }
 
     /// The state at a position of the table.
+    ///
+    /// # Panics
+    ///
+    /// If the position does not fit 32 bits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kilngrad_ir::StateId;
+    ///
+    /// assert!(StateId::from_index(0) < StateId::from_index(1));
+    /// ```
     pub fn from_index(index: usize) -> StateId {
         StateId(u32::try_from(index).expect("a program has fewer than 2³² states"))
     }
 }
 
 /// What a state holds before the first call.
+///
+/// ```
+/// use kilngrad_ir::{DType, Init, Literal, Type, random};
+///
+/// let init = Init::Splat(Literal::from_f64(DType::F32, 0.5));
+/// let value = random::initial(&init, &Type::scalar(DType::F32), 0).expect("it fits");
+/// assert!(value.iter().map(|element| element.to_f64()).eq([0.5]));
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub enum Init {
     /// Every element is this one.
@@ -58,6 +94,12 @@ pub enum Init {
 
 /// What a state is for. It says who writes it and what a summary counts it as, and nothing about
 /// how it is computed.
+///
+/// ```
+/// use kilngrad_ir::Role;
+///
+/// assert!(Role::ALL.contains(&(Role::Parameter, "parameter")));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Role {
     /// Learned: what `minimize` may update.
@@ -80,12 +122,27 @@ impl Role {
     ];
 
     /// Its word in the text form.
+    ///
+    /// ```
+    /// use kilngrad_ir::Role;
+    ///
+    /// assert_eq!(Role::Parameter.name(), "parameter");
+    /// ```
     pub const fn name(self) -> &'static str {
         Role::ALL[self as usize].1
     }
 }
 
 /// What lives from call to call.
+///
+/// ```
+/// use kilngrad_ir::{Program, text::Limits};
+///
+/// let text = "kilngrad 1\nprogram \"p\"\nstate \"net.b\": f32[10] = 0.0 parameter\n";
+/// let program = Program::parse(text, &Limits::default())?;
+/// assert_eq!(program.states[0].ty.to_string(), "f32[10]");
+/// # Ok::<(), kilngrad_ir::text::ParseErrors>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct State {
     /// Its identity: unique in the program, names joined by dots.
@@ -100,6 +157,7 @@ pub struct State {
 
 /// Whether an entry was built for training or for use. It is a property of the entry's graph,
 /// never a flag at run time: dropout and batch statistics are there or they are not.
+#[doc = graph_example!("assert_eq!(program.entries[0].mode, Mode::Eval);")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Mode {
     /// Masks are drawn and statistics are the batch's.
@@ -110,6 +168,12 @@ pub enum Mode {
 
 impl Mode {
     /// Its word in the text form.
+    ///
+    /// ```
+    /// use kilngrad_ir::Mode;
+    ///
+    /// assert_eq!((Mode::Train.name(), Mode::Eval.name()), ("train", "eval"));
+    /// ```
     pub const fn name(self) -> &'static str {
         match self {
             Mode::Train => "train",
@@ -119,6 +183,11 @@ impl Mode {
 }
 
 /// Where a value lies in memory.
+#[doc = graph_example!(
+    "let mut graph = graph.clone();"
+    "graph.set_place(x, Some(Place::Argument(0)));"
+    "assert_eq!(graph.value(x).place, Some(Place::Argument(0)));"
+)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Place {
     /// In the arena, this many bytes from its start.
@@ -134,6 +203,13 @@ pub enum Place {
 }
 
 /// What the memory plan decided for an entry; the places are beside the values.
+///
+/// ```
+/// use kilngrad_ir::Plan;
+///
+/// let plan = Plan { arena_bytes: 192, lower_bound_bytes: 128 };
+/// assert!(plan.lower_bound_bytes <= plan.arena_bytes);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Plan {
     /// Bytes of the arena: the plan's peak.
@@ -144,6 +220,12 @@ pub struct Plan {
 
 /// A condition on which a call fails: indices that come from data are in range, a user's own
 /// assertion holds.
+#[doc = graph_example!(
+    "let mut entry = program.entries[0].clone();"
+    "let expected = \"positive numbers\".into();"
+    "entry.checks.push(Check { condition: y, expected, origin: Origin::unknown() });"
+    "assert!(entry.roots().eq([y, y])); // an output and a condition"
+)]
 #[derive(Debug, Clone, PartialEq)]
 pub struct Check {
     /// Of type `bool[]`; the call fails if it is false.
@@ -156,6 +238,11 @@ pub struct Check {
 
 impl Check {
     /// The message of the error of a call in which the condition is false.
+    #[doc = graph_example!(
+        "let expected = \"positive numbers\".into();"
+        "let check = Check { condition: y, expected, origin: Origin::unknown() };"
+        "assert_eq!(check.failure(\"run\"), \"expected positive numbers in entry run\");"
+    )]
     pub fn failure(&self, entry: &str) -> String {
         let built =
             self.origin.site().map_or_else(String::new, |site| format!(", built at {site}"));
@@ -168,6 +255,10 @@ impl Check {
 /// One function of a program: what a call computes, returns and updates.
 ///
 /// Inputs are the graph's arguments, called by words. All reads of states precede all writes.
+#[doc = graph_example!(
+    "let entry = &program.entries[0];"
+    "assert_eq!((&*entry.name, entry.mode, &*entry.outputs[0]), (\"run\", Mode::Eval, \"y\"));"
+)]
 #[derive(Debug, Clone)]
 pub struct Entry {
     /// Unique in the program; a word as in [`crate::graph::ValueName`].
@@ -188,6 +279,12 @@ pub struct Entry {
 
 impl Entry {
     /// An entry without outputs, checks or updates.
+    ///
+    /// ```
+    /// use kilngrad_ir::{Entry, Graph, Mode};
+    ///
+    /// assert!(Entry::new("run", Mode::Eval, Graph::new()).outputs.is_empty());
+    /// ```
     pub fn new(name: &str, mode: Mode, graph: Graph) -> Entry {
         Entry {
             name: name.into(),
@@ -201,6 +298,7 @@ impl Entry {
     }
 
     /// The values that the call is for: outputs, then conditions of checks, then updates.
+    #[doc = graph_example!("assert!(program.entries[0].roots().eq([y]));")]
     pub fn roots(&self) -> impl Iterator<Item = Value> + '_ {
         let conditions = self.checks.iter().map(|check| check.condition);
         let updated = self.updates.iter().map(|(_, value)| *value);
@@ -209,6 +307,13 @@ impl Entry {
 
     /// The last node that defines a condition: when it has run, every check is decided. `None`
     /// where no node has to run for that.
+    #[doc = graph_example!(
+        "let mut entry = program.entries[0].clone();"
+        "assert_eq!(entry.decided_after(), None);"
+        "let expected = \"positive numbers\".into();"
+        "entry.checks.push(Check { condition: y, expected, origin: Origin::unknown() });"
+        "assert_eq!(entry.decided_after(), Some(NodeId::from_index(1)));"
+    )]
     pub fn decided_after(&self) -> Option<NodeId> {
         let defined =
             self.checks.iter().filter_map(|check| match self.graph.value(check.condition).def {
@@ -219,6 +324,15 @@ impl Entry {
     }
 
     /// Every symbol that occurs in a type, in order of name.
+    ///
+    /// ```
+    /// use kilngrad_ir::{Program, Symbol, text::Limits};
+    ///
+    /// let text = "kilngrad 1\nprogram \"p\"\nentry @run(%x: f32[n]) eval {\n  return x = %x\n}\n";
+    /// let program = Program::parse(text, &Limits::default())?;
+    /// assert!(program.entries[0].symbols().into_iter().eq([Symbol::new("n")]));
+    /// # Ok::<(), kilngrad_ir::text::ParseErrors>(())
+    /// ```
     pub fn symbols(&self) -> BTreeSet<Symbol> {
         self.graph.values().flat_map(|(_, data)| data.ty.shape.symbols()).cloned().collect()
     }
@@ -249,6 +363,9 @@ impl PartialEq for Entry {
 }
 
 /// A program: states and the entries over them.
+#[doc = graph_example!(
+    "assert_eq!(Program::parse(&program.to_string(), &Limits::default())?, program);"
+)]
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Program {
     /// What it is called; any text.
@@ -261,22 +378,58 @@ pub struct Program {
 
 impl Program {
     /// A program without states and entries.
+    ///
+    /// ```
+    /// use kilngrad_ir::Program;
+    ///
+    /// assert!(Program::new("empty").entries.is_empty());
+    /// ```
     pub fn new(name: &str) -> Program {
         Program { name: name.into(), states: Vec::new(), entries: Vec::new() }
     }
 
     /// A state.
+    ///
+    /// # Panics
+    ///
+    /// If the program has no such state.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kilngrad_ir::{Program, Role, text::Limits};
+    ///
+    /// let text = "kilngrad 1\nprogram \"p\"\nstate \"net.b\": f32[10] = 0.0 parameter\n";
+    /// let program = Program::parse(text, &Limits::default())?;
+    /// let id = program.find_state("net.b").expect("it is declared");
+    /// assert_eq!(program.state(id).role, Role::Parameter);
+    /// # Ok::<(), kilngrad_ir::text::ParseErrors>(())
+    /// ```
     pub fn state(&self, id: StateId) -> &State {
         &self.states[id.index()]
     }
 
     /// The state at `path`.
+    ///
+    /// ```
+    /// use kilngrad_ir::{Program, text::Limits};
+    ///
+    /// let text = "kilngrad 1\nprogram \"p\"\nstate \"net.b\": f32[10] = 0.0 parameter\n";
+    /// let program = Program::parse(text, &Limits::default())?;
+    /// assert_eq!(program.find_state("net.b").map(|id| id.index()), Some(0));
+    /// assert_eq!(program.find_state("net.w"), None);
+    /// # Ok::<(), kilngrad_ir::text::ParseErrors>(())
+    /// ```
     pub fn find_state(&self, path: &str) -> Option<StateId> {
         let found = self.states.iter().position(|state| *state.path == *path);
         found.map(StateId::from_index)
     }
 
     /// The entry called `name`.
+    #[doc = graph_example!(
+        "assert_eq!(program.entry(\"run\"), Some(&program.entries[0]));"
+        "assert_eq!(program.entry(\"train\"), None);"
+    )]
     pub fn entry(&self, name: &str) -> Option<&Entry> {
         self.entries.iter().find(|entry| *entry.name == *name)
     }

@@ -14,6 +14,17 @@
 //! ```
 //!
 //! where a 64-bit integer stands for its low and high words, so floats are uniform in `[0, 1)`.
+//!
+//! # Examples
+//!
+//! ```
+//! use kilngrad_ir::{DType, random::{element, key, stream_of}};
+//!
+//! let key = key(7, stream_of("net.drop"), 0);
+//! let draw: Vec<f64> = (0..4).map(|index| element(key, index, DType::F32).to_f64()).collect();
+//! assert!(draw.iter().all(|number| (0.0..1.0).contains(number)));
+//! assert_eq!(element(key, 2, DType::F32).to_f64(), draw[2]); // whoever else was drawn
+//! ```
 
 use crate::dtype::DType;
 use crate::literal::{Dense, Literal};
@@ -27,9 +38,23 @@ pub const ROTATIONS: [u32; 8] = [13, 15, 26, 6, 17, 29, 16, 24];
 pub const PARITY: u32 = 0x1bd1_1bda;
 
 /// A key of the generator: two words.
+///
+/// ```
+/// use kilngrad_ir::random::{Key, key};
+///
+/// let of = |stream: u64| -> Key { key(7, stream, 0) };
+/// assert_ne!(of(1), of(2));
+/// ```
 pub type Key = [u32; 2];
 
 /// Threefry-2×32 with 20 rounds: `counter` enciphered under `key`.
+///
+/// ```
+/// use kilngrad_ir::random::threefry;
+///
+/// // The test vector of the paper's Random123 library.
+/// assert_eq!(threefry([0, 0], [0, 0]), [0x6b20_0159, 0x99ba_4efe]);
+/// ```
 pub fn threefry(key: Key, counter: [u32; 2]) -> [u32; 2] {
     let schedule = [key[0], key[1], PARITY ^ key[0] ^ key[1]];
     let mut x = [counter[0].wrapping_add(key[0]), counter[1].wrapping_add(key[1])];
@@ -46,12 +71,27 @@ pub fn threefry(key: Key, counter: [u32; 2]) -> [u32; 2] {
 }
 
 /// The key of one draw.
+///
+/// ```
+/// use kilngrad_ir::random::key;
+///
+/// assert_eq!(key(7, 1, 0), key(7, 1, 0));
+/// assert_ne!(key(7, 1, 0), key(7, 1, 1));
+/// ```
 pub fn key(seed: i64, stream: u64, counter: i64) -> Key {
     threefry(threefry(words(seed as u64), words(stream)), words(counter as u64))
 }
 
 /// Element `index` of a draw of floats, integers of 32 or of 64 bits; other dtypes take the low
 /// bits.
+///
+/// ```
+/// use kilngrad_ir::{DType, random};
+///
+/// let unit = random::element(random::key(7, 1, 0), 5, DType::F32).to_f64();
+/// assert!((0.0..1.0).contains(&unit));
+/// assert_eq!((unit * 2f64.powi(24)).fract(), 0.0);
+/// ```
 pub fn element(key: Key, index: u64, dtype: DType) -> Literal {
     let [low, high] = threefry(key, words(index));
     let both = u64::from(low) | u64::from(high) << 32;
@@ -75,6 +115,12 @@ fn words(value: u64) -> [u32; 2] {
 
 /// The stream that belongs to a path: FNV-1a of its bytes, 64 bits. A stream depends on its path
 /// alone, so adding a layer changes no other layer's numbers.
+///
+/// ```
+/// use kilngrad_ir::random::stream_of;
+///
+/// assert_eq!(stream_of("a"), 0xaf63_dc4c_8601_ec8c); // FNV-1a's published value
+/// ```
 pub fn stream_of(path: &str) -> u64 {
     path.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -83,6 +129,15 @@ pub fn stream_of(path: &str) -> u64 {
 
 /// The first value of a state of type `ty`, which has no symbol, under the program's seed.
 /// `None` where the initialiser does not fit the type, which the verifier refuses.
+///
+/// ```
+/// use kilngrad_ir::{DType, Init, Shape, Type, random};
+///
+/// let init = Init::Uniform { low: -0.5, high: 0.5, stream: 1 };
+/// let value = random::initial(&init, &Type::new(DType::F32, Shape::new([100])), 7);
+/// let value = value.expect("random numbers fit floats");
+/// assert!(value.iter().all(|element| element.to_f64().abs() <= 0.5));
+/// ```
 pub fn initial(init: &Init, ty: &Type, seed: i64) -> Option<Dense> {
     let mut bytes = vec![0; ty.byte_count()?];
     fill(init, ty, seed, &mut bytes)?;
@@ -95,6 +150,14 @@ pub fn initial(init: &Init, ty: &Type, seed: i64) -> Option<Dense> {
 /// Uniform and normal numbers are drawn in `f64` and rounded once, so an `f32` program starts from
 /// the rounded parameters of the same program in `f64`. Normal numbers are by Box and Muller:
 /// `√(−2 ln(1 − u₂ᵢ))·cos(2π u₂ᵢ₊₁)`.
+///
+/// ```
+/// use kilngrad_ir::{DType, Init, Type, random};
+///
+/// let mut bytes = [0; 8];
+/// assert_eq!(random::fill(&Init::Seed, &Type::scalar(DType::I64), 7, &mut bytes), Some(()));
+/// assert_eq!(bytes, 7i64.to_le_bytes());
+/// ```
 pub fn fill(init: &Init, ty: &Type, seed: i64, bytes: &mut [u8]) -> Option<()> {
     let (size, total) = (ty.dtype.size(), bytes.len());
     if ty.byte_count()? != total {

@@ -26,6 +26,7 @@ use std::fmt;
 use smallvec::SmallVec;
 
 use crate::dtype::DType;
+use crate::example::graph_example;
 use crate::graph::{Def, Graph, NodeId, Value, ValueName, is_word};
 use crate::infer::{RuleError, infer};
 use crate::op::Op;
@@ -36,6 +37,12 @@ use crate::types::Type;
 pub const MAX_NESTING: usize = 16;
 
 /// A rule that a program breaks, and where.
+#[doc = graph_example!(
+    "let mut broken = program.clone();"
+    "broken.entries[0].outputs.clear();"
+    "let error = verify(&broken).expect_err(\"an output has lost its name\");"
+    "assert_eq!((error.error.rule, error.entry.as_deref()), (\"entry_v2\", Some(\"run\")));"
+)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifyError {
     /// The broken rule.
@@ -73,6 +80,14 @@ impl std::error::Error for VerifyError {}
 /// # Errors
 ///
 /// The first broken rule, in the order of the program.
+///
+/// # Examples
+#[doc = graph_example!(
+    "assert!(verify(&program).is_ok());"
+    "let mut broken = program.clone();"
+    "broken.entries.push(program.entries[0].clone());"
+    "assert_eq!(verify(&broken).map_err(|error| error.error.rule), Err(\"program_v4\"));"
+)]
 pub fn verify(program: &Program) -> Result<(), VerifyError> {
     let mut paths = HashSet::new();
     for (index, state) in program.states.iter().enumerate() {
@@ -101,6 +116,9 @@ pub fn verify(program: &Program) -> Result<(), VerifyError> {
 /// # Errors
 ///
 /// The first broken rule, in the order of the entry.
+///
+/// # Examples
+#[doc = graph_example!("assert!(verify_entry(&program, &program.entries[0]).is_ok());")]
 pub fn verify_entry(program: &Program, entry: &Entry) -> Result<(), VerifyError> {
     let checker = Checker::new(program, entry);
     checker.graph(&entry.graph, 0)?;
@@ -289,6 +307,7 @@ impl<'p> Checker<'p> {
             | Op::Cast
             | Op::Reduce { .. }
             | Op::ArgReduce { .. }
+            | Op::Argsort { .. }
             | Op::Dot(_)
             | Op::Broadcast { .. }
             | Op::Reshape
@@ -298,6 +317,8 @@ impl<'p> Checker<'p> {
             | Op::Concat { .. }
             | Op::Gather { .. }
             | Op::ScatterAdd { .. }
+            | Op::Windows(_)
+            | Op::Fold(_)
             | Op::StopGradient => Ok(()),
         }
     }

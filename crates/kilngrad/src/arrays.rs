@@ -25,6 +25,26 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAcces
 ///
 /// If the file cannot be read, is damaged or larger than `limits` allow, or has an array of a dtype
 /// that is none of the compiler's.
+///
+/// # Examples
+///
+/// ```
+/// use kilngrad::{Array, load_arrays, prelude::*, save_arrays};
+/// use ndarray::array;
+///
+/// let name = format!("kilngrad-load-arrays-{}.safetensors", std::process::id());
+/// let file = std::env::temp_dir().join(name);
+/// save_arrays(&file, [("w", &array![[1f32, 2.0]].into()), ("step", &7i64.into())])?;
+/// let arrays = load_arrays(&file, &Limits::default())?;
+/// assert!(arrays.keys().eq(["step", "w"]));
+/// assert_eq!(arrays["w"], Array::from(array![[1f32, 2.0]]));
+///
+/// // A file from anywhere takes no more memory than it is given.
+/// let few = Limits { elements: 2, ..Limits::default() };
+/// assert_eq!(load_arrays(&file, &few).map_err(|error| error.kind()), Err(ErrorKind::Format));
+/// std::fs::remove_file(file)?;
+/// # Ok::<(), Error>(())
+/// ```
 pub fn load_arrays(
     path: impl AsRef<Path>,
     limits: &Limits,
@@ -53,6 +73,29 @@ pub fn load_arrays(
 /// # Errors
 ///
 /// If the file cannot be written.
+///
+/// # Examples
+///
+/// ```
+/// use kilngrad::{Array, prelude::*, save_arrays};
+/// use ndarray::array;
+///
+/// // Weights from elsewhere: an array for each state, under its path.
+/// let weights = [("w", Array::from(array![3f32, 4.0])), ("bias", Array::from(5f32))];
+/// let name = format!("kilngrad-save-arrays-{}.safetensors", std::process::id());
+/// let file = std::env::temp_dir().join(name);
+/// save_arrays(&file, weights.iter().map(|(path, array)| (*path, array)))?;
+///
+/// let b = Builder::new("line");
+/// b.param("w", (2,), Init::Zeros);
+/// b.param("bias", (), Init::Zeros);
+/// let mut exe = b.finish()?.compile(&Options::new())?;
+/// exe.load(&file, &Load::strict())?;
+/// assert_eq!(exe.state::<f32>("w")?, array![3f32, 4.0].into_dyn());
+/// assert_eq!(exe.state::<f32>("bias")?.sum(), 5.0);
+/// std::fs::remove_file(file)?;
+/// # Ok::<(), Error>(())
+/// ```
 pub fn save_arrays<'a>(
     path: impl AsRef<Path>,
     arrays: impl IntoIterator<Item = (&'a str, &'a Array)>,

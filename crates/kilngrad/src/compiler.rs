@@ -381,14 +381,13 @@ pub(crate) fn pass_error(error: PassError) -> Error {
             ErrorKind::Shape
         }
         PassError::Size { .. } => ErrorKind::Memory,
+        PassError::Kernel { .. } => ErrorKind::Unsupported,
         PassError::Diagnostics(diagnostics) => {
             return Error::diagnosed(ErrorKind::Gradient, diagnostics.clone(), None);
         }
-        PassError::Unexpanded { .. }
-        | PassError::Invalid { .. }
-        | PassError::Kernel { .. }
-        | PassError::Plan(_)
-        | _ => ErrorKind::Internal,
+        PassError::Unexpanded { .. } | PassError::Invalid { .. } | PassError::Plan(_) | _ => {
+            ErrorKind::Internal
+        }
     };
     Error::new(kind, error.to_string())
 }

@@ -1,12 +1,29 @@
 //! Real data sets that ship inside the binary, splits and shuffled mini-batches.
 //!
 //! See data/README.md for their sources. Feature `data`.
+//!
+//! ```
+//! use kilngrad::data;
+//!
+//! let (train, test) = data::digits()?.split_every(5);
+//! let rows: usize = train.batches(32, 1).map(|batch| batch.len()).sum();
+//! assert_eq!((rows, test.len()), (1437, 360));
+//! # Ok::<(), kilngrad::Error>(())
+//! ```
 
 use ndarray::{Array1, Array2, Axis};
 
 use kilngrad_ir::{DType, Error, ErrorKind, random};
 
 /// Rows of features with a target each: a class index (`i64`) or a number (`f32`).
+///
+/// ```
+/// use kilngrad::data;
+///
+/// let iris = data::iris()?;
+/// assert_eq!((iris.x.dim(), iris.y.len()), ((150, 4), 150));
+/// # Ok::<(), kilngrad::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dataset<T> {
     /// Features, rows × columns.
@@ -16,6 +33,14 @@ pub struct Dataset<T> {
 }
 
 /// Some rows of a data set.
+///
+/// ```
+/// use kilngrad::data::{self, Batch};
+///
+/// let batch: Batch<i64> = data::iris()?.select(&[0, 149]);
+/// assert_eq!(batch.y.to_vec(), [0, 2]);
+/// # Ok::<(), kilngrad::Error>(())
+/// ```
 pub type Batch<T> = Dataset<T>;
 
 /// Handwritten digits: 1797 images of 8×8 pixels, scaled to 0…1, and the digit 0…9.
@@ -23,6 +48,16 @@ pub type Batch<T> = Dataset<T>;
 /// # Errors
 ///
 /// Never, unless the embedded file is damaged.
+///
+/// # Examples
+///
+/// ```
+/// use kilngrad::data;
+///
+/// let digits = data::digits()?;
+/// assert_eq!((digits.x.dim(), digits.y[0]), ((1797, 64), 0));
+/// # Ok::<(), kilngrad::Error>(())
+/// ```
 pub fn digits() -> Result<Dataset<i64>, Error> {
     let (x, y) = parse(include_str!("../../../data/digits.csv"))?;
     Ok(Dataset { x: x / 16.0, y: y.mapv(|digit| digit as i64) })
@@ -33,6 +68,15 @@ pub fn digits() -> Result<Dataset<i64>, Error> {
 /// # Errors
 ///
 /// Never, unless the embedded file is damaged.
+///
+/// # Examples
+///
+/// ```
+/// use kilngrad::data;
+///
+/// assert_eq!(data::breast_cancer()?.x.dim(), (569, 30));
+/// # Ok::<(), kilngrad::Error>(())
+/// ```
 pub fn breast_cancer() -> Result<Dataset<f32>, Error> {
     let (x, y) = parse(include_str!("../../../data/breast_cancer.csv"))?;
     Ok(Dataset { x, y })
@@ -43,6 +87,15 @@ pub fn breast_cancer() -> Result<Dataset<f32>, Error> {
 /// # Errors
 ///
 /// Never, unless the embedded file is damaged.
+///
+/// # Examples
+///
+/// ```
+/// use kilngrad::data;
+///
+/// assert_eq!(data::diabetes()?.x.dim(), (442, 10));
+/// # Ok::<(), kilngrad::Error>(())
+/// ```
 pub fn diabetes() -> Result<Dataset<f32>, Error> {
     let (x, y) = parse(include_str!("../../../data/diabetes.csv"))?;
     Ok(Dataset { x, y })
@@ -53,6 +106,15 @@ pub fn diabetes() -> Result<Dataset<f32>, Error> {
 /// # Errors
 ///
 /// Never, unless the embedded file is damaged.
+///
+/// # Examples
+///
+/// ```
+/// use kilngrad::data;
+///
+/// assert_eq!(data::iris()?.x.dim(), (150, 4));
+/// # Ok::<(), kilngrad::Error>(())
+/// ```
 pub fn iris() -> Result<Dataset<i64>, Error> {
     let (x, y) = parse(include_str!("../../../data/iris.csv"))?;
     Ok(Dataset { x, y: y.mapv(|species| species as i64) })
@@ -78,11 +140,25 @@ fn parse(text: &str) -> Result<(Array2<f32>, Array1<f32>), Error> {
 
 impl<T: Copy> Dataset<T> {
     /// Number of rows.
+    ///
+    /// ```
+    /// use kilngrad::data;
+    ///
+    /// assert_eq!(data::iris()?.len(), 150);
+    /// # Ok::<(), kilngrad::Error>(())
+    /// ```
     pub fn len(&self) -> usize {
         self.y.len()
     }
 
     /// Whether there is no row.
+    ///
+    /// ```
+    /// use kilngrad::data;
+    ///
+    /// assert!(data::iris()?.select(&[]).is_empty());
+    /// # Ok::<(), kilngrad::Error>(())
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.y.is_empty()
     }
@@ -92,11 +168,29 @@ impl<T: Copy> Dataset<T> {
     /// # Panics
     ///
     /// If a position is past the end.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kilngrad::data;
+    ///
+    /// let iris = data::iris()?;
+    /// assert_eq!(iris.select(&[7]).x.row(0), iris.x.row(7));
+    /// # Ok::<(), kilngrad::Error>(())
+    /// ```
     pub fn select(&self, rows: &[usize]) -> Batch<T> {
         Dataset { x: self.x.select(Axis(0), rows), y: self.y.select(Axis(0), rows) }
     }
 
     /// A first part with `fraction` of the rows and a second with the others, drawn by `seed`.
+    ///
+    /// ```
+    /// use kilngrad::data;
+    ///
+    /// let (train, test) = data::iris()?.split(0.8, 7);
+    /// assert_eq!((train.len(), test.len()), (120, 30));
+    /// # Ok::<(), kilngrad::Error>(())
+    /// ```
     pub fn split(&self, fraction: f64, seed: u64) -> (Dataset<T>, Dataset<T>) {
         let order = permutation(self.len(), seed);
         let first = ((self.len() as f64 * fraction).round() as usize).min(self.len());
@@ -108,6 +202,18 @@ impl<T: Copy> Dataset<T> {
     /// # Panics
     ///
     /// If `every` is zero.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kilngrad::data;
+    ///
+    /// let iris = data::iris()?;
+    /// let (train, test) = iris.split_every(5);
+    /// assert_eq!((train.len(), test.len()), (120, 30));
+    /// assert_eq!(test.x.row(1), iris.x.row(5));
+    /// # Ok::<(), kilngrad::Error>(())
+    /// ```
     pub fn split_every(&self, every: usize) -> (Dataset<T>, Dataset<T>) {
         let (test, train): (Vec<usize>, Vec<usize>) =
             (0..self.len()).partition(|row| row.is_multiple_of(every));
@@ -120,6 +226,16 @@ impl<T: Copy> Dataset<T> {
     /// # Panics
     ///
     /// If `size` is zero.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kilngrad::data;
+    ///
+    /// let sizes: Vec<usize> = data::iris()?.batches(64, 1).map(|batch| batch.len()).collect();
+    /// assert_eq!(sizes, [64, 64, 22]);
+    /// # Ok::<(), kilngrad::Error>(())
+    /// ```
     pub fn batches(&self, size: usize, seed: u64) -> impl Iterator<Item = Batch<T>> + '_ {
         assert!(size > 0, "a batch has at least one row");
         let order = permutation(self.len(), seed);

@@ -10,6 +10,7 @@ use kilngrad_runtime::{Call, Code, Element, Input};
 use ndarray::ArrayViewD;
 
 use crate::compiler::Compiler;
+use crate::example::program_example;
 use crate::files::{self, Load, Loaded};
 use crate::frozen::Frozen;
 use crate::interpreted::Interpreted;
@@ -22,6 +23,13 @@ use crate::why::{self, Why};
 ///
 /// It is `Send`; one thread uses it at a time. Each entry is compiled once for each binding of its
 /// symbols that is met, and the latest [`kilngrad_runtime::SPECIALISATIONS`] are kept.
+#[doc = program_example!(
+    "let mut exe = program.compile(&Options::new())?;"
+    "let x = array![1f32, 2.0];"
+    "let out = exe.call(\"run\").feed(\"x\", &x).run()?;"
+    "assert_eq!(out.view::<f32>(\"y\")?, array![2f32, 4.0].into_dyn());"
+    "assert_eq!(exe.state::<f32>(\"total\")?.sum(), 3.0);"
+)]
 #[derive(Debug)]
 pub struct Executable {
     inner: kilngrad_runtime::Executable<Report>,
@@ -61,6 +69,24 @@ impl Executable {
     /// # Errors
     ///
     /// If memory is refused or an entry cannot be compiled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kilngrad::prelude::*;
+    ///
+    /// let b = Builder::new("line");
+    /// let w = b.param("w", (), Init::Constant(2.0));
+    /// let e = b.entry("run", Mode::Eval);
+    /// e.output("y", e.input("x", F32, ()) * w);
+    /// let mut exe = b.finish()?.compile(&Options::new())?;
+    ///
+    /// let model = exe.freeze()?;
+    /// exe.set_state("w", &7f32)?; // of the executable alone
+    /// let y: f32 = model.session().call("run").feed("x", &3f32).run()?.scalar("y")?;
+    /// assert_eq!(y, 6.0);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn freeze(&self) -> Result<Frozen, Error> {
         Frozen::new(&self.inner, &self.compiler.options)
     }
@@ -71,11 +97,27 @@ impl Executable {
     /// # Errors
     ///
     /// If memory for the states is refused.
+    ///
+    /// # Examples
+    #[doc = program_example!(
+        "let mut exe = program.compile(&Options::new())?;"
+        "exe.set_state(\"total\", &7f32)?;"
+        "let mut other = exe.fork()?;"
+        "other.call(\"run\").feed(\"x\", &array![1f32, 2.0]).run()?;"
+        "assert_eq!(other.state::<f32>(\"total\")?.sum(), 10.0);"
+        "assert_eq!(exe.state::<f32>(\"total\")?.sum(), 7.0);"
+    )]
     pub fn fork(&self) -> Result<Executable, Error> {
         Ok(Executable { inner: self.inner.fork()?, compiler: self.compiler.clone() })
     }
 
     /// Begins a call of the entry called `name`. Every mistake in it is reported when it is run.
+    #[doc = program_example!(
+        "let mut exe = program.compile(&Options::new())?;"
+        "exe.call(\"run\").feed(\"x\", &array![1f32, 2.0]).run()?;"
+        "let error = exe.call(\"runs\").run().expect_err(\"there is no such entry\");"
+        "assert_eq!(error.kind(), ErrorKind::Name);"
+    )]
     pub fn call<'a>(&'a mut self, name: &'a str) -> Call<'a, Report> {
         self.inner.call(name)
     }
@@ -85,12 +127,23 @@ impl Executable {
     /// # Errors
     ///
     /// If there is no such entry, a symbol is not bound, or it cannot be compiled.
+    ///
+    /// # Examples
+    #[doc = program_example!(
+        "let mut exe = program.compile(&Options::new())?;"
+        "let report = exe.specialise(\"run\", &[(\"n\", 4)])?;"
+        "assert!(report.bindings.values().eq(&[4]));"
+    )]
     pub fn specialise(&mut self, entry: &str, lengths: &[(&str, usize)]) -> Result<&Report, Error> {
         let bindings = lengths.iter().map(|(symbol, n)| (Symbol::new(symbol), *n)).collect();
         Ok(self.inner.specialise(entry, &bindings)?.artifacts())
     }
 
     /// Parameters and layers of the program, and what a call of each entry takes.
+    #[doc = program_example!(
+        "let exe = program.compile(&Options::new())?;"
+        "assert_eq!(exe.summary().trainable.tensors, 1);"
+    )]
     pub fn summary(&self) -> Summary {
         let program = self.program();
         let reports = program.entries.iter().map(|entry| self.report(&entry.name).ok());
@@ -103,6 +156,14 @@ impl Executable {
     ///
     /// If there is no such entry, or it is not compiled yet because no call or
     /// [`specialise`](Self::specialise) has given the lengths of its symbols.
+    ///
+    /// # Examples
+    #[doc = program_example!(
+        "let mut exe = program.compile(&Options::new())?;"
+        "assert!(exe.report(\"run\").is_err());"
+        "exe.call(\"run\").feed(\"x\", &array![1f32, 2.0]).run()?;"
+        "assert!(exe.report(\"run\").is_ok());"
+    )]
     pub fn report(&self, entry: &str) -> Result<&Report, Error> {
         reported(self.inner.code(entry)?, entry)
     }
@@ -112,6 +173,13 @@ impl Executable {
     /// # Errors
     ///
     /// As [`report`](Self::report).
+    ///
+    /// # Examples
+    #[doc = program_example!(
+        "let exe = program.compile(&Options::new().specialise(\"n\", &[4]))?;"
+        "let plan = exe.plan(\"run\")?;"
+        "assert!(plan.lower_bound_bytes <= plan.peak_bytes);"
+    )]
     pub fn plan(&self, entry: &str) -> Result<&PlanReport, Error> {
         Ok(&self.report(entry)?.plan)
     }
@@ -121,6 +189,12 @@ impl Executable {
     /// # Errors
     ///
     /// As [`report`](Self::report).
+    ///
+    /// # Examples
+    #[doc = program_example!(
+        "let exe = program.compile(&Options::new().specialise(\"n\", &[4]))?;"
+        "assert!(exe.kernels(\"run\")?.iter().any(|kernel| kernel.operations.contains(&\"mul\")));"
+    )]
     pub fn kernels(&self, entry: &str) -> Result<&[KernelReport], Error> {
         Ok(&self.report(entry)?.kernels)
     }
@@ -134,6 +208,13 @@ impl Executable {
     /// # Errors
     ///
     /// As [`report`](Self::report).
+    ///
+    /// # Examples
+    #[doc = program_example!(
+        "let exe = program.compile(&Options::new().specialise(\"n\", &[4]))?;"
+        "let stages = exe.stages(\"run\")?;"
+        "assert!(stages.iter().any(|stage| stage.name == \"fuse\"));"
+    )]
     pub fn stages(&self, entry: &str) -> Result<Vec<Stage>, Error> {
         self.stages_called(entry, |_| true)
     }
@@ -143,6 +224,12 @@ impl Executable {
     /// # Errors
     ///
     /// As [`report`](Self::report), and if there is no such stage.
+    ///
+    /// # Examples
+    #[doc = program_example!(
+        "let exe = program.compile(&Options::new().specialise(\"n\", &[4]))?;"
+        "assert!(exe.stage(\"run\", \"bind\")?.text.contains(\"%x: f32[4]\"));"
+    )]
     pub fn stage(&self, entry: &str, name: &str) -> Result<Stage, Error> {
         let found = self.stages_called(entry, |stage| stage == name)?.pop();
         found.ok_or_else(|| {
@@ -163,6 +250,12 @@ impl Executable {
     /// # Errors
     ///
     /// As [`report`](Self::report), and if there is no such value.
+    ///
+    /// # Examples
+    #[doc = program_example!(
+        "let exe = program.compile(&Options::new().specialise(\"n\", &[4]))?;"
+        "assert_eq!(exe.why(\"run\", \"y\")?.operation, \"mul\");"
+    )]
     pub fn why(&self, entry: &str, value: &str) -> Result<Why, Error> {
         let bindings = &self.report(entry)?.bindings;
         why::why(&self.compiler, self.position(entry)?, bindings, value)
@@ -174,6 +267,10 @@ impl Executable {
     }
 
     /// The program.
+    #[doc = program_example!(
+        "let exe = program.clone().compile(&Options::new())?;"
+        "assert_eq!(exe.program(), &program);"
+    )]
     pub fn program(&self) -> &Program {
         self.inner.program()
     }
@@ -183,6 +280,13 @@ impl Executable {
     /// # Errors
     ///
     /// If there is no such state, or it has another dtype.
+    ///
+    /// # Examples
+    #[doc = program_example!(
+        "let mut exe = program.compile(&Options::new())?;"
+        "exe.call(\"run\").feed(\"x\", &array![1f32, 2.0]).run()?;"
+        "assert_eq!(exe.state::<f32>(\"total\")?.sum(), 3.0);"
+    )]
     pub fn state<T: Element>(&self, path: &str) -> Result<ArrayViewD<'_, T>, Error> {
         self.inner.state(path)
     }
@@ -192,17 +296,37 @@ impl Executable {
     /// # Errors
     ///
     /// If there is no such state, or the value has another dtype or shape; nothing changes then.
+    ///
+    /// # Examples
+    #[doc = program_example!(
+        "let mut exe = program.compile(&Options::new())?;"
+        "exe.set_state(\"total\", &7f32)?;"
+        "assert_eq!(exe.state::<f32>(\"total\")?.sum(), 7.0);"
+        "assert!(exe.set_state(\"total\", &array![7f32, 8.0]).is_err());"
+    )]
     pub fn set_state(&mut self, path: &str, value: &dyn Input) -> Result<(), Error> {
         self.inner.set_state(path, value)
     }
 
     /// Every state's path with its bytes, row-major and little-endian.
+    #[doc = program_example!(
+        "let exe = program.compile(&Options::new())?;"
+        "assert!(exe.state_bytes().eq([(\"total\", &[0u8; 4][..])]));"
+    )]
     pub fn state_bytes(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.inner.state_bytes()
     }
 
     /// The program whose states begin with what they hold now: compiled again, it goes on from
     /// here, whatever the seed.
+    ///
+    /// # Examples
+    #[doc = program_example!(
+        "let mut exe = program.compile(&Options::new())?;"
+        "exe.set_state(\"total\", &7f32)?;"
+        "let again = exe.snapshot().compile(&Options::new())?;"
+        "assert_eq!(again.state::<f32>(\"total\")?.sum(), 7.0);"
+    )]
     pub fn snapshot(&self) -> Program {
         let states = self.program().states.iter().zip(self.state_bytes());
         let values = states.map(|(state, (_, bytes))| {
@@ -218,6 +342,19 @@ impl Executable {
     /// # Errors
     ///
     /// As [`ProgramExt::save`].
+    ///
+    /// # Examples
+    #[doc = program_example!(
+        "let mut exe = program.compile(&Options::new())?;"
+        "exe.set_state(\"total\", &7f32)?;"
+        "let name = format!(\"kilngrad-save-{}.safetensors\", std::process::id());"
+        "let file = std::env::temp_dir().join(name);"
+        "exe.save(&file)?;"
+        "exe.set_state(\"total\", &0f32)?;"
+        "exe.load(&file, &Load::strict())?;"
+        "assert_eq!(exe.state::<f32>(\"total\")?.sum(), 7.0);"
+        "std::fs::remove_file(file)?;"
+    )]
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         files::save(&self.snapshot(), path.as_ref())
     }
@@ -229,6 +366,13 @@ impl Executable {
     ///
     /// If the file cannot be read, is damaged, or larger than the limits allow, or `load` is strict
     /// and a state is missing, unexpected, or of another type; nothing changes then.
+    ///
+    /// # Examples
+    #[doc = program_example!(
+        "let mut exe = program.compile(&Options::new())?;"
+        "let error = exe.load(\"nowhere.safetensors\", &Load::strict());"
+        "assert_eq!(error.expect_err(\"there is no such file\").kind(), ErrorKind::Io);"
+    )]
     pub fn load(&mut self, path: impl AsRef<Path>, load: &Load) -> Result<Loaded, Error> {
         files::load_states(&mut self.inner, path.as_ref(), load)
     }
@@ -250,12 +394,29 @@ pub(crate) fn reported<'c>(
 }
 
 /// What can be done with a program.
+#[doc = program_example!(
+    "let (mut exe, mut slow) ="
+    "    (program.clone().compile(&Options::new())?, program.interpret(&Options::new())?);"
+    "let x = array![1f32, 2.0];"
+    "exe.call(\"run\").feed(\"x\", &x).run()?;"
+    "slow.call(\"run\").feed(\"x\", &x).run()?;"
+    "assert_eq!(exe.state::<f32>(\"total\")?.sum(), 3.0);"
+    "assert_eq!(slow.state(\"total\"), Some(&3f32.into()));"
+)]
 pub trait ProgramExt {
     /// Compiles it.
     ///
     /// # Errors
     ///
     /// If the program is invalid, asks for a gradient that does not exist, or memory is refused.
+    ///
+    /// # Examples
+    #[doc = program_example!(
+        "let mut exe = program.compile(&Options::new())?;"
+        "let x = array![1f32, 2.0];"
+        "let out = exe.call(\"run\").feed(\"x\", &x).run()?;"
+        "assert_eq!(out.view::<f32>(\"y\")?, array![2f32, 4.0].into_dyn());"
+    )]
     fn compile(self, options: &Options) -> Result<Executable, Error>;
 
     /// Expands its gradient requests and gives it to the reference interpreter.
@@ -263,6 +424,13 @@ pub trait ProgramExt {
     /// # Errors
     ///
     /// If the program is invalid or asks for a gradient that does not exist.
+    ///
+    /// # Examples
+    #[doc = program_example!(
+        "let mut slow = program.interpret(&Options::new())?;"
+        "let out = slow.call(\"run\").feed(\"x\", &array![1f32, 2.0]).run()?;"
+        "assert_eq!(out.array(\"y\")?, &array![2f32, 4.0].into());"
+    )]
     fn interpret(self, options: &Options) -> Result<Interpreted, Error>;
 
     /// Writes it: as text where `path` ends in `.kg`, with large arrays in `PATH.safetensors`
@@ -273,6 +441,25 @@ pub trait ProgramExt {
     /// # Errors
     ///
     /// If the name has another ending, or a file cannot be written.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kilngrad::prelude::*;
+    ///
+    /// let b = Builder::new("half");
+    /// let e = b.entry("run", Mode::Eval);
+    /// e.output("y", e.input("x", F32, ()) * 0.5);
+    /// let program = b.finish()?;
+    ///
+    /// let name = format!("kilngrad-save-{}.kg", std::process::id());
+    /// let file = std::env::temp_dir().join(name);
+    /// program.save(&file)?;
+    /// assert!(std::fs::read_to_string(&file)?.contains("entry @run(%x: f32[]) eval {"));
+    /// assert_eq!(Program::load(&file, &Limits::default())?, program);
+    /// std::fs::remove_file(file)?;
+    /// # Ok::<(), Error>(())
+    /// ```
     fn save(&self, path: impl AsRef<Path>) -> Result<(), Error>;
 
     /// Reads what [`save`](Self::save) or [`Executable::save`] wrote, told apart by what is in the
@@ -283,6 +470,34 @@ pub trait ProgramExt {
     /// If a file cannot be read, is damaged or larger than `limits` allow, or arrays are missing,
     /// not named by the text, or of another type. The message shows the lines of the text that are
     /// wrong; [`Error::diagnostics`] has them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kilngrad::prelude::*;
+    ///
+    /// let name = format!("kilngrad-read-{}.kg", std::process::id());
+    /// let file = std::env::temp_dir().join(name);
+    /// std::fs::write(&file, "kilngrad 1
+    /// program \"half\"
+    /// entry @run(%x: f32[n]) eval {
+    ///   %half: f32[] = constant 0.5
+    ///   %halves: f32[n] = broadcast %half dims=[]
+    ///   %y: f32[n] = mul %x, %halves
+    ///   return y = %y
+    /// }
+    /// ")?;
+    /// let mut exe = Program::load(&file, &Limits::default())?.compile(&Options::new())?;
+    /// let x = ndarray::array![3f32, 5.0];
+    /// let out = exe.call("run").feed("x", &x).run()?;
+    /// assert_eq!(out.view::<f32>("y")?, ndarray::array![1.5f32, 2.5].into_dyn());
+    ///
+    /// std::fs::write(&file, "kilngrad 1\nprogram half\n")?;
+    /// let error = Program::load(&file, &Limits::default()).expect_err("the name is not in quotes");
+    /// assert!(error.to_string().contains(" 2 | program half"));
+    /// std::fs::remove_file(file)?;
+    /// # Ok::<(), Error>(())
+    /// ```
     fn load(path: impl AsRef<Path>, limits: &Limits) -> Result<Self, Error>
     where
         Self: Sized;

@@ -27,11 +27,23 @@ const IN_TEXT: usize = 256;
 /// How weights are loaded into an executable.
 ///
 /// ```
-/// use kilngrad::prelude::*;
+/// use kilngrad::{prelude::*, save_arrays};
 ///
-/// let all_or_nothing = Load::strict();
-/// let what_fits = Load::partial().limits(Limits { file_bytes: 1 << 20, ..Limits::default() });
-/// # let _ = (all_or_nothing, what_fits);
+/// let name = format!("kilngrad-load-{}.safetensors", std::process::id());
+/// let file = std::env::temp_dir().join(name);
+/// save_arrays(&file, [("w", &2f32.into())])?; // and no bias
+///
+/// let b = Builder::new("line");
+/// b.param("w", (), Init::Zeros);
+/// b.param("bias", (), Init::Ones);
+/// let mut exe = b.finish()?.compile(&Options::new())?;
+/// assert!(exe.load(&file, &Load::strict()).is_err());
+/// assert_eq!(exe.state::<f32>("w")?.sum(), 0.0); // nothing has changed
+/// exe.load(&file, &Load::partial())?;
+/// assert_eq!(exe.state::<f32>("w")?.sum(), 2.0);
+/// assert_eq!(exe.state::<f32>("bias")?.sum(), 1.0);
+/// std::fs::remove_file(file)?;
+/// # Ok::<(), Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Load {
@@ -41,17 +53,70 @@ pub struct Load {
 
 impl Load {
     /// The file has exactly the program's states, of their types; anything else is an error.
+    ///
+    /// ```
+    /// use kilngrad::{prelude::*, save_arrays};
+    ///
+    /// let b = Builder::new("line");
+    /// b.param("w", (), Init::Zeros);
+    /// let mut exe = b.finish()?.compile(&Options::new())?;
+    ///
+    /// let name = format!("kilngrad-strict-{}.safetensors", std::process::id());
+    /// let file = std::env::temp_dir().join(name);
+    /// save_arrays(&file, [("w", &2f32.into()), ("bias", &1f32.into())])?;
+    /// let error = exe.load(&file, &Load::strict()).expect_err("the program has no bias");
+    /// assert!(error.to_string().contains("found unexpected \"bias\""));
+    /// save_arrays(&file, [("w", &2f32.into())])?;
+    /// assert_eq!(exe.load(&file, &Load::strict())?.loaded, ["w"]);
+    /// std::fs::remove_file(file)?;
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn strict() -> Load {
         Load { partial: false, limits: Limits::default() }
     }
 
     /// States that the file has, of their types, are loaded, and the others keep their values;
     /// [`Loaded`] says which.
+    ///
+    /// ```
+    /// use kilngrad::{prelude::*, save_arrays};
+    ///
+    /// let b = Builder::new("line");
+    /// b.param("w", (), Init::Zeros);
+    /// let mut exe = b.finish()?.compile(&Options::new())?;
+    ///
+    /// let name = format!("kilngrad-partial-{}.safetensors", std::process::id());
+    /// let file = std::env::temp_dir().join(name);
+    /// save_arrays(&file, [("w", &2f32.into()), ("bias", &1f32.into())])?;
+    /// let done = exe.load(&file, &Load::partial())?;
+    /// assert_eq!((done.loaded, done.unexpected), (vec!["w".into()], vec!["bias".into()]));
+    /// assert_eq!(exe.state::<f32>("w")?.sum(), 2.0);
+    /// std::fs::remove_file(file)?;
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn partial() -> Load {
         Load { partial: true, ..Load::strict() }
     }
 
     /// What the file may ask for, instead of [`Limits::default`].
+    ///
+    /// ```
+    /// use kilngrad::{prelude::*, save_arrays};
+    ///
+    /// let b = Builder::new("line");
+    /// b.param("w", (), Init::Zeros);
+    /// let mut exe = b.finish()?.compile(&Options::new())?;
+    ///
+    /// let name = format!("kilngrad-limits-{}.safetensors", std::process::id());
+    /// let file = std::env::temp_dir().join(name);
+    /// save_arrays(&file, [("w", &2f32.into())])?;
+    /// let small = Load::strict().limits(Limits { file_bytes: 16, ..Limits::default() });
+    /// let error = exe.load(&file, &small).expect_err("the header is longer than that");
+    /// assert_eq!(error.kind(), ErrorKind::Format);
+    /// exe.load(&file, &Load::strict())?;
+    /// std::fs::remove_file(file)?;
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Load {
         self.limits = limits;
@@ -60,6 +125,29 @@ impl Load {
 }
 
 /// What loading weights did. Paths and names are in order.
+///
+/// ```
+/// use kilngrad::{prelude::*, save_arrays};
+/// use ndarray::array;
+///
+/// let b = Builder::new("line");
+/// for path in ["a", "b", "c"] {
+///     b.param(path, (), Init::Zeros);
+/// }
+/// let mut exe = b.finish()?.compile(&Options::new())?;
+///
+/// let name = format!("kilngrad-loaded-{}.safetensors", std::process::id());
+/// let file = std::env::temp_dir().join(name);
+/// let arrays = [("a", 1f32.into()), ("b", array![1f32, 2.0].into()), ("d", 4f32.into())];
+/// save_arrays(&file, arrays.iter().map(|(path, array)| (*path, array)))?;
+/// let done = exe.load(&file, &Load::partial())?;
+/// assert_eq!(done.loaded, ["a"]);
+/// assert_eq!(done.mismatched[0].path, "b");
+/// assert_eq!(done.missing, ["c"]);
+/// assert_eq!(done.unexpected, ["d"]);
+/// std::fs::remove_file(file)?;
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Loaded {
     /// States that have their values from the file.
@@ -73,6 +161,23 @@ pub struct Loaded {
 }
 
 /// A state that a file has with another type.
+///
+/// ```
+/// use kilngrad::{prelude::*, save_arrays};
+///
+/// let b = Builder::new("line");
+/// b.param("w", (3,), Init::Zeros);
+/// let mut exe = b.finish()?.compile(&Options::new())?;
+///
+/// let name = format!("kilngrad-mismatch-{}.safetensors", std::process::id());
+/// let file = std::env::temp_dir().join(name);
+/// save_arrays(&file, [("w", &2f64.into())])?;
+/// let wrong = &exe.load(&file, &Load::partial())?.mismatched[0];
+/// assert_eq!(wrong.path, "w");
+/// assert_eq!((wrong.expected.to_string(), &*wrong.found), ("f32[3]".into(), "f64[]"));
+/// std::fs::remove_file(file)?;
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mismatch {
     /// The state.

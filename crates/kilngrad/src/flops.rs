@@ -4,7 +4,7 @@ use kilngrad_ir::{Graph, Node, Op};
 
 /// Floating-point operations of one evaluation of a graph whose shapes are constant: two for each
 /// term of a contraction, one for each element that an elementwise operation gives and that a
-/// reduction reads. Integers, comparisons and moves count nothing.
+/// reduction or `fold` reads. Integers, comparisons and moves count nothing.
 pub(crate) fn flops(graph: &Graph) -> u64 {
     graph.nodes().map(|(_, node)| of(graph, node)).fold(0, u64::saturating_add)
 }
@@ -16,7 +16,7 @@ fn of(graph: &Graph, node: &Node) -> u64 {
     }
     match &node.op {
         Op::Unary(_) | Op::Binary(_) => count(node.result()),
-        Op::Reduce { .. } => count(node.operands[0]),
+        Op::Reduce { .. } | Op::Fold(_) => count(node.operands[0]),
         Op::Dot(axes) => {
             let dims = graph.ty(node.operands[0]).shape.dims();
             let depth = axes.lhs_contract.iter().map(|axis| dims[*axis].as_constant().unwrap_or(0));
@@ -36,6 +36,7 @@ fn of(graph: &Graph, node: &Node) -> u64 {
         | Op::Select
         | Op::Cast
         | Op::ArgReduce { .. }
+        | Op::Argsort { .. }
         | Op::Broadcast { .. }
         | Op::Reshape
         | Op::Transpose { .. }
@@ -44,6 +45,7 @@ fn of(graph: &Graph, node: &Node) -> u64 {
         | Op::Concat { .. }
         | Op::Gather { .. }
         | Op::ScatterAdd { .. }
+        | Op::Windows(_)
         | Op::StopGradient
         | Op::CustomGradient(_)
         | Op::Gradient { .. } => 0,

@@ -25,6 +25,26 @@ use crate::report::{Report, Stage};
 ///
 /// Each entry is compiled once for each binding of its symbols, whichever session meets it first;
 /// the latest [`kilngrad_runtime::SPECIALISATIONS`] are kept, and so they are by each session.
+///
+/// ```
+/// use kilngrad::{Result, prelude::*};
+///
+/// let b = Builder::new("line");
+/// let w = b.param("w", (), Init::Constant(2.0));
+/// let e = b.entry("run", Mode::Eval);
+/// e.output("y", e.input("x", F32, ()) * w);
+/// let model = b.finish()?.compile(&Options::new())?.freeze()?;
+///
+/// let call = |x: f32| -> Result<f32> {
+///     model.session().call("run").feed("x", &x).run()?.scalar("y")
+/// };
+/// std::thread::scope(|scope| {
+///     let callers = [1.0, 2.0, 3.0].map(|x| scope.spawn(move || call(x)));
+///     let results = callers.map(|caller| caller.join().expect("no caller panics"));
+///     assert_eq!(results.map(Result::ok), [Some(2.0), Some(4.0), Some(6.0)]);
+/// });
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Frozen {
     inner: kilngrad_runtime::Frozen<Report>,
@@ -41,6 +61,24 @@ pub struct Frozen {
 /// many less one of its own, started by its first call and asleep between calls. Throughput wants
 /// one thread and a session for each processor; several threads a session are for few calls that
 /// are long.
+///
+/// ```
+/// use kilngrad::prelude::*;
+///
+/// let b = Builder::new("line");
+/// let w = b.param("w", (), Init::Constant(2.0));
+/// let e = b.entry("run", Mode::Eval);
+/// e.output("y", e.input("x", F32, (b.dim("n"),)) * w);
+/// let model = b.finish()?.compile(&Options::new())?.freeze()?;
+///
+/// let mut session = model.session();
+/// drop(model); // the session goes on
+/// assert!(session.call("run").run().is_err()); // x is not fed
+/// let x = ndarray::array![1f32, 3.0];
+/// let out = session.call("run").feed("x", &x).run()?;
+/// assert_eq!(out.view::<f32>("y")?, ndarray::array![2f32, 6.0].into_dyn());
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Session {
     inner: kilngrad_runtime::Session<Report>,
@@ -73,6 +111,23 @@ impl Frozen {
     }
 
     /// A caller's own place to work. It acquires memory when it is first called.
+    ///
+    /// ```
+    /// use kilngrad::prelude::*;
+    ///
+    /// let b = Builder::new("line");
+    /// let w = b.param("w", (), Init::Constant(2.0));
+    /// let e = b.entry("run", Mode::Eval);
+    /// e.output("y", e.input("x", F32, (b.dim("n"),)) * w);
+    /// let model = b.finish()?.compile(&Options::new())?.freeze()?;
+    ///
+    /// let (mut one, mut other) = (model.session(), model.session());
+    /// let (x, z) = (ndarray::array![1f32], ndarray::array![5f32]);
+    /// let out = one.call("run").feed("x", &x).run()?;
+    /// other.call("run").feed("x", &z).run()?;
+    /// assert_eq!(out.view::<f32>("y")?[0], 2.0); // not overwritten by the other's call
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn session(&self) -> Session {
         let mut inner = self.inner.session();
         inner.watch(self.compiler.options.check_nan);
@@ -85,6 +140,23 @@ impl Frozen {
     ///
     /// If there is no such entry, it updates a state, a symbol is not bound, or it cannot be
     /// compiled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kilngrad::prelude::*;
+    ///
+    /// let b = Builder::new("line");
+    /// let w = b.param("w", (), Init::Constant(2.0));
+    /// let e = b.entry("run", Mode::Eval);
+    /// e.output("y", e.input("x", F32, (b.dim("n"),)) * w);
+    /// let model = b.finish()?.compile(&Options::new())?.freeze()?;
+    ///
+    /// model.specialise("run", &[("n", 4)])?; // so that no caller waits for it
+    /// let error = model.specialise("run", &[]).expect_err("n has no length");
+    /// assert_eq!(error.kind(), ErrorKind::Shape);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn specialise(&self, entry: &str, lengths: &[(&str, usize)]) -> Result<(), Error> {
         let bindings = lengths.iter().map(|(symbol, n)| (Symbol::new(symbol), *n)).collect();
         self.inner.specialise(entry, &bindings).map(drop)
@@ -97,6 +169,23 @@ impl Frozen {
     /// # Errors
     ///
     /// As [`specialise`](Self::specialise).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kilngrad::prelude::*;
+    ///
+    /// let b = Builder::new("line");
+    /// let w = b.param("w", (), Init::Constant(2.0));
+    /// let e = b.entry("run", Mode::Eval);
+    /// e.output("y", e.input("x", F32, (b.dim("n"),)) * w);
+    /// let model = b.finish()?.compile(&Options::new())?.freeze()?;
+    ///
+    /// let stages = model.stages("run", &[("n", 4)])?;
+    /// let bound = stages.iter().find(|stage| stage.name == "bind").expect("it is a pass");
+    /// assert!(bound.text.contains("%x: f32[4]"));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn stages(&self, entry: &str, lengths: &[(&str, usize)]) -> Result<Vec<Stage>, Error> {
         self.specialise(entry, lengths)?;
         let position = self.program().entries.iter().position(|known| *known.name == *entry);
@@ -107,6 +196,22 @@ impl Frozen {
 
     /// The program as sessions call it. States called `prepared.…` come after those that were
     /// declared: what entries compute of these alone.
+    ///
+    /// ```
+    /// use kilngrad::prelude::*;
+    ///
+    /// let b = Builder::new("line");
+    /// let w = b.param("w", (3,), Init::Ones);
+    /// let e = b.entry("run", Mode::Eval);
+    /// // Of the weight alone: computed when the program is frozen.
+    /// let scale = e.read(w).exp();
+    /// e.output("y", e.input("x", F32, (b.dim("n"), 3)) * scale);
+    /// let model = b.finish()?.compile(&Options::new())?.freeze()?;
+    ///
+    /// let states = model.program().states.iter().map(|state| state.path.to_string());
+    /// assert!(states.eq(["w", "prepared.0"]));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn program(&self) -> &Program {
         self.inner.program()
     }
@@ -117,6 +222,22 @@ impl Session {
     ///
     /// What can be [fetched](Call::fetch) are the values of the entry as it is in
     /// [`Frozen::program`]: those from which prepared states were computed are not among them.
+    ///
+    /// ```
+    /// use kilngrad::prelude::*;
+    ///
+    /// let b = Builder::new("line");
+    /// let w = b.param("w", (), Init::Constant(2.0));
+    /// let e = b.entry("run", Mode::Eval);
+    /// e.output("y", e.input("x", F32, (b.dim("n"),)) * w);
+    /// let model = b.finish()?.compile(&Options::new())?.freeze()?;
+    ///
+    /// let mut session = model.session();
+    /// let x = ndarray::array![1f32, 3.0];
+    /// let out = session.call("run").feed("x", &x).run()?;
+    /// assert_eq!(out.view::<f32>("y")?, ndarray::array![2f32, 6.0].into_dyn());
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn call<'a>(&'a mut self, name: &'a str) -> Call<'a, Report> {
         self.inner.call(name)
     }
@@ -126,6 +247,24 @@ impl Session {
     /// # Errors
     ///
     /// If there is no such entry, or it was not called yet.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kilngrad::prelude::*;
+    ///
+    /// let b = Builder::new("line");
+    /// let w = b.param("w", (), Init::Constant(2.0));
+    /// let e = b.entry("run", Mode::Eval);
+    /// e.output("y", e.input("x", F32, (b.dim("n"),)) * w);
+    /// let model = b.finish()?.compile(&Options::new())?.freeze()?;
+    ///
+    /// let mut session = model.session();
+    /// assert!(session.report("run").is_err());
+    /// session.call("run").feed("x", &ndarray::array![1f32, 3.0]).run()?;
+    /// assert!(session.report("run")?.bindings.values().eq(&[2]));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn report(&self, entry: &str) -> Result<&Report, Error> {
         reported(self.inner.code(entry)?, entry)
     }

@@ -8,12 +8,18 @@ use kilngrad_interp::{Array, Interpreter, Trace, eval_entry_traced, order_inputs
 use kilngrad_ir::{DType, Error, ErrorKind, Program, ValueName};
 use kilngrad_runtime::Input;
 
+use crate::example::program_example;
 use crate::executable::Executable;
 use crate::options::Options;
 use crate::{nan, values};
 
 /// A program run by the reference interpreter: slow, and what every other way to run it is held
 /// against.
+#[doc = program_example!(
+    "let mut slow = program.interpret(&Options::new())?;"
+    "slow.call(\"run\").feed(\"x\", &array![1f32, 2.0]).run()?;"
+    "assert_eq!(slow.state(\"total\"), Some(&3f32.into()));"
+)]
 #[derive(Debug)]
 pub struct Interpreted {
     /// As it was given, with gradient requests.
@@ -33,23 +39,43 @@ impl Interpreted {
     }
 
     /// Begins a call of an entry.
+    #[doc = program_example!(
+        "let mut slow = program.interpret(&Options::new())?;"
+        "let out = slow.call(\"run\").feed(\"x\", &array![1f32, 2.0]).run()?;"
+        "assert_eq!(out.array(\"y\")?, &array![2f32, 4.0].into());"
+    )]
     pub fn call<'a>(&'a mut self, name: &'a str) -> InterpretedCall<'a> {
         InterpretedCall { program: self, entry: name, feeds: Vec::new(), fetched: Vec::new() }
     }
 
     /// The program, its gradient requests expanded.
+    #[doc = program_example!(
+        "let slow = program.clone().interpret(&Options::new())?;"
+        "assert_eq!(slow.program(), &program); // which requests no gradient"
+    )]
     pub fn program(&self) -> &Program {
         self.interpreter.program()
     }
 
     /// The program as it was declared, whose states begin with what they hold now: see
     /// [`Executable::snapshot`].
+    #[doc = program_example!(
+        "let mut slow = program.interpret(&Options::new())?;"
+        "slow.call(\"run\").feed(\"x\", &array![1f32, 2.0]).run()?;"
+        "let exe = slow.snapshot().compile(&Options::new())?; // goes on from there"
+        "assert_eq!(exe.state::<f32>(\"total\")?.sum(), 3.0);"
+    )]
     pub fn snapshot(&self) -> Program {
         let values = self.interpreter.states().values().iter().map(Array::to_dense);
         crate::files::with_states(&self.declared, values)
     }
 
     /// A state's value.
+    #[doc = program_example!(
+        "let slow = program.interpret(&Options::new())?;"
+        "assert_eq!(slow.state(\"total\"), Some(&0f32.into()));"
+        "assert_eq!(slow.state(\"totals\"), None);"
+    )]
     pub fn state(&self, path: &str) -> Option<&Array> {
         self.interpreter.state(path)
     }
@@ -59,6 +85,15 @@ impl Interpreted {
     /// # Errors
     ///
     /// If a state is missing here or has another type.
+    ///
+    /// # Examples
+    #[doc = program_example!(
+        "let mut exe = program.clone().compile(&Options::new())?;"
+        "exe.set_state(\"total\", &7f32)?;"
+        "let mut slow = program.interpret(&Options::new())?;"
+        "slow.copy_state(&exe)?;"
+        "assert_eq!(slow.state(\"total\"), Some(&7f32.into()));"
+    )]
     pub fn copy_state(&mut self, executable: &Executable) -> Result<(), Error> {
         for (path, bytes) in executable.state_bytes() {
             let found = self.interpreter.program().find_state(path);
@@ -75,6 +110,11 @@ impl Interpreted {
 }
 
 /// A call of an interpreted entry being put together.
+#[doc = program_example!(
+    "let mut slow = program.interpret(&Options::new())?;"
+    "let call = slow.call(\"run\"); // nothing happens before it is run"
+    "assert_eq!(call.run().expect_err(\"x is not fed\").kind(), ErrorKind::Name);"
+)]
 #[must_use = "a call does nothing until it is run"]
 pub struct InterpretedCall<'a> {
     program: &'a mut Interpreted,
@@ -91,12 +131,23 @@ impl std::fmt::Debug for InterpretedCall<'_> {
 
 impl<'a> InterpretedCall<'a> {
     /// Feeds an input.
+    #[doc = program_example!(
+        "let mut slow = program.interpret(&Options::new())?;"
+        "let reversed = array![1f32, 2.0].slice_move(ndarray::s![..;-1]);"
+        "let out = slow.call(\"run\").feed(\"x\", &reversed).run()?;"
+        "assert_eq!(out.array(\"y\")?, &array![4f32, 2.0].into());"
+    )]
     pub fn feed(mut self, name: &'a str, value: &'a dyn Input) -> InterpretedCall<'a> {
         self.feeds.push((name, value));
         self
     }
 
     /// Asks for a value inside the entry by its name: see [`Call::fetch`](crate::Call::fetch).
+    #[doc = program_example!(
+        "let mut slow = program.interpret(&Options::new())?;"
+        "let out = slow.call(\"run\").feed(\"x\", &array![1f32, 2.0]).fetch(\"total.next\").run()?;"
+        "assert_eq!(out.number(\"total.next\")?, 3.0);"
+    )]
     pub fn fetch(mut self, name: &'a str) -> InterpretedCall<'a> {
         self.fetched.push(name);
         self
@@ -109,6 +160,14 @@ impl<'a> InterpretedCall<'a> {
     /// If the entry, an input or a fetched value is unknown, an input is fed twice or missing, a
     /// dtype or shape is another than expected, or a result is not finite and the options
     /// [forbid it](Options::check_nan). No state has changed then.
+    ///
+    /// # Examples
+    #[doc = program_example!(
+        "let mut slow = program.interpret(&Options::new())?;"
+        "slow.call(\"run\").feed(\"x\", &array![1f32, 2.0]).run()?;"
+        "assert!(slow.call(\"run\").feed(\"x\", &array![1f64, 2.0]).run().is_err());"
+        "assert_eq!(slow.state(\"total\"), Some(&3f32.into()));"
+    )]
     pub fn run(self) -> Result<InterpretedOutputs, Error> {
         let _mode = FloatMode::enter();
         let InterpretedCall { program, entry, feeds, fetched } = self;
@@ -144,6 +203,11 @@ impl<'a> InterpretedCall<'a> {
 }
 
 /// What an interpreted call returned.
+#[doc = program_example!(
+    "let mut slow = program.interpret(&Options::new())?;"
+    "let out = slow.call(\"run\").feed(\"x\", &array![1f32, 2.0]).run()?;"
+    "assert_eq!(out.array(\"y\")?.to_f64_vec(), [2.0, 4.0]);"
+)]
 #[derive(Debug, Clone)]
 pub struct InterpretedOutputs {
     values: BTreeMap<Arc<str>, Array>,
@@ -155,6 +219,14 @@ impl InterpretedOutputs {
     /// # Errors
     ///
     /// If there is no such output.
+    ///
+    /// # Examples
+    #[doc = program_example!(
+        "let mut slow = program.interpret(&Options::new())?;"
+        "let out = slow.call(\"run\").feed(\"x\", &array![1f32, 2.0]).run()?;"
+        "assert_eq!(out.array(\"y\")?, &array![2f32, 4.0].into());"
+        "assert!(out.array(\"z\").is_err());"
+    )]
     pub fn array(&self, name: &str) -> Result<&Array, Error> {
         self.values
             .get(name)
@@ -166,6 +238,21 @@ impl InterpretedOutputs {
     /// # Errors
     ///
     /// If there is no such output, or it is not a scalar.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kilngrad::prelude::*;
+    /// use ndarray::array;
+    ///
+    /// let b = Builder::new("sum");
+    /// let e = b.entry("run", Mode::Eval);
+    /// e.output("sum", e.input("x", F32, (b.dim("n"),)).sum(..));
+    /// let mut slow = b.finish()?.interpret(&Options::new())?;
+    /// let out = slow.call("run").feed("x", &array![1f32, 2.0]).run()?;
+    /// assert_eq!(out.number("sum")?, 3.0);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn number(&self, name: &str) -> Result<f64, Error> {
         let array = self.array(name)?;
         array.scalar().map(kilngrad_ir::Literal::to_f64).ok_or_else(|| {

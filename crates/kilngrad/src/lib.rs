@@ -37,6 +37,7 @@ mod compiler;
 #[cfg(feature = "data")]
 pub mod data;
 mod dump;
+mod example;
 mod executable;
 mod files;
 mod flops;
@@ -44,6 +45,8 @@ mod frozen;
 mod interpreted;
 mod nan;
 mod options;
+#[cfg(feature = "plot")]
+pub mod plot;
 pub mod prelude;
 mod report;
 mod summary;
@@ -68,9 +71,28 @@ pub use summary::{CompiledSummary, EntrySummary, Layer, Size, Summary};
 pub use why::{Step, Why};
 
 /// What functions of this crate return.
+///
+/// ```
+/// use kilngrad::{ErrorKind, Result, prelude::*};
+///
+/// fn loss(exe: &mut Executable) -> Result<f32> {
+///     exe.call("train").run()?.scalar("loss")
+/// }
+/// let mut exe = Builder::new("empty").finish()?.compile(&Options::new())?;
+/// assert_eq!(loss(&mut exe).map_err(|error| error.kind()), Err(ErrorKind::Name));
+/// # Ok::<(), kilngrad::Error>(())
+/// ```
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The crates that the compiler is made of, for those who work on it.
+///
+/// ```
+/// use kilngrad::{internals::ir, prelude::*};
+///
+/// let program = Builder::new("empty").finish()?;
+/// assert!(ir::verify(&program).is_ok());
+/// # Ok::<(), kilngrad::Error>(())
+/// ```
 pub mod internals {
     pub use kilngrad_autodiff as autodiff;
     pub use kilngrad_builder as builder;
@@ -83,3 +105,8 @@ pub mod internals {
     pub use kilngrad_runtime as runtime;
     pub use kilngrad_tiles as tiles;
 }
+
+/// The guide's code, run with the documentation's examples.
+#[cfg(all(doctest, feature = "data"))]
+#[doc = include_str!("../../../docs/guide.md")]
+struct Guide;

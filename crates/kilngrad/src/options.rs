@@ -7,13 +7,15 @@ use kilngrad_ir::{Bindings, DType, Entry, Machine, Program, Symbol, TileSize};
 use kilngrad_loops::Scalar;
 use kilngrad_tiles::Features;
 
+use crate::example::program_example;
+
 /// How to compile and run a program.
 ///
 /// ```
 /// use kilngrad::prelude::*;
 ///
 /// let options = Options::new().seed(7).threads(2).specialise("n", &[1, 32]);
-/// # let _ = options;
+/// assert!(options.vectorises(F32));
 /// ```
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -34,6 +36,12 @@ impl Default for Options {
 
 impl Options {
     /// Seed 0, one thread, all features of this processor, every entry, no dump, no check for NaN.
+    #[doc = program_example!(
+        "let mut exe = program.compile(&Options::new())?;"
+        "let x = array![1f32, 2.0];"
+        "let out = exe.call(\"run\").feed(\"x\", &x).run()?;"
+        "assert_eq!(out.view::<f32>(\"y\")?, array![2f32, 4.0].into_dyn());"
+    )]
     pub fn new() -> Options {
         Options {
             seed: 0,
@@ -47,6 +55,19 @@ impl Options {
     }
 
     /// The seed of initial values and of random numbers.
+    ///
+    /// ```
+    /// use kilngrad::{Result, prelude::*};
+    ///
+    /// let drawn = |seed| -> Result<f32> {
+    ///     let b = Builder::new("noise");
+    ///     b.param("w", (), Init::Normal { mean: 0.0, std: 1.0 });
+    ///     Ok(b.finish()?.compile(&Options::new().seed(seed))?.state::<f32>("w")?.sum())
+    /// };
+    /// assert_eq!(drawn(7)?, drawn(7)?);
+    /// assert_ne!(drawn(7)?, drawn(8)?);
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn seed(mut self, seed: i64) -> Options {
         self.seed = seed;
@@ -55,6 +76,12 @@ impl Options {
 
     /// Number of threads that run a call, the calling one included. Results are the same bits with
     /// any number; 0 counts as 1.
+    #[doc = program_example!(
+        "let mut exe = program.compile(&Options::new().threads(2))?;"
+        "let x = array![1f32, 2.0];"
+        "let out = exe.call(\"run\").feed(\"x\", &x).run()?;"
+        "assert_eq!(out.view::<f32>(\"y\")?, array![2f32, 4.0].into_dyn());"
+    )]
     #[must_use]
     pub fn threads(mut self, threads: usize) -> Options {
         self.threads = threads.max(1);
@@ -62,6 +89,13 @@ impl Options {
     }
 
     /// The instructions that generated code may use; what this processor lacks is left out.
+    #[doc = program_example!(
+        "let baseline = kilngrad::Features::baseline();"
+        "let mut exe = program.compile(&Options::new().features(baseline))?;"
+        "let x = array![1f32, 2.0];"
+        "let out = exe.call(\"run\").feed(\"x\", &x).run()?;"
+        "assert_eq!(out.view::<f32>(\"y\")?, array![2f32, 4.0].into_dyn());"
+    )]
     #[must_use]
     pub fn features(mut self, features: Features) -> Options {
         self.features = features.intersect(Features::detect());
@@ -69,6 +103,10 @@ impl Options {
     }
 
     /// Only these entries are compiled ahead; the others when they are first called.
+    #[doc = program_example!(
+        "let options = Options::new().specialise(\"n\", &[4]).entries(&[]);"
+        "assert!(program.compile(&options)?.report(\"run\").is_err());"
+    )]
     #[must_use]
     pub fn entries(mut self, names: &[&str]) -> Options {
         self.entries = Some(names.iter().map(|name| (*name).to_owned()).collect());
@@ -77,6 +115,10 @@ impl Options {
 
     /// Compiles ahead for each of these lengths of a symbol. Entries without symbols are compiled
     /// ahead in any case, others when their lengths are first met.
+    #[doc = program_example!(
+        "let exe = program.compile(&Options::new().specialise(\"n\", &[1, 32]))?;"
+        "assert!(exe.report(\"run\").is_ok());"
+    )]
     #[must_use]
     pub fn specialise(mut self, symbol: &str, lengths: &[usize]) -> Options {
         self.specialise.push((symbol.to_owned(), lengths.to_vec()));
@@ -85,6 +127,12 @@ impl Options {
 
     /// Writes a text file for each stage of each compile into `folder`, which is made if it does
     /// not exist.
+    #[doc = program_example!(
+        "let folder = std::env::temp_dir().join(format!(\"kilngrad-dump-{}\", std::process::id()));"
+        "program.compile(&Options::new().specialise(\"n\", &[4]).dump(&folder))?;"
+        "assert!(std::fs::read_to_string(folder.join(\"run.n4/plan.txt\"))?.contains(\"run\"));"
+        "std::fs::remove_dir_all(folder)?;"
+    )]
     #[must_use]
     pub fn dump(mut self, folder: impl AsRef<Path>) -> Options {
         self.dump = Some(folder.as_ref().to_owned());
@@ -98,6 +146,12 @@ impl Options {
     ///
     /// Infinities inside the entry that reach no result, such as a mask's, are no error. A checked
     /// call copies the states that it updates and reads through its results.
+    #[doc = program_example!(
+        "let mut exe = program.compile(&Options::new().check_nan(true))?;"
+        "let error = exe.call(\"run\").feed(\"x\", &array![f32::NAN]).run().map(drop);"
+        "assert_eq!(error.map_err(|error| error.kind()), Err(ErrorKind::NotFinite));"
+        "assert_eq!(exe.state::<f32>(\"total\")?.sum(), 0.0);"
+    )]
     #[must_use]
     pub fn check_nan(mut self, check: bool) -> Options {
         self.check_nan = check;
@@ -105,6 +159,13 @@ impl Options {
     }
 
     /// The machine model that these options compile for.
+    ///
+    /// ```
+    /// use kilngrad::{Features, Options};
+    ///
+    /// let machine = Options::new().features(Features::baseline()).machine();
+    /// assert!(!machine.fma);
+    /// ```
     pub fn machine(&self) -> Machine {
         let tile = |scalar| {
             let shape = kilngrad_tiles::best(self.features, scalar).shape;
@@ -137,6 +198,12 @@ impl Options {
     }
 
     /// Whether a dtype is one that compiled code computes with in vectors.
+    ///
+    /// ```
+    /// use kilngrad::prelude::*;
+    ///
+    /// assert!(Options::new().vectorises(F32) && !Options::new().vectorises(U8));
+    /// ```
     pub fn vectorises(&self, dtype: DType) -> bool {
         self.machine().lanes(dtype) > 1
     }

@@ -7,9 +7,15 @@ use std::time::Duration;
 use kilngrad_ir::{Bindings, Entry, Graph, Node, Op, Value};
 use kilngrad_passes::{FusionReport, PlanReport, Rejection};
 
+use crate::example::program_example;
 use crate::flops::flops;
 
 /// What is known of an entry compiled for one binding of its symbols.
+#[doc = program_example!(
+    "let exe = program.compile(&Options::new().specialise(\"n\", &[4]))?;"
+    "let report = exe.report(\"run\")?;"
+    "assert_eq!((&*report.entry, report.flops), (\"run\", 9)); // 4 products, 4 terms, 1 sum"
+)]
 #[derive(Debug, Clone)]
 pub struct Report {
     /// The entry.
@@ -30,6 +36,11 @@ pub struct Report {
 }
 
 /// The entry at a stage of the compiler.
+#[doc = program_example!(
+    "let exe = program.compile(&Options::new().specialise(\"n\", &[4]))?;"
+    "let stage = exe.stage(\"run\", \"fuse\")?;"
+    "assert!(Program::parse(&stage.text, &Default::default()).is_ok());"
+)]
 #[derive(Debug, Clone)]
 pub struct Stage {
     /// The pass, or what was made; a pass that runs several times gives several stages.
@@ -47,6 +58,11 @@ pub struct Stage {
 }
 
 /// A kernel of a compiled entry: operations that run as one piece of native code.
+#[doc = program_example!(
+    "let exe = program.compile(&Options::new().specialise(\"n\", &[4]))?;"
+    "let written: usize = exe.kernels(\"run\")?.iter().map(|kernel| kernel.bytes_written).sum();"
+    "assert!(written >= 4 * 4 + 4); // y and the total"
+)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KernelReport {
     /// Its name, as in dumps and drawings.

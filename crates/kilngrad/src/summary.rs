@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use kilngrad_ir::{Bindings, Entry, Mode, Node, Op, Program, Role, Shape, State, StateId, Type};
 
+use crate::example::program_example;
 use crate::report::Report;
 use crate::units::{bytes, flops, grouped, time};
 
@@ -14,6 +15,10 @@ const MOST_LAYERS: usize = 40;
 
 /// What a program holds and what its entries take: see
 /// [`Executable::summary`](crate::Executable::summary).
+#[doc = program_example!(
+    "let summary = program.compile(&Options::new())?.summary();"
+    "assert_eq!((&*summary.program, summary.entries.len()), (\"doubles\", 1));"
+)]
 #[derive(Debug, Clone, PartialEq)]
 pub struct Summary {
     /// The program's name.
@@ -33,6 +38,18 @@ pub struct Summary {
 }
 
 /// A scope with parameters.
+///
+/// ```
+/// use kilngrad::prelude::*;
+///
+/// let b = Builder::new("one layer");
+/// let layer = Dense::new(&b.root(), "fit", 2, 3);
+/// let e = b.entry("run", Mode::Eval);
+/// e.output("y", layer.forward(e.input("x", F32, (b.dim("n"), 2))));
+/// let summary = b.finish()?.compile(&Options::new())?.summary();
+/// assert_eq!((&*summary.layers[0].name, summary.layers[0].parameters), ("fit", 9));
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layer {
     /// Its path.
@@ -47,6 +64,10 @@ pub struct Layer {
 }
 
 /// How much some states are.
+#[doc = program_example!(
+    "let trainable = program.compile(&Options::new())?.summary().trainable;"
+    "assert_eq!((trainable.tensors, trainable.elements, trainable.bytes), (1, 1, 4));"
+)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Size {
     /// How many states.
@@ -58,6 +79,10 @@ pub struct Size {
 }
 
 /// What a call of an entry takes.
+#[doc = program_example!(
+    "let entries = program.compile(&Options::new())?.summary().entries;"
+    "assert!(entries[0].name == \"run\" && entries[0].compiled.is_none());"
+)]
 #[derive(Debug, Clone, PartialEq)]
 pub struct EntrySummary {
     /// Its name.
@@ -69,6 +94,11 @@ pub struct EntrySummary {
 }
 
 /// What a call of a compiled entry takes.
+#[doc = program_example!(
+    "let exe = program.compile(&Options::new().specialise(\"n\", &[4]))?;"
+    "let compiled = exe.summary().entries[0].compiled.clone().expect(\"it is compiled ahead\");"
+    "assert_eq!(compiled.flops, exe.report(\"run\")?.flops);"
+)]
 #[derive(Debug, Clone, PartialEq)]
 pub struct CompiledSummary {
     /// What the symbols are bound to.

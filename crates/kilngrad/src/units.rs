@@ -1,8 +1,18 @@
 //! How figures are shown to people: sizes, counts, times.
+//!
+//! ```
+//! use kilngrad::units;
+//!
+//! assert_eq!((units::grouped(4810), units::bytes(4810)), ("4,810".into(), "4.7 KiB".into()));
+//! ```
 
 use std::time::Duration;
 
-/// `4.81 KiB`, `61.4 MiB`.
+/// `4.7 KiB`, `61.4 MiB`.
+///
+/// ```
+/// assert_eq!(kilngrad::units::bytes(1536), "1.5 KiB");
+/// ```
 pub fn bytes(count: usize) -> String {
     const UNITS: [&str; 4] = ["B", "KiB", "MiB", "GiB"];
     let mut size = count as f64;
@@ -15,6 +25,10 @@ pub fn bytes(count: usize) -> String {
 }
 
 /// `4,810`.
+///
+/// ```
+/// assert_eq!(kilngrad::units::grouped(1234567), "1,234,567");
+/// ```
 pub fn grouped(count: usize) -> String {
     let digits = count.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
@@ -28,6 +42,10 @@ pub fn grouped(count: usize) -> String {
 }
 
 /// `812 flop`, `4.81 Mflop`, `2.00 Gflop`.
+///
+/// ```
+/// assert_eq!(kilngrad::units::flops(4_810_000), "4.81 Mflop");
+/// ```
 pub fn flops(count: u64) -> String {
     const UNITS: [&str; 5] = ["flop", "kflop", "Mflop", "Gflop", "Tflop"];
     let mut size = count as f64;
@@ -41,6 +59,12 @@ pub fn flops(count: u64) -> String {
 }
 
 /// `812 µs`, `12.3 ms`, `4.2 s`.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// assert_eq!(kilngrad::units::time(Duration::from_micros(12_300)), "12.3 ms");
+/// ```
 pub fn time(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
     if seconds < 1e-3 {

@@ -12,9 +12,15 @@ use kilngrad_ir::{
 };
 
 use crate::compiler::Compiler;
+use crate::example::program_example;
 use crate::values;
 
 /// What became of a value of an entry: see [`Executable::why`](crate::Executable::why).
+#[doc = program_example!(
+    "let exe = program.compile(&Options::new().specialise(\"n\", &[4]))?;"
+    "let why = exe.why(\"run\", \"y\")?;"
+    "assert_eq!((why.ty.to_string(), why.operation), (\"f32[n]\".into(), \"mul\"));"
+)]
 #[derive(Debug, Clone)]
 pub struct Why {
     /// The entry.
@@ -32,6 +38,10 @@ pub struct Why {
 }
 
 /// What happened to a value in a stage of the compiler.
+#[doc = program_example!(
+    "let exe = program.compile(&Options::new().specialise(\"n\", &[4]))?;"
+    "assert!(exe.why(\"run\", \"y\")?.steps.iter().any(|step| step.stage == \"fuse\"));"
+)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
     /// The stage.

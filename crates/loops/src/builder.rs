@@ -162,6 +162,40 @@ impl KernelBuilder {
         init: &[Reg],
         body: impl FnOnce(&mut KernelBuilder, LoopVar, &[Reg]) -> Vec<Reg>,
     ) -> Vec<Reg> {
+        self.carrying(None, extent, init, body)
+    }
+
+    /// The elements of some buffers that are nearest to `index`, an `I64` scalar: each buffer's at
+    /// `start` plus an index below `extent`.
+    ///
+    /// # Panics
+    ///
+    /// If the extent is zero.
+    pub fn load_picked(
+        &mut self,
+        index: Reg,
+        extent: usize,
+        from: &[(Buffer, Affine)],
+    ) -> Vec<Reg> {
+        assert!(extent > 0, "an element is picked of at least one");
+        let number = |b: &mut Self, buffer: Buffer| {
+            let scalar = b.buffer_decl(buffer).scalar;
+            b.constant(RegType::Number { scalar, lanes: 1 }, 0)
+        };
+        let init: Vec<Reg> = from.iter().map(|&(buffer, _)| number(self, buffer)).collect();
+        self.carrying(Some(index), extent, &init, |b, var, _| {
+            let loads = from.iter();
+            loads.map(|(buffer, start)| b.load(*buffer, start.clone().plus(var, 1), 1)).collect()
+        })
+    }
+
+    fn carrying(
+        &mut self,
+        pick: Option<Reg>,
+        extent: usize,
+        init: &[Reg],
+        body: impl FnOnce(&mut KernelBuilder, LoopVar, &[Reg]) -> Vec<Reg>,
+    ) -> Vec<Reg> {
         let var = self.open_loop();
         let types: Vec<RegType> = init.iter().map(|&reg| self.reg_type(reg)).collect();
         let params: Vec<Reg> = types.iter().map(|&ty| self.register(ty, self.depth())).collect();
@@ -177,7 +211,7 @@ impl KernelBuilder {
                 result: results[at],
             })
             .collect();
-        self.close_loop(var, None, extent, carries);
+        self.close_loop(var, pick, extent, carries);
         results
     }
 

@@ -19,6 +19,7 @@ use crate::indexed::lower_indexed;
 use crate::lanes::memory_scalar;
 use crate::map::lower_map;
 use crate::reduce::lower_reduce;
+use crate::sort;
 use crate::stage::{PackedOperand, Param, Stage, Stages};
 use crate::{Context, LowerError};
 
@@ -198,6 +199,7 @@ impl<'a> Writer<'a> {
             | Op::Cast
             | Op::Reduce { .. }
             | Op::ArgReduce { .. }
+            | Op::Argsort { .. }
             | Op::Dot(_)
             | Op::Broadcast { .. }
             | Op::Transpose { .. }
@@ -206,6 +208,8 @@ impl<'a> Writer<'a> {
             | Op::Concat { .. }
             | Op::Gather { .. }
             | Op::ScatterAdd { .. }
+            | Op::Windows(_)
+            | Op::Fold(_)
             | Op::StopGradient
             | Op::CustomGradient(_)
             | Op::Gradient { .. } => Err(LowerError::NotFused { op: node.op.name() }),
@@ -565,6 +569,7 @@ fn lower_kernel(ctx: &Context<'_>) -> Result<Stages, LowerError> {
         KernelKind::Map => lower_map(ctx),
         KernelKind::Reduce => lower_reduce(ctx),
         KernelKind::Contraction => lower_contraction(ctx),
+        KernelKind::Indexed if sort::is_sort(ctx) => sort::lower_argsort(ctx),
         KernelKind::Indexed => lower_indexed(ctx),
     }
 }

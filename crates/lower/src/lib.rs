@@ -18,7 +18,7 @@
 //! - `expr`: the value of a body at an index map; layout operations only change the map;
 //! - `space`: loops over an index space: axes merged, the vector axis, chunks;
 //! - `stage`: a kernel under construction, with what its parameters are bound to;
-//! - `map`, `reduce`, `contraction`, `indexed`: one module a kind of kernel;
+//! - `map` (with `fold`), `reduce`, `contraction`, `indexed`: one module a kind of kernel;
 //! - `entry`: memory, sharing of equal kernels, order.
 //!
 //! # A kind's lowering
@@ -39,12 +39,14 @@ mod contraction;
 mod elementwise;
 mod entry;
 mod expr;
+mod fold;
 mod indexed;
 mod lanes;
 mod map;
 mod math;
 mod random;
 mod reduce;
+mod sort;
 mod space;
 mod stage;
 

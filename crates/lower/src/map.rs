@@ -5,7 +5,7 @@
 //! index only.
 //!
 //! `concat` and `pad` are written piece by piece. A piece is an index space with a value and the
-//! place of its elements in the result.
+//! place of its elements in the result. What `fold` adds up has a module of its own.
 
 use kilngrad_ir::op::{Op, PadAxis};
 use kilngrad_ir::{Graph, Value};
@@ -16,7 +16,7 @@ use crate::code::{Code, Target};
 use crate::expr::{AccessKind, Coords, Expr, Memory, axis_coords, axis_strides, row_major};
 use crate::space::{Nest, Space, Split, Strided, unroll};
 use crate::stage::{Stage, StageBuilder, Stages, Stored};
-use crate::{Context, LowerError};
+use crate::{Context, LowerError, fold};
 
 /// Lowers a map kernel.
 ///
@@ -29,6 +29,11 @@ pub(crate) fn lower_map(ctx: &Context<'_>) -> Result<Stages, LowerError> {
     let shape: Vec<usize> = expr.shape(graph.results()[0]).to_vec();
     if shape.contains(&0) {
         return Ok(Stages::default());
+    }
+    if let Some(node) = graph.defining_node(graph.results()[0])
+        && let Op::Fold(windows) = &node.op
+    {
+        return Ok(Stages::one(fold::stage(ctx, &mut expr, node, windows)?));
     }
     if let Some(pieces) = pieces_of(&expr, graph)? {
         return lower_pieces(ctx, &mut expr, &pieces);
@@ -244,6 +249,7 @@ fn pieces_of(expr: &Expr<'_>, graph: &Graph) -> Result<Option<Vec<Piece>>, Lower
         | Op::Cast
         | Op::Reduce { .. }
         | Op::ArgReduce { .. }
+        | Op::Argsort { .. }
         | Op::Dot(_)
         | Op::Broadcast { .. }
         | Op::Reshape
@@ -251,6 +257,8 @@ fn pieces_of(expr: &Expr<'_>, graph: &Graph) -> Result<Option<Vec<Piece>>, Lower
         | Op::Slice(_)
         | Op::Gather { .. }
         | Op::ScatterAdd { .. }
+        | Op::Windows(_)
+        | Op::Fold(_)
         | Op::StopGradient
         | Op::CustomGradient(_)
         | Op::Scan(_)

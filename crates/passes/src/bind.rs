@@ -1,17 +1,19 @@
 //! `bind`: symbols become constants. Exact.
 //!
 //! Assumes nothing. Guarantees that no type and no attribute has a symbol, that every `dimension`
-//! is a constant, and that every rule that lengths decide holds: later passes see constants only.
+//! is a constant, that every rule that lengths decide holds, and that kernels which are there already
+//! are such as fusion makes: later passes see constants only.
 //! Each error names the value's line.
 
 use kilngrad_ir::infer::infer;
-use kilngrad_ir::op::{CustomGradient, PadAxis, Scan, SliceAxis};
+use kilngrad_ir::op::{CustomGradient, Kernel, PadAxis, Scan, SliceAxis};
 use kilngrad_ir::{
     Bindings, Check, Constant, Dim, Entry, Graph, Literal, NodeId, Op, Program, Shape, Site, Type,
     Value, VerifyError,
 };
 use smallvec::SmallVec;
 
+use crate::fuse::check_kernel;
 use crate::pass::{Context, Exactness, Pass, PassError, each_entry};
 
 /// The pass.
@@ -178,8 +180,18 @@ impl Binder<'_> {
         Ok(bound)
     }
 
-    /// Kernels have no symbols: they are formed after binding, so a kernel that is there already (a
-    /// dump that was read back) is bound as it stands.
+    /// A kernel that is there already, as in a dump that was read back, is no fusion's: whether it
+    /// keeps to the contract is checked here.
+    fn kernel(&self, kernel: &Kernel) -> Result<Kernel, PassError> {
+        let (body, _) = bind_graph(&kernel.body, self.entry, self.bindings)?;
+        check_kernel(kernel.kind, &body).map_err(|message| PassError::Kernel {
+            kernel: format!("{} of entry {}", kernel.name, self.entry),
+            message,
+            site: self.site.clone(),
+        })?;
+        Ok(Kernel { body, ..kernel.clone() })
+    }
+
     fn op(&self, op: &Op, dtype: kilngrad_ir::DType) -> Result<Op, PassError> {
         Ok(match op {
             Op::Dimension(dim) => {
@@ -215,6 +227,7 @@ impl Binder<'_> {
                 let length = self.dim(&scan.length)?;
                 Op::Scan(Box::new(Scan { body, length, workspace: None, ..(**scan).clone() }))
             }
+            Op::Kernel(kernel) => Op::Kernel(Box::new(self.kernel(kernel)?)),
             Op::State(_)
             | Op::Constant(_)
             | Op::Iota { .. }
@@ -226,6 +239,7 @@ impl Binder<'_> {
             | Op::Cast
             | Op::Reduce { .. }
             | Op::ArgReduce { .. }
+            | Op::Argsort { .. }
             | Op::Dot(_)
             | Op::Broadcast { .. }
             | Op::Reshape
@@ -233,9 +247,10 @@ impl Binder<'_> {
             | Op::Concat { .. }
             | Op::Gather { .. }
             | Op::ScatterAdd { .. }
+            | Op::Windows(_)
+            | Op::Fold(_)
             | Op::StopGradient
-            | Op::Gradient { .. }
-            | Op::Kernel(_) => op.clone(),
+            | Op::Gradient { .. } => op.clone(),
         })
     }
 }

@@ -125,6 +125,16 @@ fn evaluate(op: &Op, operands: &[Known<'_>], ty: &Type) -> Option<Constant> {
         }
         Op::Slice(axes) => slice(operands[0], axes, ty),
         Op::Pad(axes) => pad(operands, axes, ty),
+        Op::Windows(windows) => {
+            let mut steps = strides(operands[0].ty);
+            for window in windows {
+                steps.push(steps[window.axis].saturating_mul(window.dilation));
+            }
+            for window in windows {
+                steps[window.axis] = steps[window.axis].saturating_mul(window.stride);
+            }
+            moved(operands[0], ty, 0, &steps)
+        }
         Op::Concat { axis } => concat(operands, *axis, ty),
         Op::Gather { .. } => operands[0].splat().map(Constant::Splat),
         Op::Reduce { op, axes } => {
@@ -146,8 +156,10 @@ fn evaluate(op: &Op, operands: &[Known<'_>], ty: &Type) -> Option<Constant> {
         | Op::Dimension(_)
         | Op::Random { .. }
         | Op::ArgReduce { .. }
+        | Op::Argsort { .. }
         | Op::Dot(_)
         | Op::ScatterAdd { .. }
+        | Op::Fold(_)
         | Op::StopGradient
         | Op::CustomGradient(_)
         | Op::Scan(_)

@@ -246,6 +246,7 @@ fn work(program: &Program, op: &Op) -> Work {
         | Op::Iota { .. }
         | Op::Broadcast { .. }
         | Op::Reshape
+        | Op::Windows(_)
         | Op::StopGradient
         | Op::CustomGradient(_) => Work::None { bytes: 0 },
         Op::Random { .. }
@@ -256,12 +257,14 @@ fn work(program: &Program, op: &Op) -> Work {
         | Op::Cast
         | Op::Reduce { .. }
         | Op::ArgReduce { .. }
+        | Op::Argsort { .. }
         | Op::Transpose { .. }
         | Op::Slice(_)
         | Op::Pad(_)
         | Op::Concat { .. }
         | Op::Gather { .. }
-        | Op::ScatterAdd { .. } => Work::Elements,
+        | Op::ScatterAdd { .. }
+        | Op::Fold(_) => Work::Elements,
         Op::Dot(_) => Work::Sums,
         Op::Dimension(_) | Op::Gradient { .. } | Op::Scan(_) | Op::Kernel(_) => Work::Never,
     }
@@ -288,6 +291,7 @@ fn mentions_symbols(op: &Op) -> bool {
         | Op::Cast
         | Op::Reduce { .. }
         | Op::ArgReduce { .. }
+        | Op::Argsort { .. }
         | Op::Dot(_)
         | Op::Broadcast { .. }
         | Op::Reshape
@@ -295,6 +299,8 @@ fn mentions_symbols(op: &Op) -> bool {
         | Op::Concat { .. }
         | Op::Gather { .. }
         | Op::ScatterAdd { .. }
+        | Op::Windows(_)
+        | Op::Fold(_)
         | Op::StopGradient
         | Op::Gradient { .. }
         | Op::Kernel(_) => false,

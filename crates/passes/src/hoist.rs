@@ -360,6 +360,7 @@ fn is_work(node: &Node) -> bool {
         | Op::Reshape
         | Op::Transpose { .. }
         | Op::Slice(_)
+        | Op::Windows(_)
         | Op::State(_)
         | Op::Gradient { .. }
         | Op::StopGradient
@@ -380,6 +381,8 @@ fn is_work(node: &Node) -> bool {
         | Op::Concat { .. }
         | Op::Gather { .. }
         | Op::ScatterAdd { .. }
+        | Op::Argsort { .. }
+        | Op::Fold(_)
         | Op::Scan(_) => true,
     }
 }
@@ -408,6 +411,9 @@ fn is_stackable(op: &Op) -> bool {
         | Op::Concat { .. }
         | Op::Gather { .. }
         | Op::ScatterAdd { .. }
+        | Op::Argsort { .. }
+        | Op::Windows(_)
+        | Op::Fold(_)
         | Op::StopGradient
         | Op::CustomGradient(_)
         | Op::Gradient { .. }
@@ -445,6 +451,9 @@ fn stacked_op(op: &Op, length: Dim) -> Op {
         | Op::Concat { .. }
         | Op::Gather { .. }
         | Op::ScatterAdd { .. }
+        | Op::Argsort { .. }
+        | Op::Windows(_)
+        | Op::Fold(_)
         | Op::StopGradient
         | Op::CustomGradient(_)
         | Op::Gradient { .. }

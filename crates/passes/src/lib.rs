@@ -14,6 +14,7 @@
 //! | [`fold`] | exact | computes what is constant |
 //! | [`stabilise`] | stabilising | formulas that neither overflow nor cancel |
 //! | [`cse`] | exact | merges what is equal |
+//! | [`correlate`] | rounding | contractions of windows for folds of contractions |
 //! | [`strength`] | rounding | cheaper operations for dear ones |
 //! | [`fuse`] | exact | nodes become kernels |
 //! | [`copies`] | exact | every root gets a kernel result of its own |
@@ -40,6 +41,7 @@ pub mod alias;
 pub mod bind;
 pub mod check;
 pub mod copies;
+pub mod correlate;
 pub mod cse;
 pub mod dce;
 pub mod draw;

@@ -122,13 +122,16 @@ pub enum PassError {
         /// The broken rule.
         error: VerifyError,
     },
-    /// A kernel breaks the contract with lowering: a bug of fusion.
-    #[error("kernel {kernel} breaks the contract of kernels: {message}")]
+    /// A kernel breaks the contract with lowering: one that the program came with, or by a bug of
+    /// fusion.
+    #[error("kernel {kernel} breaks the contract of kernels: {message}{}", at(.site.as_ref()))]
     Kernel {
         /// The kernel.
         kernel: String,
         /// What was expected and what was found.
         message: String,
+        /// The user's line.
+        site: Option<Site>,
     },
     /// The independent checker refuses a memory plan: a bug of the plan.
     #[error("{0}")]

@@ -11,6 +11,7 @@ use kilngrad_ir::{Bindings, Machine, Program, verify};
 
 use crate::bind::Bind;
 use crate::copies::Copies;
+use crate::correlate::Correlate;
 use crate::cse::Cse;
 use crate::dce::Dce;
 use crate::fold::Fold;
@@ -59,6 +60,7 @@ impl Pipeline {
         Pipeline::new()
             .then(Bind)
             .then(Dce)
+            .then(Stabilise)
             .then(Simplify)
             .then(Fold)
             .then(Stabilise)
@@ -76,6 +78,7 @@ impl Pipeline {
             .then(Fold)
             .then(Cse)
             .then(Hoist)
+            .then(Correlate)
             .then(Strength)
             .then(Simplify)
             .then(Fold)

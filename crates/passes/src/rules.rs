@@ -21,6 +21,9 @@ use crate::regions::with_regions;
 /// Operands of a node.
 pub(crate) type Operands = SmallVec<[Value; 3]>;
 
+/// A concatenation is not grown beyond this many pieces, so that growing it stays cheap.
+pub(crate) const MAX_PIECES: usize = 1024;
+
 /// How often a proposed node is looked at again before it is taken as it is.
 const MAX_STEPS: usize = 16;
 
@@ -192,8 +195,9 @@ impl Context<'_> {
         self.facts.uses.get(value.index()).is_none_or(|uses| *uses <= 1)
     }
 
-    /// Whether a rule may let an operand go unused. While a gradient request is pending it may
-    /// not: a loss that no longer reaches what it is differentiated by is an error.
+    /// Whether a rule may let an operand go unused, or put what has another derivative in a node's
+    /// place. While a gradient request is pending it may not: a loss that no longer reaches what it
+    /// is differentiated by is an error.
     pub(crate) fn may_drop(&self) -> bool {
         !self.facts.requests
     }

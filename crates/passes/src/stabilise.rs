@@ -1,13 +1,14 @@
 //! `stabilise`: formulas that overflow or cancel become those that do not.
 //!
 //! Assumes bound symbols; runs before gradients, so that a naive `log(softmax(x))` is made stable
-//! before it is differentiated. It alone may turn NaN or infinity finite, where only the way of
+//! before it is differentiated. It runs first of all, since `simplify` moves what formulas are known
+//! by (an exponential above a reshape of the logits, say), and again for what that shows. It alone may turn NaN or infinity finite, where only the way of
 //! computing made them. With `softplus(x) = max(x, 0) + log1p(exp(−|x|))`:
 //!
 //! | from | to |
 //! |---|---|
 //! | `log(exp x)` | `x` |
-//! | `log(exp(x) / y)` | `x − log y` |
+//! | `log(exp(x) / y)` | `x − log y`, where `y` is made of exponentials |
 //! | `log Σ exp x` | `m + log Σ exp(x − m)`, `m` the maximum |
 //! | `exp(x) / Σ exp x` | `exp(x − m) / Σ exp(x − m)` |
 //! | `log(1 + x)`, `log(1 − x)` | `log1p x`, `log1p(−x)` |
@@ -32,6 +33,9 @@ use crate::rules::{Context, Proposal, Rule, Step, sweep};
 pub struct Stabilise;
 
 const SWEEPS: usize = 2;
+
+/// How many operations may make a sum of exponentials, one after the other.
+const MAX_SUMMANDS: usize = 8;
 
 const RULES: &[Rule] = &[rule];
 
@@ -83,6 +87,9 @@ fn log(ctx: &mut Context<'_>, x: Value, node: &Proposal) -> Option<Step> {
     let operands = &inner.operands;
     if inner.op == Op::Binary(B::Div) {
         let exponent = ctx.unary_of(U::Exp, operands[0])?;
+        if !is_not_negative(ctx, operands[1], MAX_SUMMANDS) {
+            return None;
+        }
         let divisor = ctx.build(Op::Unary(U::Log), &[operands[1]], &node.ty);
         return Some(Step::Node(Op::Binary(B::Sub), smallvec![exponent, divisor]));
     }
@@ -93,7 +100,7 @@ fn log(ctx: &mut Context<'_>, x: Value, node: &Proposal) -> Option<Step> {
     if inner.op == Op::Binary(B::Sub) {
         return log_of_complement(ctx, operands[0], operands[1]);
     }
-    if let Op::Broadcast { .. } = inner.op {
+    if let Op::Broadcast { .. } | Op::Reshape | Op::Transpose { .. } = inner.op {
         let from = ctx.ty(operands[0]).clone();
         let log = ctx.build(Op::Unary(U::Log), operands, &from);
         return Some(Step::Node(inner.op, smallvec![log]));
@@ -106,6 +113,20 @@ fn log(ctx: &mut Context<'_>, x: Value, node: &Proposal) -> Option<Step> {
     let sum = ctx.build(inner.op.clone(), &[powers], &node.ty);
     let log = ctx.build(Op::Unary(U::Log), &[sum], &node.ty);
     Some(Step::Node(Op::Binary(B::Add), smallvec![log, maximum]))
+}
+
+/// Whether a value is +0 or more, by being made of exponentials and positive constants: the quotient
+/// by −0 is negative, and its logarithm not that of a difference. Recurses `depth` deep.
+fn is_not_negative(ctx: &Context<'_>, value: Value, depth: usize) -> bool {
+    let Some(node) = ctx.def(value).filter(|_| depth > 0) else { return false };
+    if let Op::Unary(op) = node.op {
+        return op == U::Exp;
+    }
+    let sum = matches!(node.op, Op::Binary(B::Add) | Op::Reduce { op: ReduceOp::Sum, .. });
+    let moved = matches!(node.op, Op::Broadcast { .. } | Op::Reshape | Op::Transpose { .. });
+    let number = ctx.number(value).is_some_and(|number| number > 0.0);
+    let parts = || node.operands.iter().all(|part| is_not_negative(ctx, *part, depth - 1));
+    number || ((sum || moved) && parts())
 }
 
 /// `log(one − x)`.
@@ -121,36 +142,56 @@ fn log_of_complement(ctx: &mut Context<'_>, one: Value, x: Value) -> Option<Step
     Some(Step::Node(Op::Unary(U::Log1p), smallvec![minus]))
 }
 
+/// `softplus x` is `max(x, 0)` and [`softplus_tail`].
 fn log1p(ctx: &mut Context<'_>, x: Value, node: &Proposal) -> Option<Step> {
     if let Some(inner) = ctx.unary_of(U::Neg, x).and_then(|x| ctx.unary_of(U::Sigmoid, x)) {
         return Some(Step::Value(minus_softplus(ctx, inner)));
     }
     let exponent = ctx.unary_of(U::Exp, x)?;
-    let bounded = ctx.unary_of(U::Neg, exponent).and_then(|x| ctx.unary_of(U::Abs, x));
-    if bounded.is_some() {
+    if is_negative_size(ctx, exponent) {
         return None;
     }
+    let (positive, tail) = softplus_tail(ctx, exponent);
     let zero = ctx.number_constant(&node.ty, 0.0);
-    let above = ctx.build(Op::Binary(B::Max), &[exponent, zero], &node.ty);
-    let tail = softplus_tail(ctx, exponent);
+    let above = ctx.build(Op::Select, &[positive, exponent, zero], &node.ty);
     Some(Step::Node(Op::Binary(B::Add), smallvec![above, tail]))
 }
 
-/// `log1p(exp(−|x|))`.
-fn softplus_tail(ctx: &mut Context<'_>, x: Value) -> Value {
+/// Whether `x > 0`, and `log1p(exp(−|x|))`. Selections stand for `max`, `min` and `|·|`: at 0, where
+/// those have kinks, one branch holds and its derivatives are the function's.
+fn softplus_tail(ctx: &mut Context<'_>, x: Value) -> (Value, Value) {
     let ty = ctx.ty(x).clone();
-    let size = ctx.build(Op::Unary(U::Abs), &[x], &ty);
-    let minus = ctx.build(Op::Unary(U::Neg), &[size], &ty);
-    let power = ctx.build(Op::Unary(U::Exp), &[minus], &ty);
-    ctx.build(Op::Unary(U::Log1p), &[power], &ty)
+    let zero = ctx.number_constant(&ty, 0.0);
+    let truth = ty.with_dtype(DType::Bool);
+    let positive = ctx.build(Op::Compare(CompareOp::Gt), &[x, zero], &truth);
+    let minus = ctx.build(Op::Unary(U::Neg), &[x], &ty);
+    let minus_size = ctx.build(Op::Select, &[positive, minus, x], &ty);
+    let power = ctx.build(Op::Unary(U::Exp), &[minus_size], &ty);
+    (positive, ctx.build(Op::Unary(U::Log1p), &[power], &ty))
+}
+
+/// Whether a value is `−|x|`, written so or as a selection.
+fn is_negative_size(ctx: &Context<'_>, value: Value) -> bool {
+    if let Some(size) = ctx.unary_of(U::Neg, value) {
+        return ctx.unary_of(U::Abs, size).is_some();
+    }
+    let Some(choice) = ctx.def(value).filter(|node| node.op == Op::Select) else { return false };
+    let (condition, minus, x) = (choice.operands[0], choice.operands[1], choice.operands[2]);
+    let opposite = ctx.unary_of(U::Neg, minus) == Some(x) || ctx.unary_of(U::Neg, x) == Some(minus);
+    let above = ctx.def(condition).filter(|node| node.op == Op::Compare(CompareOp::Gt));
+    opposite && above.is_some_and(|node| node.operands[0] == x && is_zero(ctx, node.operands[1]))
+}
+
+fn is_zero(ctx: &Context<'_>, value: Value) -> bool {
+    ctx.number(value) == Some(0.0)
 }
 
 /// `min(x, 0) − log1p(exp(−|x|))`.
 fn log_sigmoid(ctx: &mut Context<'_>, x: Value) -> Value {
     let ty = ctx.ty(x).clone();
+    let (positive, tail) = softplus_tail(ctx, x);
     let zero = ctx.number_constant(&ty, 0.0);
-    let below = ctx.build(Op::Binary(B::Min), &[x, zero], &ty);
-    let tail = softplus_tail(ctx, x);
+    let below = ctx.build(Op::Select, &[positive, zero, x], &ty);
     ctx.build(Op::Binary(B::Sub), &[below, tail], &ty)
 }
 
@@ -211,10 +252,12 @@ fn sigmoid(ctx: &mut Context<'_>, node: &Proposal) -> Option<Step> {
 fn softmax(ctx: &mut Context<'_>, node: &Proposal) -> Option<Step> {
     let exponent = unshifted_exponent(ctx, node.operands[0])?;
     let repeat = ctx.def(node.operands[1])?.clone();
-    let Op::Broadcast { .. } = repeat.op else { return None };
-    let sum = ctx.def(repeat.operands[0])?.clone();
+    let Op::Broadcast { dims } = &repeat.op else { return None };
+    let sum = ctx.def(reshaped_back(ctx, repeat.operands[0]))?.clone();
     let Op::Reduce { op: ReduceOp::Sum, axes } = &sum.op else { return None };
-    if ctx.unary_of(U::Exp, sum.operands[0]) != Some(exponent) {
+    // Of a square, sums of rows may be repeated along columns.
+    let back = *dims == kept_axes(node.ty.rank(), axes);
+    if !back || ctx.unary_of(U::Exp, sum.operands[0]) != Some(exponent) {
         return None;
     }
     let (shifted, _) = shift(ctx, exponent, axes);
@@ -223,6 +266,15 @@ fn softmax(ctx: &mut Context<'_>, node: &Proposal) -> Option<Step> {
     let total = ctx.build(sum.op.clone(), &[powers], &kept);
     let repeated = ctx.build(repeat.op, &[total], &node.ty);
     Some(Step::Node(Op::Binary(B::Div), smallvec![powers, repeated]))
+}
+
+/// What a value is after reshapes that end where they began, as one that keeps axes of length 1
+/// and one that drops them again.
+fn reshaped_back(ctx: &Context<'_>, value: Value) -> Value {
+    let once = ctx.def(value).filter(|node| node.op == Op::Reshape);
+    let twice = once.and_then(|node| ctx.def(node.operands[0]));
+    let source = twice.filter(|node| node.op == Op::Reshape).map(|node| node.operands[0]);
+    source.filter(|source| ctx.ty(*source) == ctx.ty(value)).unwrap_or(value)
 }
 
 /// The `x` of `exp x`, unless a maximum is taken out of it already.
@@ -267,7 +319,12 @@ fn shift(ctx: &mut Context<'_>, x: Value, axes: &Axes) -> (Value, Value) {
     let zero = ctx.number_constant(&kept, 0.0);
     let guarded = ctx.build(Op::Select, &[finite, maximum, zero], &kept);
     let guarded = ctx.build(Op::StopGradient, &[guarded], &kept);
-    let dims = (0..full.rank()).filter(|axis| !axes.contains(axis)).collect();
+    let dims = kept_axes(full.rank(), axes);
     let repeated = ctx.build(Op::Broadcast { dims }, &[guarded], &full);
     (ctx.build(Op::Binary(B::Sub), &[x, repeated], &full), guarded)
+}
+
+/// The axes that a reduction along `axes` leaves.
+fn kept_axes(rank: usize, axes: &Axes) -> Axes {
+    (0..rank).filter(|axis| !axes.contains(axis)).collect()
 }

@@ -8,7 +8,6 @@
 //! | from | to |
 //! |---|---|
 //! | `pow(x, 2)`, `pow(x, 3)`, `pow(x, −1)` | products, `1/x` |
-//! | `x / c` | `x·(1/c)`, where `c` and `1/c` are normal |
 //! | `1 / √x` | `rsqrt x` |
 //! | sum over axes of length 1 | reshape |
 //! | sum over repeated axes | product with their length |
@@ -16,11 +15,11 @@
 //! | sum of pads that do not overlap | one concatenation |
 
 use kilngrad_ir::op::{Axes, BinaryOp as B, ReduceOp, UnaryOp as U};
-use kilngrad_ir::{DType, Entry, Literal, Op, Program, Type, Value};
+use kilngrad_ir::{Entry, Literal, Op, Program, Type, Value};
 use smallvec::{SmallVec, smallvec};
 
 use crate::pass::{Context as PassContext, Exactness, Pass, PassError, each_entry};
-use crate::rules::{Context, Operands, Proposal, Rule, Step, sweep};
+use crate::rules::{Context, MAX_PIECES, Operands, Proposal, Rule, Step, sweep};
 use crate::shapes::lengths;
 
 /// The pass.
@@ -30,9 +29,6 @@ pub struct Strength;
 const SWEEPS: usize = 2;
 
 const RULES: &[Rule] = &[rule];
-
-/// A concatenation is not grown beyond this many pieces, so that growing it stays cheap.
-const MAX_PIECES: usize = 1024;
 
 impl Pass for Strength {
     fn name(&self) -> &'static str {
@@ -96,28 +92,11 @@ fn power(ctx: &mut Context<'_>, node: &Proposal) -> Option<Step> {
 
 fn quotient(ctx: &mut Context<'_>, node: &Proposal) -> Option<Step> {
     let (x, y) = (node.operands[0], node.operands[1]);
-    if !node.ty.dtype.is_float() {
+    if !node.ty.dtype.is_float() || ctx.number(x) != Some(1.0) {
         return None;
     }
-    if ctx.number(x) == Some(1.0) {
-        let root = ctx.unary_of(U::Sqrt, y)?;
-        return Some(Step::Node(Op::Unary(U::Rsqrt), smallvec![root]));
-    }
-    let divisor = ctx.splat(y)?;
-    let reciprocal = Literal::from_f64(divisor.dtype(), 1.0 / divisor.to_f64());
-    if !is_normal(divisor) || !is_normal(reciprocal) {
-        return None;
-    }
-    let factor = ctx.constant(&node.ty, reciprocal);
-    Some(Step::Node(Op::Binary(B::Mul), smallvec![x, factor]))
-}
-
-fn is_normal(literal: Literal) -> bool {
-    match literal.dtype() {
-        DType::F32 => (literal.to_f64() as f32).is_normal(),
-        DType::F64 => literal.to_f64().is_normal(),
-        DType::I32 | DType::I64 | DType::U8 | DType::Bool => false,
-    }
+    let root = ctx.unary_of(U::Sqrt, y)?;
+    Some(Step::Node(Op::Unary(U::Rsqrt), smallvec![root]))
 }
 
 fn reduce(ctx: &mut Context<'_>, op: ReduceOp, axes: &Axes, node: &Proposal) -> Option<Step> {

@@ -429,3 +429,38 @@ fn checks_are_decided_before_states_are_written() {
     let always = writers("%t: bool[] = constant true\n check %t, \"nothing\"");
     assert_eq!((always.0, always.2), (None, unchecked), "what always holds is not computed");
 }
+
+/// How many evaluations one element of a kernel's result takes where nothing is computed once for
+/// two indices: the most ways from a result back to any one value.
+fn ways(kernel: &Kernel) -> u64 {
+    let mut ways = vec![0u64; kernel.body.value_count()];
+    for result in kernel.body.results() {
+        ways[result.index()] += 1;
+    }
+    for (_, node) in kernel.body.nodes().rev() {
+        for operand in &node.operands {
+            ways[operand.index()] =
+                ways[operand.index()].saturating_add(ways[node.result().index()]);
+        }
+    }
+    ways.into_iter().max().unwrap_or(0)
+}
+
+#[test]
+fn what_is_computed_where_it_is_read_does_not_multiply() {
+    let mut body = String::new();
+    for level in 0..30 {
+        let (from, to) = (64 - level, 63 - level);
+        let x = if level == 0 { "x".to_owned() } else { format!("m{}", level - 1) };
+        body += &format!(
+            "%l{level}: f32[{to}] = slice %{x} ranges=[0:{to}]
+             %r{level}: f32[{to}] = slice %{x} ranges=[1:{from}]
+             %m{level}: f32[{to}] = max %l{level}, %r{level}\n"
+        );
+    }
+    let program = program("", "%x: f32[64]", &format!("{body}return a = %m29"));
+    let fused = planned(&program);
+    let kernels = kernels(&fused.entries[0]);
+    let most = kernels.iter().map(|kernel| ways(kernel)).max().unwrap();
+    assert!((4..=64).contains(&most) && kernels.len() < 30, "{most} in {}", kernels.len());
+}

@@ -13,7 +13,7 @@ use kilngrad_passes::fold::Fold;
 use kilngrad_passes::simplify::Simplify;
 use kilngrad_passes::stabilise::Stabilise;
 use kilngrad_passes::strength::Strength;
-use kilngrad_passes::{Context, Pass, PassError};
+use kilngrad_passes::{Context, Pass, PassError, Pipeline, run_pass};
 
 fn apply(pass: &dyn Pass, program: &Program) -> Result<Program, PassError> {
     let bound = bindings(&[("n", 3), ("m", 2)]);
@@ -58,6 +58,38 @@ fn binding_evaluates_lengths() {
         "%0 = constant 6
          %1 = slice %x ranges=[0:3, 0:2]
          return a = %0, b = %1",
+    );
+}
+
+#[test]
+fn binding_reaches_into_kernels() {
+    check(
+        &Bind,
+        "%x: f32[n]",
+        "%y: f32[n] = kernel @k(%0 = %x) map {
+           %1: f32[] = dimension n
+           %2: f32[n] = broadcast %1 dims=[]
+           %3: f32[n] = mul %0, %2
+           yield %3
+         }
+         return a = %y",
+        "%y = kernel @k(%0 = %x) map {
+           %1 = constant 3.0
+           %2 = broadcast %1 dims=[]
+           %3 = mul %0, %2
+           yield %3
+         }
+         return a = %y",
+    );
+    binding_fails(
+        "%x: f32[n]",
+        "%y: f32[] = kernel @k(%0 = %x) map {
+           %1: f32[] = dot %0, %0 contract=[0]x[0]
+           yield %1
+         }  @src/user.rs:7:3
+         return a = %y",
+        "kernel k of entry e breaks the contract of kernels: expected no such dot in a map, found \
+         %1, built at src/user.rs:7:3",
     );
 }
 
@@ -173,6 +205,32 @@ fn casts_compose_where_nothing_is_lost() {
 }
 
 #[test]
+fn windows_of_single_elements_are_the_elements() {
+    check(
+        &Simplify,
+        "%x: f32[2,3,4]",
+        "%0: f32[2,3,4,1,1] = windows %x axes=[1,2] sizes=[1,1]
+         %1: f32[2,3,2,1] = windows %x axes=[2] sizes=[1] strides=[2]
+         %2: f32[2,3,4] = constant 0.5
+         %3: f32[2,2,4,2] = windows %2 axes=[1] sizes=[2]
+         return a = %0, b = %1, c = %3",
+        "%0 = reshape %x
+         %1 = windows %x axes=[2] sizes=[1] strides=[2]
+         %7 = constant 0.5
+         return a = %0, b = %1, c = %7",
+    );
+    check(
+        &Fold,
+        "",
+        "%0: f32[4] = constant [1.0, 2.0, 3.0, 4.0]
+         %1: f32[2,2] = windows %0 axes=[0] sizes=[2] dilations=[2]
+         return a = %1",
+        "%1 = constant [1.0, 3.0, 2.0, 4.0]
+         return a = %1",
+    );
+}
+
+#[test]
 fn movements_compose_and_cancel() {
     check(
         &Simplify,
@@ -203,6 +261,21 @@ fn movements_compose_and_cancel() {
          %9 = slice %x ranges=[1:3]
          %4 = broadcast %9 dims=[0]
          return a = %2, b = %3, c = %4",
+    );
+}
+
+#[test]
+fn concatenations_are_flattened_where_nothing_else_reads_them() {
+    check(
+        &Simplify,
+        "%x: f32[3], %y: f32[2]",
+        "%0: f32[5] = concat %x, %y axis=0
+         %1: f32[8] = concat %0, %x axis=0
+         %2: f32[16] = concat %1, %1 axis=0
+         return a = %2",
+        "%1 = concat %x, %y, %x axis=0
+         %2 = concat %1, %1 axis=0
+         return a = %2",
     );
 }
 
@@ -392,11 +465,11 @@ fn strength_is_reduced_within_rounding() {
          %s: f32[3] = reduce_sum %b axes=[0]
          return a = %0, b = %1, c = %s",
         "%0 = mul %x, %x
-         %7 = constant 0.33333334
-         %1 = mul %x, %7
-         %10 = constant 4.0
-         %11 = mul %x, %10
-         %s = broadcast %11 dims=[0]
+         %3 = constant 3.0
+         %1 = div %x, %3
+         %9 = constant 4.0
+         %10 = mul %x, %9
+         %s = broadcast %10 dims=[0]
          return a = %0, b = %1, c = %s",
     );
 }
@@ -467,6 +540,80 @@ fn stable_formulas_have_the_right_values() {
             let near = (naive - stable).abs() <= 1e-13 * naive.abs().max(1.0);
             let close = near || (naive.is_nan() && stable.is_nan());
             assert!(close, "{formula} at {x}: {naive} and {stable}");
+        }
+    }
+}
+
+/// exp(x)/−0 is −inf, of which there is no logarithm; x − log(−0) is inf.
+#[test]
+fn logarithms_of_quotients_by_anything_stay() {
+    let input = "%e: f32[3] = exp %x
+         %q: f32[3] = div %e, %y
+         %l: f32[3] = log %q
+         return a = %l";
+    check(&Stabilise, "%x: f32[3], %y: f32[3]", input, input);
+}
+
+/// What simplify does with movements hides no formula from stabilise.
+#[test]
+fn moved_formulas_become_stable() {
+    let value = |arguments: &str, formula: &str, length: usize, from: f64, whole: bool| {
+        let text = format!("entry @e({arguments}) eval {{\n{formula}\nreturn a = %y\n}}");
+        let bound = bindings(&[("n", length)]);
+        let mut context = Context::new(&Machine::BASELINE, &bound);
+        let program = run_pass(&Bind, &parse(&text), &mut context, &mut |_| {}).unwrap();
+        let program = match whole {
+            true => Pipeline::before_gradients().run(program, &mut context, &mut |_| {}).unwrap(),
+            false => program,
+        };
+        let states = kilngrad_interp::States::initial(&program, 0).unwrap();
+        let entry = &program.entries[0];
+        let ty = entry.graph.ty(entry.graph.arguments()[0]);
+        let literal = |at| kilngrad_ir::Literal::from_f64(ty.dtype, from + 0.25 * at as f64);
+        let count = ty.element_count().unwrap();
+        let dense = kilngrad_ir::Dense::new(ty.dtype, (0..count).map(literal)).unwrap();
+        let shape = ty.shape.as_constant().unwrap();
+        let input = kilngrad_interp::Array::from_dense(&dense, &shape).unwrap();
+        let outcome = kilngrad_interp::eval_entry(&program, entry, &[input], &states).unwrap();
+        outcome.outputs[0].to_f64_vec()
+    };
+    let softmax = "%0: f64[2,n] = exp %l
+         %1: f64[2] = reduce_sum %0 axes=[1]
+         %2: f64[2,n] = broadcast %1 dims=[0]
+         %y: f64[2,n] = div %0, %2";
+    let kept = "%0: f64[2,n] = exp %l
+         %1: f64[2] = reduce_sum %0 axes=[1]
+         %2: f64[2,1] = reshape %1
+         %3: f64[2] = reshape %2
+         %4: f64[2,n] = broadcast %3 dims=[0]
+         %5: f64[2,n] = div %0, %4
+         %y: f64[2,n] = log %5";
+    let log_sum = "%0: f64[2,n] = exp %l
+         %1: f64[2] = reduce_sum %0 axes=[1]
+         %2: f64[2,1] = reshape %1
+         %y: f64[2,1] = log %2";
+    let logits = [
+        ("%l: f64[2,n]", ""),
+        ("%x: f64[2*n]", "%l: f64[2,n] = reshape %x\n"),
+        ("%x: f64[n,2]", "%l: f64[2,n] = transpose %x permutation=[1,0]\n"),
+        ("%x: f64[n]", "%l: f64[2,n] = broadcast %x dims=[1]\n"),
+        (
+            "%x: f64[n,1,2]",
+            "%t: f64[2,1,n] = transpose %x permutation=[2,1,0]
+             %l: f64[2,n] = reshape %t\n",
+        ),
+    ];
+    for formula in [softmax, kept, log_sum] {
+        for (arguments, moved) in logits {
+            for length in [1, 3] {
+                let formula = format!("{moved}{formula}");
+                let values = |from, whole| value(arguments, &formula, length, from, whole);
+                let large = values(1000.0, true);
+                assert!(large.iter().all(|y| y.is_finite()), "{formula} of {length}: {large:?}");
+                for (naive, stable) in values(0.5, false).iter().zip(values(0.5, true)) {
+                    assert!((naive - stable).abs() <= 1e-14, "{formula}: {naive} and {stable}");
+                }
+            }
         }
     }
 }

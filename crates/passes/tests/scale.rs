@@ -109,6 +109,16 @@ fn wide(width: usize) -> Program {
     chain.program(vec![last, rows[width / 2]])
 }
 
+/// Concatenations of the one before with itself, of rows without elements.
+fn doubled(length: usize) -> Program {
+    let mut chain = Chain::new(&Type::new(DType::F32, [1usize, 0].into_iter().collect()));
+    for _ in 0..length {
+        chain.last = chain.push(Op::Concat { axis: 0 }, &[chain.last, chain.last], &[]);
+    }
+    let last = chain.last;
+    chain.program(vec![last])
+}
+
 /// Processor time of this thread where the system tells, so that a busy machine does not count;
 /// else the time that passed.
 fn busy(since: Instant) -> Duration {
@@ -156,4 +166,9 @@ fn contractions_there_and_back() {
 #[test]
 fn many_readers_of_one_scalar() {
     compile_on_small_stack("wide", wide(50_000));
+}
+
+#[test]
+fn concatenations_of_concatenations() {
+    compile_on_small_stack("doubled", doubled(40));
 }

@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 
 use crate::code::Slot;
 use crate::element::{Element, Input, elements_of};
+use crate::example::call_example;
 use crate::launch::Launch;
 use crate::library::{Lengths, Library, Wanted, unbound};
 use crate::memory::AlignedBytes;
@@ -17,6 +18,11 @@ use crate::states::{States, expect_dtype, unknown, view};
 use crate::workspace::{Binding, Workspace};
 
 /// A call being put together.
+#[doc = call_example!(
+    "let mut call = exe.call(\"run\");"
+    "call = call.feed(\"x\", &x); // nothing has happened yet"
+    "assert_eq!(call.run()?.view::<f32>(\"y\")?, array![2f32, 4.0].into_dyn());"
+)]
 #[must_use = "a call does nothing until it is run"]
 pub struct Call<'a, A> {
     library: &'a Library<A>,
@@ -40,12 +46,20 @@ impl<'a, A> Call<'a, A> {
     }
 
     /// Feeds an input: an array or view of any layout, of exactly the input's dtype.
+    #[doc = call_example!(
+        "let reversed = x.slice(ndarray::s![..;-1]); // any layout"
+        "assert_eq!(exe.call(\"run\").feed(\"x\", &reversed).run()?.view::<f32>(\"y\")?[0], 4.0);"
+    )]
     pub fn feed(mut self, name: &'a str, value: &'a dyn Input) -> Call<'a, A> {
         self.feeds.push((name, value));
         self
     }
 
     /// Binds a symbol that no fed shape binds.
+    #[doc = call_example!(
+        "let rows = exe.call(\"ones\").bind(\"n\", 3).run()?.view::<f32>(\"y\")?.len();"
+        "assert_eq!(rows, 3);"
+    )]
     pub fn bind(mut self, symbol: &'a str, length: usize) -> Call<'a, A> {
         self.bindings.push((symbol, length));
         self
@@ -59,6 +73,10 @@ impl<'a, A> Call<'a, A> {
     /// change in a bit. The values asked for are computed before it, by code of their own that is
     /// compiled once for each list of names and kept as other bindings are; they are equal to the
     /// entry's own up to the rounding of another fusion.
+    #[doc = call_example!(
+        "let outputs = exe.call(\"run\").feed(\"x\", &x).fetch(\"x\").run()?;"
+        "assert_eq!(outputs.view::<f32>(\"x\")?, x.view().into_dyn());"
+    )]
     pub fn fetch(mut self, name: &'a str) -> Call<'a, A> {
         self.fetched.push(name);
         self
@@ -72,6 +90,13 @@ impl<'a, A> Call<'a, A> {
     /// dtype or shape is another than expected, if the entry cannot be compiled for these shapes,
     /// if one of its checks fails ([`ErrorKind::Check`]), or if the call is
     /// [watched](crate::Executable::watch) and a result is not finite. No state has changed then.
+    ///
+    /// # Examples
+    #[doc = call_example!(
+        "assert_eq!(exe.call(\"run\").feed(\"x\", &x).run()?.view::<f32>(\"y\")?[1], 4.0);"
+        "let error = exe.call(\"run\").run().expect_err(\"x is not fed\");"
+        "assert_eq!(error.kind(), ErrorKind::Name);"
+    )]
     pub fn run(self) -> Result<Outputs<'a>, Error> {
         let entry = self.library.find(self.entry)?;
         let order = self.order_of_feeds(entry)?;
@@ -214,6 +239,11 @@ impl<A> std::fmt::Debug for Call<'_, A> {
 }
 
 /// What a call returned. It borrows the memory of who was called, which the next call reuses.
+#[doc = call_example!(
+    "let outputs = exe.call(\"run\").feed(\"x\", &x).run()?;"
+    "assert_eq!(outputs.view::<f32>(\"y\")?, array![2f32, 4.0].into_dyn());"
+    "assert_eq!(outputs.scalar::<f32>(\"sum\")?, 3.0);"
+)]
 #[derive(Debug, Clone, Copy)]
 pub struct Outputs<'a> {
     own: Returned<'a>,
@@ -237,6 +267,10 @@ impl<'a> Returned<'a> {
 
 impl<'a> Outputs<'a> {
     /// Names of the outputs, in the entry's order, and then of what was fetched.
+    #[doc = call_example!(
+        "let outputs = exe.call(\"run\").feed(\"x\", &x).run()?;"
+        "assert!(outputs.names().eq([\"y\", \"sum\"]));"
+    )]
     pub fn names(&self) -> impl Iterator<Item = &'a str> {
         let fetched = self.fetched.map_or(&[][..], |fetched| fetched.slots);
         self.own.slots.iter().chain(fetched).map(|slot| &*slot.name)
@@ -247,6 +281,12 @@ impl<'a> Outputs<'a> {
     /// # Errors
     ///
     /// If there is no such output.
+    ///
+    /// # Examples
+    #[doc = call_example!(
+        "let outputs = exe.call(\"run\").feed(\"x\", &x).run()?;"
+        "assert_eq!(outputs.dtype(\"y\")?, F32);"
+    )]
     pub fn dtype(&self, name: &str) -> Result<DType, Error> {
         Ok(self.find(name)?.0.dtype)
     }
@@ -256,6 +296,13 @@ impl<'a> Outputs<'a> {
     /// # Errors
     ///
     /// If there is no such output, or it has another dtype.
+    ///
+    /// # Examples
+    #[doc = call_example!(
+        "let outputs = exe.call(\"run\").feed(\"x\", &x).run()?;"
+        "assert_eq!(outputs.view::<f32>(\"y\")?, array![2f32, 4.0].into_dyn());"
+        "assert!(outputs.view::<f64>(\"y\").is_err());"
+    )]
     pub fn view<T: Element>(&self, name: &str) -> Result<ArrayViewD<'a, T>, Error> {
         let (slot, bytes) = self.find(name)?;
         if slot.dtype != T::DTYPE {
@@ -278,6 +325,13 @@ impl<'a> Outputs<'a> {
     /// # Errors
     ///
     /// If there is no such output, or it has another dtype or rank.
+    ///
+    /// # Examples
+    #[doc = call_example!(
+        "let outputs = exe.call(\"run\").feed(\"x\", &x).run()?;"
+        "assert_eq!(outputs.scalar::<f32>(\"sum\")?, 3.0);"
+        "assert!(outputs.scalar::<f32>(\"y\").is_err());"
+    )]
     pub fn scalar<T: Element>(&self, name: &str) -> Result<T, Error> {
         let (slot, bytes) = self.find(name)?;
         if slot.dtype != T::DTYPE {

@@ -11,6 +11,17 @@ mod sealed {
 }
 
 /// A Rust type that is an element of a tensor: `f32`, `f64`, `i32`, `i64`, `u8`, `bool`.
+///
+/// ```
+/// use kilngrad_ir::DType;
+/// use kilngrad_runtime::Element;
+///
+/// fn named<T: Element>(_: T) -> &'static str {
+///     T::DTYPE.name()
+/// }
+/// assert_eq!((named(1f32), named(true)), ("f32", "bool"));
+/// assert_eq!(u8::DTYPE, DType::U8);
+/// ```
 pub trait Element: Copy + Default + Send + Sync + 'static + sealed::Sealed {
     /// Its dtype.
     const DTYPE: DType;
@@ -51,14 +62,42 @@ pub(crate) fn elements_of<T: Element>(bytes: &[u8]) -> Result<&[T], Error> {
 
 /// What can be fed to an input or put into a state: an `ndarray` array or view of any layout, or
 /// one element for a scalar.
+///
+/// ```
+/// use kilngrad_runtime::Input;
+///
+/// let x = ndarray::array![[1f32, 2.0], [3.0, 4.0]];
+/// let inputs: [&dyn Input; 3] = [&x, &x.t(), &7i64];
+/// assert_eq!(inputs.map(|input| input.shape().len()), [2, 2, 0]);
+/// ```
 pub trait Input: sealed::SealedInput {
     /// The dtype of its elements.
+    ///
+    /// ```
+    /// use kilngrad_runtime::Input;
+    ///
+    /// assert_eq!(ndarray::array![1f32].dtype(), kilngrad_ir::DType::F32);
+    /// ```
     fn dtype(&self) -> DType;
 
     /// Its lengths, outermost first.
+    ///
+    /// ```
+    /// use kilngrad_runtime::Input;
+    ///
+    /// assert_eq!(Input::shape(&ndarray::array![[1f32, 2.0]]), [1, 2]);
+    /// ```
     fn shape(&self) -> &[usize];
 
     /// Its elements as they lie in memory, if they lie in row-major order without gaps.
+    ///
+    /// ```
+    /// use kilngrad_runtime::Input;
+    ///
+    /// let x = ndarray::array![[1u8, 2], [3, 4]];
+    /// assert_eq!(x.contiguous(), Some(&[1, 2, 3, 4][..]));
+    /// assert_eq!(x.t().contiguous(), None);
+    /// ```
     fn contiguous(&self) -> Option<&[u8]>;
 
     /// Writes its elements in row-major order.
@@ -66,6 +105,16 @@ pub trait Input: sealed::SealedInput {
     /// # Panics
     ///
     /// If `bytes` has another length than the elements.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kilngrad_runtime::Input;
+    ///
+    /// let mut bytes = [0; 4];
+    /// ndarray::array![[1u8, 2], [3, 4]].t().write_to(&mut bytes);
+    /// assert_eq!(bytes, [1, 3, 2, 4]);
+    /// ```
     fn write_to(&self, bytes: &mut [u8]);
 }
 

@@ -21,6 +21,7 @@ mod call;
 mod code;
 mod constant;
 mod element;
+mod example;
 mod executable;
 mod finite;
 mod launch;

@@ -49,6 +49,8 @@ struct Shared {
     /// Chunks of the current job that have ended.
     ended: AtomicUsize,
     scratch: Vec<AtomicPtr<u8>>,
+    /// Workers that run.
+    begun: AtomicUsize,
     stop: AtomicBool,
     /// Number of workers that sleep, under the lock that their sleep releases.
     sleeping: Mutex<usize>,
@@ -65,6 +67,7 @@ impl Pool {
             args: AtomicPtr::new(std::ptr::null_mut()),
             ended: AtomicUsize::new(0),
             scratch: (0..workers).map(|_| AtomicPtr::new(std::ptr::null_mut())).collect(),
+            begun: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
             sleeping: Mutex::new(0),
             wake: Condvar::new(),
@@ -80,6 +83,10 @@ impl Pool {
                 })?;
             let scratch = AlignedBytes::zeroed(0)?;
             pool.workers.push(Worker { thread: Some(thread), scratch });
+        }
+        // A thread allocates for itself when it begins; a call in steady state must not see that.
+        while pool.shared.begun.load(Ordering::Acquire) < workers {
+            std::thread::yield_now();
         }
         Ok(pool)
     }
@@ -196,6 +203,7 @@ impl Shared {
 
     fn work(&self, index: usize) {
         let _mode = FloatMode::enter();
+        self.begun.fetch_add(1, Ordering::Release);
         let mut seen = 0;
         while let Some(job) = self.next_job(seen) {
             seen = job;

@@ -49,7 +49,7 @@ fn weights(folder: &Path) -> std::io::Result<()> {
     let folder = folder.join("load");
     std::fs::create_dir_all(&folder)?;
     let executable = kilngrad_testing::fuzz::weights();
-    executable.save(folder.join("weights")).map_err(std::io::Error::other)?;
+    executable.save(folder.join("weights.safetensors")).map_err(std::io::Error::other)?;
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod accuracy;
 mod bound;
 mod compile;
 pub mod fuzz;

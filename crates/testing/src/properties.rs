@@ -66,29 +66,6 @@ pub fn gradients_are_derivatives(case: &Differentiable) -> Result<Checked, Strin
     check_gradients(case, &expanded)
 }
 
-/// What the whole compiler makes of a program with gradients is what the interpreter makes of the
-/// declared program once its gradients are expanded: simplifying, stabilising and fusing around
-/// the expansion change nothing but roundings.
-///
-/// # Errors
-///
-/// What differs.
-pub fn native_gradients_are_meant(
-    case: &Differentiable,
-    features: Features,
-) -> Result<Seen, String> {
-    let declared = &case.case;
-    let expanded = expand(&declared.program)?;
-    let states = declared.states();
-    let compiled = compile(declared, 0, features)?;
-    let inputs = &declared.inputs[0];
-    let native = compiled.native(inputs, &states, 1)?;
-    let meant = eval_entry_bounded(&expanded, &expanded.entries[0], inputs, &states);
-    let meant = meant.map_err(|error| error.to_string())?;
-    compare_with_native(&meant, &native, &states)
-        .map_err(|error| format!("{error}\n{}", compiled.planned))
-}
-
 fn expand(program: &Program) -> Result<Program, String> {
     kilngrad_autodiff::differentiate(program).map_err(|diagnostics| {
         let lines: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
@@ -227,8 +204,9 @@ pub fn loops_and_native_agree(case: &Case, features: Features) -> Result<(), Str
     Ok(())
 }
 
-/// Machine code computes what the interpreter computes: whole numbers exactly, real ones within
-/// their bounds, outputs and states.
+/// Machine code computes what the interpreter computes once gradients are expanded: whole numbers
+/// exactly, real ones within their bounds, outputs and states. Simplifying, stabilising and fusing
+/// around the expansion change nothing but roundings.
 ///
 /// # Errors
 ///
@@ -236,13 +214,14 @@ pub fn loops_and_native_agree(case: &Case, features: Features) -> Result<(), Str
 pub fn native_computes_what_is_meant(case: &Case, features: Features) -> Result<Seen, String> {
     let states = case.states();
     let mut seen = Seen::default();
-    for (at, entry) in case.program.entries.iter().enumerate() {
+    let expanded = expand(&case.program)?;
+    for (at, entry) in expanded.entries.iter().enumerate() {
         let inputs = &case.inputs[at];
         let compiled = compile(case, at, features)?;
         let native = compiled.native(inputs, &states, 1)?;
         let meant = if case.regime == Regime::Integers {
             // Every operation on them is exact, so nothing may be off.
-            let outcome = eval_entry(&case.program, entry, inputs, &states);
+            let outcome = eval_entry(&expanded, entry, inputs, &states);
             let outcome = outcome.map_err(|error| error.to_string())?;
             BoundedOutcome {
                 outputs: outcome.outputs.into_iter().map(Bounded::exact).collect(),
@@ -253,7 +232,7 @@ pub fn native_computes_what_is_meant(case: &Case, features: Features) -> Result<
                     .collect(),
             }
         } else {
-            let outcome = eval_entry_bounded(&case.program, entry, inputs, &states);
+            let outcome = eval_entry_bounded(&expanded, entry, inputs, &states);
             outcome.map_err(|error| error.to_string())?
         };
         seen += compare_with_native(&meant, &native, &states)

@@ -18,7 +18,7 @@ fn texts_of_random_programs_round_trip() {
 #[test]
 fn gradients_of_random_programs_are_derivatives() {
     let mut seen = Checked::default();
-    for seed in 0..300 {
+    for seed in 0..320 {
         let case = Differentiable::new(&Recipe::sample(Regime::Reals, seed, 10));
         match properties::gradients_are_derivatives(&case) {
             Ok(checked) => seen += checked,

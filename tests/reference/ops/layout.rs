@@ -64,16 +64,27 @@ pub(super) const ROWS: &[(&str, One)] = &[
 ];
 
 /// Operations of several outputs.
-pub(super) const SEVERAL: &[(&str, Many)] = &[("split", |c| {
-    let mut start = 0;
-    let part = |length| {
-        let end = start + length;
-        let part = c.x(0).slice(c.integer("dim"), start..end);
-        start = end;
-        part
-    };
-    c.integers("sizes").into_iter().map(part).collect()
-})];
+pub(super) const SEVERAL: &[(&str, Many)] = &[
+    ("split", |c| {
+        let mut start = 0;
+        let part = |length| {
+            let end = start + length;
+            let part = c.x(0).slice(c.integer("dim"), start..end);
+            start = end;
+            part
+        };
+        c.integers("sizes").into_iter().map(part).collect()
+    }),
+    ("sort", |c| {
+        let (x, axis) = (c.x(0), c.integer("dim"));
+        let sorted = if c.flag("descending") { x.sort_descending(axis) } else { x.sort(axis) };
+        vec![sorted.0, sorted.1]
+    }),
+    ("topk", |c| {
+        let (values, indices) = c.x(0).topk(c.integer("k").unsigned_abs(), c.integer("dim"));
+        vec![values, indices]
+    }),
+];
 
 fn operands<'b>(call: &Call<'_, 'b>) -> Vec<Tensor<'b>> {
     call.inputs.iter().map(|input| input.1).collect()

@@ -7,6 +7,7 @@ mod loss;
 mod normalise;
 mod recurrent;
 mod reduce;
+mod window;
 
 use kilngrad::prelude::*;
 use serde_json::Value as Json;
@@ -44,6 +45,7 @@ pub(crate) fn find(op: &str) -> Option<Function> {
         contract::ROWS,
         loss::ROWS,
         normalise::ROWS,
+        window::ROWS,
     ];
     let one = families.into_iter().flatten().find(|(name, _)| *name == op);
     let one = one.map(|(_, build)| Function::One(*build));

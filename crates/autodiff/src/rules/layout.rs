@@ -1,7 +1,7 @@
 //! The same elements elsewhere: each goes back to where it came from, and what comes from several
 //! places is summed.
 
-use kilngrad_ir::op::{Axes, Emit, PadAxis, ReduceOp, SliceAxis};
+use kilngrad_ir::op::{Axes, Emit, PadAxis, ReduceOp, SliceAxis, Window};
 use kilngrad_ir::rewrite::Emitter;
 use kilngrad_ir::{Constant, DType, Dim, Graph, Literal, Op, Type, Value};
 use smallvec::SmallVec;
@@ -56,6 +56,16 @@ pub(super) fn pad(e: &mut Emitter<'_>, axes: &[PadAxis], pull: Pull<'_>, operand
     let added = e.select(added, pull.cotangent, zero);
     let axes = (0..axes.len()).collect();
     sum(e, axes, added)
+}
+
+/// Each element of the operand was shown by several windows: what they get is summed.
+pub(super) fn windows(e: &mut Emitter<'_>, windows: &[Window], pull: Pull<'_>) -> Value {
+    let ty = e.ty(pull.node.operands[0]).clone();
+    e.emit(Op::Fold(windows.into()), &[pull.cotangent], &[ty])
+}
+
+pub(super) fn fold(e: &mut Emitter<'_>, windows: &[Window], pull: Pull<'_>) -> Value {
+    e.emit(Op::Windows(windows.into()), &[pull.cotangent], &[])
 }
 
 /// Where each of the operands of a concatenation begins.

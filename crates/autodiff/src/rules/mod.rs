@@ -88,7 +88,9 @@ fn flow(graph: &Graph, node: &Node, operand: usize) -> Flow {
         | Op::Pad(_)
         | Op::Concat { .. }
         | Op::Gather { .. }
-        | Op::ScatterAdd { .. } => Flow::Derivative,
+        | Op::ScatterAdd { .. }
+        | Op::Windows(_)
+        | Op::Fold(_) => Flow::Derivative,
         Op::Cast
         | Op::State(_)
         | Op::Constant(_)
@@ -97,6 +99,7 @@ fn flow(graph: &Graph, node: &Node, operand: usize) -> Flow {
         | Op::Random { .. }
         | Op::Compare(_)
         | Op::ArgReduce { .. }
+        | Op::Argsort { .. }
         | Op::StopGradient => Flow::None,
         Op::CustomGradient(custom) => match custom.inputs(node.operands.len()).contains(&operand) {
             true => Flow::Derivative,
@@ -162,6 +165,8 @@ pub(crate) fn contributions(
                 Op::Concat { axis } => layout::concat(e, *axis, &offsets[operand], pull, operand),
                 Op::Gather { axis } => indexed::gather(e, *axis, pull),
                 Op::ScatterAdd { axis } => indexed::scatter_add(e, *axis, pull, operand),
+                Op::Windows(windows) => layout::windows(e, windows, pull),
+                Op::Fold(windows) => layout::fold(e, windows, pull),
                 Op::State(_)
                 | Op::Constant(_)
                 | Op::Dimension(_)
@@ -169,6 +174,7 @@ pub(crate) fn contributions(
                 | Op::Random { .. }
                 | Op::Compare(_)
                 | Op::ArgReduce { .. }
+                | Op::Argsort { .. }
                 | Op::StopGradient
                 | Op::CustomGradient(_)
                 | Op::Gradient { .. }

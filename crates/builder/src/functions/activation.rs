@@ -6,6 +6,7 @@
 
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, SQRT_2};
 
+use crate::example::example;
 use crate::operand::Operand;
 use crate::tensor::Tensor;
 
@@ -23,6 +24,7 @@ macro_rules! real_function {
 
 impl<'b> Tensor<'b> {
     /// `x` where `x > 0`, else `slope·x`; the derivative at 0 is `slope`.
+    #[doc = example!(x.leaky_relu(0.5) => vec![-1.0, 2.0]; x = e.constant([2], &[-2.0, 2.0]))]
     #[track_caller]
     #[must_use]
     pub fn leaky_relu(self, slope: f64) -> Tensor<'b> {
@@ -31,6 +33,11 @@ impl<'b> Tensor<'b> {
 
     /// `x` where `x > 0`, else `weight·x` with a learned weight that broadcasts to the tensor; the
     /// derivative at 0 is the weight.
+    #[doc = example!(
+        x.prelu(w) => vec![-0.5, -1.0];
+        x = e.constant([2], &[-2.0, -2.0]);
+        w = e.constant([2], &[0.25, 0.5])
+    )]
     #[track_caller]
     #[must_use]
     pub fn prelu(self, weight: impl Operand<'b>) -> Tensor<'b> {
@@ -43,6 +50,7 @@ impl<'b> Tensor<'b> {
     }
 
     /// `x` where `x > 0`, else `alpha·(eˣ − 1)`: Clevert, Unterthiner and Hochreiter (2016).
+    #[doc = example!(x.elu(1.0) => about vec![-0.6321, 2.0]; x = e.constant([2], &[-1.0, 2.0]))]
     #[track_caller]
     #[must_use]
     pub fn elu(self, alpha: f64) -> Tensor<'b> {
@@ -50,6 +58,7 @@ impl<'b> Tensor<'b> {
     }
 
     /// `x` where `x > 0`, else `alpha·(exp(x/alpha) − 1)`: Barron (2017). `alpha` is not 0.
+    #[doc = example!(x.celu(2.0) => about vec![-1.2642, 2.0]; x = e.constant([2], &[-2.0, 2.0]))]
     #[track_caller]
     #[must_use]
     pub fn celu(self, alpha: f64) -> Tensor<'b> {
@@ -62,6 +71,7 @@ impl<'b> Tensor<'b> {
 
     /// `scale·x` where `x > 0`, else `scale·alpha·(eˣ − 1)`, with the constants of Klambauer,
     /// Unterthiner, Mayr and Hochreiter, "Self-Normalizing Neural Networks" (2017).
+    #[doc = example!(x.selu() => about vec![-1.1113, 1.0507]; x = e.constant([2], &[-1.0, 1.0]))]
     #[track_caller]
     #[must_use]
     pub fn selu(self) -> Tensor<'b> {
@@ -83,6 +93,7 @@ impl<'b> Tensor<'b> {
 
     /// `x·Φ(x)` with the normal distribution function: `x/2·(1 + erf(x/√2))`. Hendrycks and Gimpel
     /// (2016).
+    #[doc = example!(x.gelu() => about vec![-0.1587, 0.8413]; x = e.constant([2], &[-1.0, 1.0]))]
     #[track_caller]
     #[must_use]
     pub fn gelu(self) -> Tensor<'b> {
@@ -90,6 +101,10 @@ impl<'b> Tensor<'b> {
     }
 
     /// `x/2·(1 + tanh(√(2/π)·(x + 0.044715·x³)))`: PyTorch's `gelu` with `approximate="tanh"`.
+    #[doc = example!(
+        x.gelu_tanh() => about vec![-0.1588, 0.8412];
+        x = e.constant([2], &[-1.0, 1.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn gelu_tanh(self) -> Tensor<'b> {
@@ -102,6 +117,7 @@ impl<'b> Tensor<'b> {
     }
 
     /// `x·sigmoid(x)`.
+    #[doc = example!(x.silu() => about vec![-0.2689, 0.7311]; x = e.constant([2], &[-1.0, 1.0]))]
     #[track_caller]
     #[must_use]
     pub fn silu(self) -> Tensor<'b> {
@@ -109,6 +125,7 @@ impl<'b> Tensor<'b> {
     }
 
     /// `x·tanh(softplus(x))`: Misra (2019).
+    #[doc = example!(x.mish() => about vec![-0.3034, 0.8651]; x = e.constant([2], &[-1.0, 1.0]))]
     #[track_caller]
     #[must_use]
     pub fn mish(self) -> Tensor<'b> {
@@ -117,6 +134,10 @@ impl<'b> Tensor<'b> {
 
     /// `ln(1 + eˣ)`, as `max(x, 0) + ln(1 + e^−|x|)`, which overflows nowhere. Derivatives of every
     /// order are exact at 0 too.
+    #[doc = example!(
+        x.softplus() => about vec![0.6931, 1000.0];
+        x = e.constant([2], &[0.0, 1000.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn softplus(self) -> Tensor<'b> {
@@ -130,6 +151,10 @@ impl<'b> Tensor<'b> {
     }
 
     /// `ln sigmoid(x)`, as `−softplus(−x)`.
+    #[doc = example!(
+        x.logsigmoid() => about vec![-0.6931, -1000.0];
+        x = e.constant([2], &[0.0, -1000.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn logsigmoid(self) -> Tensor<'b> {
@@ -137,6 +162,10 @@ impl<'b> Tensor<'b> {
     }
 
     /// The operand between `low` and `high`, in this order; the derivative is 0 at the bounds.
+    #[doc = example!(
+        x.hardtanh(-1.0, 1.0) => vec![-1.0, 0.5, 1.0];
+        x = e.constant([3], &[-3.0, 0.5, 2.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn hardtanh(self, low: f64, high: f64) -> Tensor<'b> {
@@ -151,6 +180,7 @@ impl<'b> Tensor<'b> {
     }
 
     /// The operand between 0 and 6; the derivative is 0 at the bounds.
+    #[doc = example!(x.relu6() => vec![0.0, 3.0, 6.0]; x = e.constant([3], &[-1.0, 3.0, 9.0]))]
     #[track_caller]
     #[must_use]
     pub fn relu6(self) -> Tensor<'b> {
@@ -158,6 +188,10 @@ impl<'b> Tensor<'b> {
     }
 
     /// `x/6 + ½` between 0 and 1; the derivative is 0 at the bounds.
+    #[doc = example!(
+        x.hardsigmoid() => vec![0.0, 0.5, 1.0];
+        x = e.constant([3], &[-3.0, 0.0, 3.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn hardsigmoid(self) -> Tensor<'b> {
@@ -165,6 +199,10 @@ impl<'b> Tensor<'b> {
     }
 
     /// `x·hardsigmoid(x)`.
+    #[doc = example!(
+        x.hardswish() => about vec![0.0, 0.6667, 3.0];
+        x = e.constant([3], &[-3.0, 1.0, 3.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn hardswish(self) -> Tensor<'b> {
@@ -172,6 +210,7 @@ impl<'b> Tensor<'b> {
     }
 
     /// `x/(1 + |x|)`.
+    #[doc = example!(x.softsign() => vec![-0.5, 0.75]; x = e.constant([2], &[-1.0, 3.0]))]
     #[track_caller]
     #[must_use]
     pub fn softsign(self) -> Tensor<'b> {
@@ -180,6 +219,7 @@ impl<'b> Tensor<'b> {
 
     /// The first half of an axis times the sigmoid of the second; its length is even and has no
     /// symbol.
+    #[doc = example!(x.glu(0) => vec![1.0, 2.0]; x = e.constant([4], &[2.0, 4.0, 0.0, 0.0]))]
     #[track_caller]
     #[must_use]
     pub fn glu(self, axis: isize) -> Tensor<'b> {

@@ -3,10 +3,19 @@
 use kilngrad_ir::op::Op;
 use kilngrad_ir::{DType, Dim, Literal, Shape};
 
+use crate::example::example;
 use crate::ops::IntoAxes;
 use crate::tensor::Tensor;
 
 /// What stands beyond the ends of an axis, in the words of PyTorch's `pad`.
+#[doc = example!(
+    x.pad_with(0, 2, 1, PadMode::Reflect) => vec![3.0, 2.0, 1.0, 2.0, 3.0, 2.0];
+    x = e.constant([3], &[1.0, 2.0, 3.0])
+)]
+#[doc = example!(
+    x.pad_with(0, 2, 1, PadMode::Circular) => vec![2.0, 3.0, 1.0, 2.0, 3.0, 1.0];
+    x = e.constant([3], &[1.0, 2.0, 3.0])
+)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PadMode {
     /// The elements mirrored at the outermost ones, which are not repeated: `3 2 | 1 2 3 | 2 1`.
@@ -30,6 +39,10 @@ impl<'b> Tensor<'b> {
     /// let wide = image.pad_with(-1, 1, 1, PadMode::Reflect).pad_with(-2, 1, 1, PadMode::Reflect);
     /// assert_eq!(wide.ty().map(|ty| ty.to_string()).as_deref(), Some("f32[n,3,30,30]"));
     /// ```
+    #[doc = example!(
+        x.pad_with(-1, 2, 1, PadMode::Replicate) => array![[1.0, 1.0, 1.0, 2.0, 2.0]];
+        x = e.constant([1, 2], &[1.0, 2.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn pad_with(self, axis: isize, low: usize, high: usize, mode: PadMode) -> Tensor<'b> {
@@ -88,6 +101,10 @@ impl<'b> Tensor<'b> {
 
     /// The elements along these axes in the opposite order. A length that is a symbol is not bound
     /// to 0.
+    #[doc = example!(
+        x.flip(-1) => array![[2.0, 1.0], [4.0, 3.0]];
+        x = e.constant([2, 2], &[1.0, 2.0, 3.0, 4.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn flip(self, axes: impl IntoAxes) -> Tensor<'b> {
@@ -112,6 +129,10 @@ impl<'b> Tensor<'b> {
 
     /// The elements on a diagonal of two axes, whose lengths have no symbols, along a new last
     /// axis; the two disappear. Diagonal 0 is the main one, 1 the one above it.
+    #[doc = example!(
+        x.diagonal(1, 0, 1) => vec![2.0, 6.0];
+        x = e.constant([2, 3], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn diagonal(self, diagonal: i64, rows: isize, columns: isize) -> Tensor<'b> {
@@ -154,6 +175,10 @@ impl<'b> Tensor<'b> {
     /// Channels become resolution: `[…, c·r², h, w]` as `[…, c, h·r, w·r]`, where channel
     /// `c·r² + i·r + j` gives the pixels at `(i, j)` of each square of `r` by `r`. Shi and others,
     /// "Real-Time Single Image and Video Super-Resolution" (2016).
+    #[doc = example!(
+        x.pixel_shuffle(2) => array![[[1.0, 2.0], [3.0, 4.0]]];
+        x = e.constant([4, 1, 1], &[1.0, 2.0, 3.0, 4.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn pixel_shuffle(self, factor: usize) -> Tensor<'b> {

@@ -2,6 +2,7 @@
 
 use kilngrad_ir::DType;
 
+use crate::example::example;
 use crate::operand::IntoTensor;
 use crate::tensor::Tensor;
 
@@ -25,24 +26,48 @@ pub struct Attention<'b> {
 
 impl<'b> Attention<'b> {
     /// Every query attends to every key; scores are divided by the root of the length of a key.
+    #[doc = example!(
+        q.attention_with(k, v, Attention::new()) => about array![[7.0]];
+        q = e.constant([1, 4], &[2.0, 0.0, 0.0, 0.0]);
+        k = e.constant([2, 4], &[0.0, 0.0, 0.0, 0.0, 3f64.ln(), 0.0, 0.0, 0.0]);
+        v = e.constant([2, 1], &[4.0, 8.0])
+    )]
     pub fn new() -> Attention<'b> {
         Attention::default()
     }
 
     /// A mask that broadcasts to the scores, `[…, queries, keys]`: a `bool` one is true where a
     /// query attends to a key, a float one is added to the scores.
+    #[doc = example!(
+        q.attention_with(k, v, Attention::new().mask(to_first)) => array![[4.0]];
+        to_first = e.constant([1, 2], &[true, false]);
+        q = e.constant([1, 1], &[1.0]);
+        k = e.constant([2, 1], &[0.0, 1.0]);
+        v = e.constant([2, 1], &[4.0, 8.0])
+    )]
     #[must_use]
     pub fn mask(self, mask: Tensor<'b>) -> Attention<'b> {
         Attention { mask: Some(mask), ..self }
     }
 
     /// Whether query `i` attends to keys 0 to `i` only.
+    #[doc = example!(
+        x.attention_with(x, v, Attention::new().causal(true)) => array![[4.0], [6.0]];
+        x = e.constant([2, 1], &[1.0, 1.0]);
+        v = e.constant([2, 1], &[4.0, 8.0])
+    )]
     #[must_use]
     pub fn causal(self, causal: bool) -> Attention<'b> {
         Attention { causal, ..self }
     }
 
     /// What scores are multiplied by.
+    #[doc = example!(
+        q.attention_with(k, v, Attention::new().scale(3f64.ln())) => about array![[7.0]];
+        q = e.constant([1, 1], &[1.0]);
+        k = e.constant([2, 1], &[0.0, 1.0]);
+        v = e.constant([2, 1], &[4.0, 8.0])
+    )]
     #[must_use]
     pub fn scale(self, scale: f64) -> Attention<'b> {
         Attention { scale: Some(scale), ..self }
@@ -53,6 +78,14 @@ impl<'b> Tensor<'b> {
     /// Scaled dot-product attention of queries `[…, l, d]` over keys `[…, s, d]` and values
     /// `[…, s, e]`: `softmax(q·kᵀ/√d)·v`, of shape `[…, l, e]`; the leading axes broadcast. Vaswani
     /// and others, "Attention Is All You Need" (2017).
+    ///
+    /// Here the scores are 0 and `2·ln 3/√4`, so the second value weighs three times as much.
+    #[doc = example!(
+        q.attention(k, v) => about array![[7.0]];
+        q = e.constant([1, 4], &[2.0, 0.0, 0.0, 0.0]);
+        k = e.constant([2, 4], &[0.0, 0.0, 0.0, 0.0, 3f64.ln(), 0.0, 0.0, 0.0]);
+        v = e.constant([2, 1], &[4.0, 8.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn attention(self, keys: impl IntoTensor<'b>, values: impl IntoTensor<'b>) -> Tensor<'b> {
@@ -61,6 +94,13 @@ impl<'b> Tensor<'b> {
 
     /// Scaled dot-product attention with options: see [`attention`](Self::attention). A query that
     /// attends to no key gives zeros.
+    #[doc = example!(
+        q.attention_with(k, v, Attention::new().mask(mask)) => array![[6.0], [0.0]];
+        mask = e.constant([2, 1], &[true, false]);
+        q = e.constant([2, 1], &[1.0, 1.0]);
+        k = e.constant([2, 1], &[1.0, 1.0]);
+        v = e.constant([2, 1], &[4.0, 8.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn attention_with(

@@ -68,6 +68,19 @@ impl<'b> Entry<'b> {
                 return self.fail_on("einsum_b1", message, &tensors);
             }
         };
+        for (labels, (tensor, ty)) in parsed.operands.iter().zip(tensors.iter().zip(&types)) {
+            let dims = ty.shape.dims();
+            for (at, label) in labels.iter().enumerate() {
+                let first = labels.iter().position(|own| own == label).unwrap_or(at);
+                if dims[first] != dims[at] {
+                    let (expected, found) = (&dims[first], &dims[at]);
+                    let message = format!(
+                        "expected axes of one length for {label}, found {expected} and {found} of {ty}"
+                    );
+                    return self.fail_on("einsum_b2", message, &[*tensor]);
+                }
+            }
+        }
         let axes = || {
             let lists = parsed.operands.iter().zip(&types);
             lists.flat_map(|(labels, ty)| labels.iter().copied().zip(ty.shape.dims()))

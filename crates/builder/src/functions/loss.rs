@@ -5,10 +5,16 @@
 
 use kilngrad_ir::{DType, Diagnostic};
 
+use crate::example::example;
 use crate::operand::Operand;
 use crate::tensor::Tensor;
 
 /// How the losses of elements become the loss.
+#[doc = example!(
+    x.mse_loss_with(t, Reduction::None) => vec![0.0, 4.0];
+    x = e.constant([2], &[1.0, 2.0]);
+    t = e.constant([2], &[1.0, 4.0])
+)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Reduction {
     /// Their mean; NaN of none.
@@ -21,11 +27,12 @@ pub enum Reduction {
 }
 
 /// Options of [`Tensor::cross_entropy_with`].
-///
-/// ```
-/// # use kilngrad_builder::{CrossEntropy, Reduction};
-/// let options = CrossEntropy::new().label_smoothing(0.1).reduction(Reduction::Sum);
-/// ```
+#[doc = example!(
+    x.cross_entropy_with(t, options) => about 0.9808;
+    options = CrossEntropy::new().reduction(Reduction::Sum);
+    x = e.constant([2, 2], &[0.0, 3f64.ln(), 0.0, 0.0]);
+    t = e.constant([2], &[1, 0])
+)]
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct CrossEntropy {
     label_smoothing: f64,
@@ -34,18 +41,34 @@ pub struct CrossEntropy {
 
 impl CrossEntropy {
     /// No smoothing, the mean over samples.
+    #[doc = example!(
+        x.cross_entropy_with(t, CrossEntropy::new()) => about 0.2877;
+        x = e.constant([1, 2], &[0.0, 3f64.ln()]);
+        t = e.constant([1], &[1])
+    )]
     pub fn new() -> CrossEntropy {
         CrossEntropy::default()
     }
 
     /// Mixes the target with the uniform distribution, which gets this weight from 0 to 1: Szegedy
     /// and others, "Rethinking the Inception Architecture" (2016).
+    #[doc = example!(
+        x.cross_entropy_with(t, CrossEntropy::new().label_smoothing(1.0)) => about 0.837;
+        x = e.constant([1, 2], &[0.0, 3f64.ln()]);
+        t = e.constant([1], &[1])
+    )]
     #[must_use]
     pub fn label_smoothing(self, weight: f64) -> CrossEntropy {
         CrossEntropy { label_smoothing: weight, ..self }
     }
 
     /// How the losses of samples become the loss.
+    #[doc = example!(
+        x.cross_entropy_with(t, options) => about vec![0.2877];
+        options = CrossEntropy::new().reduction(Reduction::None);
+        x = e.constant([1, 2], &[0.0, 3f64.ln()]);
+        t = e.constant([1], &[1])
+    )]
     #[must_use]
     pub fn reduction(self, reduction: Reduction) -> CrossEntropy {
         CrossEntropy { reduction, ..self }
@@ -54,6 +77,11 @@ impl CrossEntropy {
 
 impl<'b> Tensor<'b> {
     /// The mean of `(x − target)²`.
+    #[doc = example!(
+        x.mse_loss(t) => 2.0;
+        x = e.constant([2], &[1.0, 2.0]);
+        t = e.constant([2], &[1.0, 4.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn mse_loss(self, target: impl Operand<'b>) -> Tensor<'b> {
@@ -61,6 +89,11 @@ impl<'b> Tensor<'b> {
     }
 
     /// `(x − target)²`, reduced.
+    #[doc = example!(
+        x.mse_loss_with(t, Reduction::Sum) => 4.0;
+        x = e.constant([2], &[1.0, 2.0]);
+        t = e.constant([2], &[1.0, 4.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn mse_loss_with(self, target: impl Operand<'b>, reduction: Reduction) -> Tensor<'b> {
@@ -70,6 +103,11 @@ impl<'b> Tensor<'b> {
     }
 
     /// The mean of `|x − target|`; the derivative is 0 where they are equal.
+    #[doc = example!(
+        x.l1_loss(t) => 1.0;
+        x = e.constant([2], &[1.0, 2.0]);
+        t = e.constant([2], &[1.0, 4.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn l1_loss(self, target: impl Operand<'b>) -> Tensor<'b> {
@@ -77,6 +115,11 @@ impl<'b> Tensor<'b> {
     }
 
     /// `|x − target|`, reduced.
+    #[doc = example!(
+        x.l1_loss_with(t, Reduction::Sum) => 2.0;
+        x = e.constant([2], &[1.0, 2.0]);
+        t = e.constant([2], &[1.0, 4.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn l1_loss_with(self, target: impl Operand<'b>, reduction: Reduction) -> Tensor<'b> {
@@ -87,6 +130,11 @@ impl<'b> Tensor<'b> {
 
     /// The mean of `d²/2` where `d = |x − target| ≤ delta`, else `delta·(d − delta/2)`: Huber
     /// (1964).
+    #[doc = example!(
+        x.huber_loss(t, 1.0) => 0.75;
+        x = e.constant([2], &[1.0, 2.0]);
+        t = e.constant([2], &[1.0, 4.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn huber_loss(self, target: impl Operand<'b>, delta: f64) -> Tensor<'b> {
@@ -94,6 +142,11 @@ impl<'b> Tensor<'b> {
     }
 
     /// Huber's loss, reduced: see [`huber_loss`](Self::huber_loss). `delta` is above 0.
+    #[doc = example!(
+        x.huber_loss_with(t, 1.0, Reduction::None) => vec![0.125, 1.5];
+        x = e.constant([2], &[1.0, 2.0]);
+        t = e.constant([2], &[1.5, 4.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn huber_loss_with(
@@ -119,6 +172,11 @@ impl<'b> Tensor<'b> {
     /// `−t·ln p − (1 − t)·ln(1 − p)`, with logarithms of at least −100, as PyTorch's. The
     /// derivative of a logarithm that is cut is 0; [`bce_with_logits`](Self::bce_with_logits) cuts
     /// none.
+    #[doc = example!(
+        p.bce_loss(t) => about 0.4904;
+        p = e.constant([2], &[0.5, 0.25]);
+        t = e.constant([2], &[1.0, 0.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn bce_loss(self, target: impl Operand<'b>) -> Tensor<'b> {
@@ -126,6 +184,11 @@ impl<'b> Tensor<'b> {
     }
 
     /// Binary cross-entropy of probabilities, reduced: see [`bce_loss`](Self::bce_loss).
+    #[doc = example!(
+        p.bce_loss_with(t, Reduction::None) => about vec![0.6931, 100.0];
+        p = e.constant([2], &[0.5, 1.0]);
+        t = e.constant([2], &[1.0, 0.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn bce_loss_with(self, target: impl Operand<'b>, reduction: Reduction) -> Tensor<'b> {
@@ -140,15 +203,10 @@ impl<'b> Tensor<'b> {
 
     /// The mean binary cross-entropy of logits, `softplus(x) − x·t`, which is
     /// `max(x, 0) − x·t + ln(1 + e^−|x|)` and overflows nowhere.
-    ///
-    /// ```
-    /// # use kilngrad_builder::{Builder, F32, Mode};
-    /// # let b = Builder::new("bce");
-    /// # let e = b.entry("run", Mode::Eval);
-    /// let real = e.input("logits", F32, (b.dim("n"), 1));
-    /// let loss = real.bce_with_logits(1.0);
-    /// # assert_eq!(loss.ty().map(|ty| ty.rank()), Some(0));
-    /// ```
+    #[doc = example!(
+        x.bce_with_logits(1.0) => about 0.4904;
+        x = e.constant([2, 1], &[0.0, 3f64.ln()])
+    )]
     #[track_caller]
     #[must_use]
     pub fn bce_with_logits(self, target: impl Operand<'b>) -> Tensor<'b> {
@@ -156,6 +214,10 @@ impl<'b> Tensor<'b> {
     }
 
     /// Binary cross-entropy of logits, reduced: see [`bce_with_logits`](Self::bce_with_logits).
+    #[doc = example!(
+        x.bce_with_logits_with(0.0, Reduction::None) => about vec![0.6931, 1000.0];
+        x = e.constant([2], &[0.0, 1000.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn bce_with_logits_with(
@@ -175,6 +237,11 @@ impl<'b> Tensor<'b> {
     /// Classes are along axis 1, or axis 0 of a vector. The target is class indices, of an
     /// integer dtype and the logits' shape without that axis, or probabilities in the logits' type.
     /// A call with a class index out of range fails.
+    #[doc = example!(
+        x.cross_entropy(t) => about 0.2877;
+        x = e.constant([1, 2], &[0.0, 3f64.ln()]);
+        t = e.constant([1], &[1])
+    )]
     #[track_caller]
     #[must_use]
     pub fn cross_entropy(self, target: impl Operand<'b>) -> Tensor<'b> {
@@ -182,6 +249,11 @@ impl<'b> Tensor<'b> {
     }
 
     /// Cross-entropy of logits with options: see [`cross_entropy`](Self::cross_entropy).
+    #[doc = example!(
+        x.cross_entropy_with(t, CrossEntropy::new().reduction(Reduction::Sum)) => about 0.9808;
+        x = e.constant([2, 2], &[0.0, 3f64.ln(), 0.0, 0.0]);
+        t = e.constant([2], &[1, 0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn cross_entropy_with(self, target: impl Operand<'b>, options: CrossEntropy) -> Tensor<'b> {
@@ -209,6 +281,11 @@ impl<'b> Tensor<'b> {
 
     /// The mean over samples of minus the log-probability, which this tensor holds, of a class.
     /// Classes and indices are as for [`cross_entropy`](Self::cross_entropy).
+    #[doc = example!(
+        x.nll_loss(t) => 1.5;
+        x = e.constant([2, 2], &[-1.0, -3.0, -2.0, -4.0]);
+        t = e.constant([2], &[0, 0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn nll_loss(self, target: impl Operand<'b>) -> Tensor<'b> {
@@ -216,6 +293,11 @@ impl<'b> Tensor<'b> {
     }
 
     /// Minus the log-probability of a class, reduced: see [`nll_loss`](Self::nll_loss).
+    #[doc = example!(
+        x.nll_loss_with(t, Reduction::None) => vec![1.0, 4.0];
+        x = e.constant([2, 2], &[-1.0, -3.0, -2.0, -4.0]);
+        t = e.constant([2], &[0, 1])
+    )]
     #[track_caller]
     #[must_use]
     pub fn nll_loss_with(self, target: impl Operand<'b>, reduction: Reduction) -> Tensor<'b> {
@@ -226,8 +308,13 @@ impl<'b> Tensor<'b> {
         (-self.pick(axis, target)).reduced(reduction)
     }
 
-    /// The mean of `t·(ln t − x)` over elements, 0 where the probability `t` is 0: the divergence
-    /// of log-probabilities `x` from `t`.
+    /// The mean of `t·(ln t − x)` over elements, where `0·ln 0` is 0: the divergence of
+    /// log-probabilities `x` from probabilities `t`. NaN where `t` is 0 and `x` infinite.
+    #[doc = example!(
+        x.kl_div(t) => about 0.3466;
+        x = e.constant([2], &[0.5, 0.5]).log();
+        t = e.constant([2], &[1.0, 0.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn kl_div(self, target: impl Operand<'b>) -> Tensor<'b> {
@@ -235,6 +322,11 @@ impl<'b> Tensor<'b> {
     }
 
     /// `t·(ln t − x)`, reduced: see [`kl_div`](Self::kl_div).
+    #[doc = example!(
+        x.kl_div_with(t, Reduction::Sum) => about 0.6931;
+        x = e.constant([2], &[0.5, 0.5]).log();
+        t = e.constant([2], &[1.0, 0.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn kl_div_with(self, target: impl Operand<'b>, reduction: Reduction) -> Tensor<'b> {
@@ -247,6 +339,11 @@ impl<'b> Tensor<'b> {
 
     /// The mean of `x` where the target is 1, and of `max(0, 1 − x)` where it is −1: of distances
     /// of pairs that are alike or not.
+    #[doc = example!(
+        distance.hinge_embedding_loss(alike) => 1.375;
+        distance = e.constant([2], &[2.0, 0.25]);
+        alike = e.constant([2], &[1.0, -1.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn hinge_embedding_loss(self, target: impl Operand<'b>) -> Tensor<'b> {
@@ -255,6 +352,11 @@ impl<'b> Tensor<'b> {
 
     /// `x` where the target is 1, `max(0, margin − x)` where it is −1, reduced; the sum of both
     /// elsewhere, as PyTorch's.
+    #[doc = example!(
+        distance.hinge_embedding_loss_with(alike, 2.0, Reduction::Sum) => 3.5;
+        distance = e.constant([2], &[2.0, 0.5]);
+        alike = e.constant([2], &[1.0, -1.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn hinge_embedding_loss_with(

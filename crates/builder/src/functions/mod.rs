@@ -4,13 +4,21 @@
 mod activation;
 mod arrange;
 mod attention;
+mod convolution;
 mod einsum;
+mod interpolate;
 mod loss;
 mod normalise;
+mod pool;
 mod quantile;
+pub(crate) mod spatial;
 
 pub use arrange::PadMode;
 pub use attention::Attention;
+pub use convolution::{Conv, ConvTranspose};
+pub use interpolate::Interpolation;
 pub use loss::{CrossEntropy, Reduction};
+pub use pool::Pool;
+pub use spatial::IntoSpatial;
 
 pub(crate) use quantile::normal_quantile;

@@ -3,6 +3,7 @@
 use kilngrad_ir::op::ReduceOp;
 use kilngrad_ir::{Dim, Shape};
 
+use crate::example::example;
 use crate::operand::IntoTensor;
 use crate::ops::{IntoAxes, written};
 use crate::tensor::Tensor;
@@ -10,6 +11,10 @@ use crate::tensor::Tensor;
 impl<'b> Tensor<'b> {
     /// `eˣ/Σeˣ` along axes, of floats, as `exp(x − max)/Σexp(x − max)`. NaN where all are −inf or
     /// one is inf, as PyTorch's.
+    #[doc = example!(
+        x.softmax(-1) => array![[0.5, 0.5], [0.25, 0.75]];
+        x = e.constant([2, 2], &[7.0, 7.0, 0.0, 3f64.ln()])
+    )]
     #[track_caller]
     #[must_use]
     pub fn softmax(self, axes: impl IntoAxes) -> Tensor<'b> {
@@ -23,6 +28,10 @@ impl<'b> Tensor<'b> {
     }
 
     /// `ln softmax(x)`, as `x − max − ln Σexp(x − max)`, finite where the softmax is 0.
+    #[doc = example!(
+        x.log_softmax(-1) => about vec![-1.3863, -0.2877];
+        x = e.constant([2], &[0.0, 3f64.ln()])
+    )]
     #[track_caller]
     #[must_use]
     pub fn log_softmax(self, axes: impl IntoAxes) -> Tensor<'b> {
@@ -37,6 +46,7 @@ impl<'b> Tensor<'b> {
 
     /// `ln Σeˣ` along axes, which disappear, of floats, as `max + ln Σexp(x − max)`; −inf where
     /// all are −inf, or there are none.
+    #[doc = example!(x.logsumexp(-1) => about 1000.6931; x = e.constant([2], &[1000.0, 1000.0]))]
     #[track_caller]
     #[must_use]
     pub fn logsumexp(self, axes: impl IntoAxes) -> Tensor<'b> {
@@ -44,6 +54,10 @@ impl<'b> Tensor<'b> {
     }
 
     /// `ln Σeˣ` along axes, which stay with length 1: see [`logsumexp`](Self::logsumexp).
+    #[doc = example!(
+        x.logsumexp_keepdim(-1) => about vec![1000.6931];
+        x = e.constant([2], &[1000.0, 1000.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn logsumexp_keepdim(self, axes: impl IntoAxes) -> Tensor<'b> {
@@ -68,6 +82,7 @@ impl<'b> Tensor<'b> {
 
     /// `(x − mean)/√(var + eps)` along axes, with the variance of the elements themselves
     /// (correction 0): Ba, Kiros and Hinton, "Layer Normalization" (2016).
+    #[doc = example!(x.layer_norm(-1, 0.0) => vec![-1.0, 1.0]; x = e.constant([2], &[1.0, 5.0]))]
     #[track_caller]
     #[must_use]
     pub fn layer_norm(self, axes: impl IntoAxes, eps: f64) -> Tensor<'b> {
@@ -82,6 +97,7 @@ impl<'b> Tensor<'b> {
 
     /// `x/√(mean x² + eps)` along axes: Zhang and Sennrich, "Root Mean Square Layer Normalization"
     /// (2019).
+    #[doc = example!(x.rms_norm(-1, 0.0) => about vec![0.2, 1.4]; x = e.constant([2], &[1.0, 7.0]))]
     #[track_caller]
     #[must_use]
     pub fn rms_norm(self, axes: impl IntoAxes, eps: f64) -> Tensor<'b> {
@@ -94,6 +110,10 @@ impl<'b> Tensor<'b> {
 
     /// Layer normalisation of each of `groups` equal groups of channels, which are along axis 1,
     /// with all axes after it: Wu and He, "Group Normalization" (2018).
+    #[doc = example!(
+        x.group_norm(2, 0.0) => array![[-1.0, 1.0, -1.0, 1.0]];
+        x = e.constant([1, 4], &[1.0, 5.0, 10.0, 18.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn group_norm(self, groups: usize, eps: f64) -> Tensor<'b> {
@@ -117,6 +137,10 @@ impl<'b> Tensor<'b> {
 
     /// Layer normalisation of each channel of each sample, along the axes from 2 on: Ulyanov,
     /// Vedaldi and Lempitsky, "Instance Normalization" (2016).
+    #[doc = example!(
+        x.instance_norm(0.0) => array![[[-1.0, 1.0], [-1.0, 1.0]]];
+        x = e.constant([1, 2, 2], &[1.0, 5.0, 10.0, 18.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn instance_norm(self, eps: f64) -> Tensor<'b> {
@@ -133,6 +157,10 @@ impl<'b> Tensor<'b> {
     /// `(x − mean)/√(var + eps)` of each channel along every axis but axis 1, the channels', with
     /// the statistics of the elements themselves (correction 0), as in training: Ioffe and Szegedy,
     /// "Batch Normalization" (2015).
+    #[doc = example!(
+        x.batch_norm(0.0) => array![[-1.0, -1.0], [1.0, 1.0]];
+        x = e.constant([2, 2], &[1.0, 10.0, 5.0, 18.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn batch_norm(self, eps: f64) -> Tensor<'b> {
@@ -148,6 +176,12 @@ impl<'b> Tensor<'b> {
 
     /// `(x − mean)/√(var + eps)` of each channel, along axis 1, with given statistics, one a
     /// channel, as in use.
+    #[doc = example!(
+        x.batch_norm_with(mean, var, 0.0) => array![[2.0, -2.0]];
+        x = e.constant([1, 2], &[5.0, 2.0]);
+        mean = e.constant([2], &[1.0, 10.0]);
+        var = e.constant([2], &[4.0, 16.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn batch_norm_with(
@@ -166,6 +200,11 @@ impl<'b> Tensor<'b> {
 
     /// A vector of one number a channel, in a shape that broadcasts to this tensor along axis 1:
     /// what a normalised tensor is scaled and shifted by.
+    #[doc = example!(
+        x * x.a_channel(gain) => array![[[10.0, 20.0], [300.0, 400.0]]];
+        x = e.constant([1, 2, 2], &[1.0, 2.0, 3.0, 4.0]);
+        gain = e.constant([2], &[10.0, 100.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn a_channel(self, vector: impl IntoTensor<'b>) -> Tensor<'b> {
@@ -182,6 +221,11 @@ impl<'b> Tensor<'b> {
 
     /// The cosine of the angle between vectors along axes, which disappear: `x·y/(|x||y|)`, with
     /// norms of at least `eps`, for which PyTorch takes 1e-8.
+    #[doc = example!(
+        x.cosine_similarity(y, -1, 1e-8) => about 0.96;
+        x = e.constant([2], &[3.0, 4.0]);
+        y = e.constant([2], &[4.0, 3.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn cosine_similarity(

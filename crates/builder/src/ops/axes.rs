@@ -6,9 +6,14 @@ use kilngrad_ir::Diagnostic;
 use kilngrad_ir::op::Axes;
 use smallvec::SmallVec;
 
+use crate::example::example;
 use crate::tensor::Tensor;
 
 /// Some axes: one, an array or slice of them, or `..` for all.
+#[doc = example!(
+    x.sum([0, -1]) => vec![4.0, 6.0];
+    x = e.constant([1, 2, 2], &[1.0, 3.0, 2.0, 4.0])
+)]
 pub trait IntoAxes: sealed::Axes {}
 
 pub(crate) mod sealed {

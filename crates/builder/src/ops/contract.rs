@@ -4,11 +4,17 @@ use kilngrad_ir::op::{Axes, DotAxes, Op};
 use kilngrad_ir::{Shape, Type};
 
 use crate::broadcast::joined;
+use crate::example::example;
 use crate::operand::IntoTensor;
 use crate::ops::IntoAxes;
 use crate::tensor::Tensor;
 
 /// Paired axes of two operands: the left one's and the right one's, in the same order.
+#[doc = example!(
+    x.dot_general(y, (0, 1), ([], [])) => array![[10.0]];
+    x = e.constant([2, 1], &[1.0, 2.0]);
+    y = e.constant([1, 2], &[2.0, 4.0])
+)]
 pub trait IntoDotAxes: sealed::DotAxes {}
 
 mod sealed {
@@ -39,6 +45,11 @@ impl<'b> Tensor<'b> {
     /// let x = e.zeros(F32, (7, 1, 4, 3)).matmul(e.zeros(F32, (5, 3, 2)));
     /// assert_eq!(x.ty().map(|ty| ty.to_string()).as_deref(), Some("f32[7,5,4,2]"));
     /// ```
+    #[doc = example!(
+        x.matmul(y) => vec![3.0, 7.0];
+        x = e.constant([2, 2], &[1.0, 2.0, 3.0, 4.0]);
+        y = e.constant([2], &[1.0, 1.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn matmul(self, other: impl IntoTensor<'b>) -> Tensor<'b> {
@@ -103,6 +114,12 @@ impl<'b> Tensor<'b> {
 
     /// `beta·x + alpha·(a·b)` with the product of [`matmul`](Self::matmul): PyTorch's `baddbmm`, of
     /// any ranks.
+    #[doc = example!(
+        x.baddbmm(row, matrix, 0.5, 2.0) => array![[19.0, 30.0]];
+        x = e.constant([1, 2], &[10.0, 20.0]);
+        row = e.constant([1, 2], &[1.0, 2.0]);
+        matrix = e.constant([2, 2], &[1.0, 2.0, 3.0, 4.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn baddbmm(
@@ -121,15 +138,11 @@ impl<'b> Tensor<'b> {
     /// that are summed over, `batch` those that stay side by side, each as the left operand's and
     /// the right one's. The result has the batch axes, then the other ones of the left operand,
     /// then those of the right.
-    ///
-    /// ```
-    /// # use kilngrad_builder::{Builder, F32, Mode};
-    /// # let b = Builder::new("dot");
-    /// # let e = b.entry("run", Mode::Eval);
-    /// let (q, k) = (e.zeros(F32, (2, 5, 8)), e.zeros(F32, (2, 7, 8)));
-    /// let scores = q.dot_general(k, (-1, -1), (0, 0));
-    /// assert_eq!(scores.ty().map(|ty| ty.to_string()).as_deref(), Some("f32[2,5,7]"));
-    /// ```
+    #[doc = example!(
+        q.dot_general(k, (-1, -1), (0, 0)) => array![[[3.0]], [[4.0]]];
+        q = e.constant([2, 1, 2], &[1.0, 2.0, 3.0, 4.0]);
+        k = e.constant([2, 1, 2], &[1.0, 1.0, 0.0, 1.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn dot_general(

@@ -4,6 +4,7 @@ use kilngrad_ir::Diagnostic;
 use kilngrad_ir::op::Op;
 use smallvec::SmallVec;
 
+use crate::example::example;
 use crate::operand::IntoTensor;
 use crate::tensor::Tensor;
 
@@ -14,16 +15,10 @@ impl<'b> Tensor<'b> {
     /// It is a request, which compiling expands, and a value like any other: it may be
     /// differentiated again. A gradient by what the loss does not depend on is an error then, at
     /// this line; [`gradient_or_zero`](Self::gradient_or_zero) gives zeros.
-    ///
-    /// ```
-    /// # use kilngrad_builder::{Builder, F32, Mode};
-    /// # let b = Builder::new("gradient");
-    /// # let e = b.entry("run", Mode::Eval);
-    /// let x = e.input("x", F32, (3,));
-    /// let [slope] = x.square().sum(..).gradient([x]);
-    /// let [curvature] = slope.sum(..).gradient([x]);
-    /// # assert!(curvature.ty().is_some());
-    /// ```
+    #[doc = example!(
+        x.square().sum(..).gradient([x])[0] => vec![2.0, 4.0];
+        x = e.constant([2], &[1.0, 2.0])
+    )]
     #[track_caller]
     pub fn gradient<const N: usize>(self, wrt: [impl IntoTensor<'b>; N]) -> [Tensor<'b>; N] {
         self.request(wrt, false)
@@ -31,6 +26,11 @@ impl<'b> Tensor<'b> {
 
     /// The derivatives, and zeros where the loss does not depend on a tensor or a derivative does
     /// not exist.
+    #[doc = example!(
+        x.sum(..).gradient_or_zero([y])[0] => vec![0.0, 0.0];
+        x = e.constant([1], &[1.0]);
+        y = e.constant([2], &[1.0, 2.0])
+    )]
     #[track_caller]
     pub fn gradient_or_zero<const N: usize>(
         self,
@@ -78,6 +78,7 @@ impl<'b> Tensor<'b> {
     }
 
     /// The same tensor, which no gradient passes.
+    #[doc = example!((x * x.stop_gradient()).gradient([x])[0] => 3.0; x = e.scalar(F64, 3.0))]
     #[track_caller]
     #[must_use]
     pub fn stop_gradient(self) -> Tensor<'b> {

@@ -6,6 +6,7 @@
 use kilngrad_ir::op::Op;
 use kilngrad_ir::{DType, Dim, Literal, Shape, Type};
 
+use crate::example::example;
 use crate::operand::{IntoTensor, Operand};
 use crate::tensor::Tensor;
 
@@ -39,6 +40,12 @@ impl<'b> Tensor<'b> {
     /// The tensor with slices of `source` added to those along `axis` that `indices` name: the
     /// transpose of [`index_select`](Self::index_select), whose result the source is shaped like.
     /// Slices with one index are all added. A call with an index outside the axis fails.
+    #[doc = example!(
+        x.index_add(0, rows, y) => vec![31.0, 2.0, 3.0];
+        x = e.constant([3], &[1.0, 2.0, 3.0]);
+        rows = e.constant([2], &[0, 0]);
+        y = e.constant([2], &[10.0, 20.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn index_add(
@@ -59,6 +66,11 @@ impl<'b> Tensor<'b> {
     /// For each index the element that has it along `axis` and the index's own position along the
     /// others: `y[i][j] = x[indices[i][j]][j]` for axis 0. Indices are integers of this tensor's
     /// rank, and their other axes no longer than its. A call with an index outside the axis fails.
+    #[doc = example!(
+        x.gather(0, rows) => array![[3.0, 2.0]];
+        x = e.constant([2, 2], &[1.0, 2.0, 3.0, 4.0]);
+        rows = e.constant([1, 2], &[1, 0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn gather(self, axis: isize, indices: impl IntoTensor<'b>) -> Tensor<'b> {
@@ -67,6 +79,20 @@ impl<'b> Tensor<'b> {
         };
         let _scope = self.entry.enter("gather");
         self.check_range(axis, indices);
+        self.gather_at(axis, indices)
+    }
+
+    /// As [`gather`](Self::gather), of indices that are in range whatever the data.
+    #[track_caller]
+    pub(super) fn gather_known(self, axis: isize, indices: Tensor<'b>) -> Tensor<'b> {
+        match self.aligned("gather", axis, indices) {
+            Some((axis, indices)) => self.gather_at(axis, indices),
+            None => self.entry.poisoned(),
+        }
+    }
+
+    #[track_caller]
+    fn gather_at(self, axis: usize, indices: Tensor<'b>) -> Tensor<'b> {
         match (self.flat(), self.positions(axis, indices)) {
             (Some(flat), Some(positions)) => {
                 self.entry.emit(Op::Gather { axis: 0 }, &[flat, positions], &[])
@@ -78,6 +104,12 @@ impl<'b> Tensor<'b> {
     /// The tensor with each element of `source` added where [`gather`](Self::gather) would take it
     /// from, whose transpose this is. The source is shaped like the indices. Elements with one
     /// place are all added. A call with an index outside the axis fails.
+    #[doc = example!(
+        x.scatter_add(0, rows, y) => array![[0.0, 6.0], [5.0, 0.0]];
+        x = e.zeros(F64, (2, 2));
+        rows = e.constant([1, 2], &[1, 0]);
+        y = e.constant([1, 2], &[5.0, 6.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn scatter_add(

@@ -7,6 +7,7 @@ use kilngrad_ir::{DType, Dim, Shape, Type};
 use smallvec::SmallVec;
 
 use crate::entry::Entry;
+use crate::example::example;
 use crate::operand::{IntoTensor, Operand};
 use crate::ops::IntoAxes;
 use crate::shape::{IntoLength, IntoShape, Length, sealed::Length as _, sealed::Resolved};
@@ -14,6 +15,7 @@ use crate::tensor::Tensor;
 
 /// A part of an axis: `a..b`, `a..`, `..b` or `..` over `isize`, where negative bounds count from
 /// the end, or over [`Length`].
+#[doc = example!(x.slice(0, n - 3..n) => vec![2i64, 3, 4]; x = e.arange(I64, 5); n = x.length(0))]
 pub trait IntoRange: sealed::Range {}
 
 mod sealed {
@@ -81,6 +83,7 @@ impl sealed::Range for RangeFull {
 
 impl<'b> Tensor<'b> {
     /// The same elements, in row-major order, in another shape of as many.
+    #[doc = example!(x.reshape([2, 2]) => array![[0i64, 1], [2, 3]]; x = e.arange(I64, 4))]
     #[track_caller]
     #[must_use]
     pub fn reshape(self, shape: impl IntoShape) -> Tensor<'b> {
@@ -98,6 +101,10 @@ impl<'b> Tensor<'b> {
     }
 
     /// The axes from `first` to `last`, both included, as one: `flatten(1, -1)` makes rows.
+    #[doc = example!(
+        x.flatten(1, -1) => array![[1.0, 2.0, 3.0, 4.0]];
+        x = e.constant([1, 2, 2], &[1.0, 2.0, 3.0, 4.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn flatten(self, first: isize, last: isize) -> Tensor<'b> {
@@ -121,6 +128,7 @@ impl<'b> Tensor<'b> {
     }
 
     /// The tensor with an axis of length 1 put where `axis` is to be.
+    #[doc = example!(x.unsqueeze(-1) => array![[0i64], [1], [2]]; x = e.arange(I64, 3))]
     #[track_caller]
     #[must_use]
     pub fn unsqueeze(self, axis: isize) -> Tensor<'b> {
@@ -134,6 +142,7 @@ impl<'b> Tensor<'b> {
     }
 
     /// The tensor without these axes, which have length 1.
+    #[doc = example!(x.squeeze(0) => vec![1.0, 2.0]; x = e.constant([1, 2], &[1.0, 2.0]))]
     #[track_caller]
     #[must_use]
     pub fn squeeze(self, axes: impl IntoAxes) -> Tensor<'b> {
@@ -149,6 +158,10 @@ impl<'b> Tensor<'b> {
     }
 
     /// The axes in another order: axis `i` of the result is axis `permutation[i]` of the tensor.
+    #[doc = example!(
+        x.transpose([1, 0]) => array![[1.0, 3.0], [2.0, 4.0]];
+        x = e.constant([2, 2], &[1.0, 2.0, 3.0, 4.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn transpose(self, permutation: impl IntoAxes) -> Tensor<'b> {
@@ -162,6 +175,10 @@ impl<'b> Tensor<'b> {
     }
 
     /// Two axes exchanged: PyTorch's `transpose`.
+    #[doc = example!(
+        x.swap_axes(0, -1) => array![[1.0], [2.0]];
+        x = e.constant([1, 2], &[1.0, 2.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn swap_axes(self, first: isize, second: isize) -> Tensor<'b> {
@@ -176,6 +193,10 @@ impl<'b> Tensor<'b> {
     }
 
     /// The last two axes exchanged.
+    #[doc = example!(
+        x.t() => array![[1.0, 3.0], [2.0, 4.0]];
+        x = e.constant([2, 2], &[1.0, 2.0, 3.0, 4.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn t(self) -> Tensor<'b> {
@@ -191,6 +212,7 @@ impl<'b> Tensor<'b> {
     /// let x = e.zeros(F32, (b.dim("n"), 8)).slice(1, 2..-1).slice(0, ..-1);
     /// assert_eq!(x.ty().map(|ty| ty.to_string()).as_deref(), Some("f32[n - 1,5]"));
     /// ```
+    #[doc = example!(x.slice(0, 1..-1) => vec![1i64, 2, 3]; x = e.arange(I64, 5))]
     #[track_caller]
     #[must_use]
     pub fn slice(self, axis: isize, range: impl IntoRange) -> Tensor<'b> {
@@ -199,6 +221,7 @@ impl<'b> Tensor<'b> {
 
     /// Every `step`-th index of a part of an axis; `step` is at least 1, and 1 where the length of
     /// the part depends on a symbol.
+    #[doc = example!(x.slice_step(0, .., 2) => vec![0i64, 2, 4]; x = e.arange(I64, 5))]
     #[track_caller]
     #[must_use]
     pub fn slice_step(self, axis: isize, range: impl IntoRange, step: usize) -> Tensor<'b> {
@@ -235,6 +258,7 @@ impl<'b> Tensor<'b> {
     }
 
     /// One index of an axis, which disappears; negative from the end.
+    #[doc = example!(x.index(0, -1) => 4i64; x = e.arange(I64, 5))]
     #[track_caller]
     #[must_use]
     pub fn index(self, axis: isize, index: isize) -> Tensor<'b> {
@@ -260,6 +284,7 @@ impl<'b> Tensor<'b> {
     }
 
     /// Parts of an axis one after the other, of these lengths, which add up to the axis's.
+    #[doc = example!(x.split(0, [3, 2])[1] => vec![3i64, 4]; x = e.arange(I64, 5))]
     #[track_caller]
     #[must_use]
     pub fn split<const N: usize>(self, axis: isize, lengths: [usize; N]) -> [Tensor<'b>; N] {
@@ -284,6 +309,7 @@ impl<'b> Tensor<'b> {
     }
 
     /// The tensor with `low` elements `value` before an axis's first and `high` after its last.
+    #[doc = example!(x.pad(0, 1, 2, 9) => vec![9i64, 0, 1, 9, 9]; x = e.arange(I64, 2))]
     #[track_caller]
     #[must_use]
     pub fn pad(
@@ -298,6 +324,7 @@ impl<'b> Tensor<'b> {
 
     /// The tensor with `interior` elements `value` between neighbours along an axis, whose length
     /// has no symbol.
+    #[doc = example!(x.dilate(0, 1, 9) => vec![0i64, 9, 1, 9, 2]; x = e.arange(I64, 3))]
     #[track_caller]
     #[must_use]
     pub fn dilate(self, axis: isize, interior: usize, value: impl Operand<'b>) -> Tensor<'b> {
@@ -334,6 +361,7 @@ impl<'b> Tensor<'b> {
 
     /// The elements shifted along an axis, those that leave it coming back at its beginning:
     /// `shift` is from 0 to the axis's length.
+    #[doc = example!(x.roll(0, 1) => vec![2i64, 0, 1]; x = e.arange(I64, 3))]
     #[track_caller]
     #[must_use]
     pub fn roll(self, axis: isize, shift: usize) -> Tensor<'b> {
@@ -347,6 +375,7 @@ impl<'b> Tensor<'b> {
     }
 
     /// The tensor repeated `counts[i]` times along axis `i`, whole copies one after the other.
+    #[doc = example!(x.repeat([2]) => vec![0i64, 1, 2, 0, 1, 2]; x = e.arange(I64, 3))]
     #[track_caller]
     #[must_use]
     pub fn repeat(self, counts: impl AsRef<[usize]>) -> Tensor<'b> {
@@ -374,6 +403,10 @@ impl<'b> Tensor<'b> {
 
     /// One where the last, new axis counts to the element, zero elsewhere, in `dtype`, a number
     /// one or `bool`. An integer outside `0..classes` gives zeros only.
+    #[doc = example!(
+        x.one_hot(3, F64) => array![[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]];
+        x = e.constant([2], &[2, 0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn one_hot(self, classes: impl IntoLength, dtype: DType) -> Tensor<'b> {
@@ -393,6 +426,10 @@ impl<'b> Tensor<'b> {
 
     /// The elements of the last two axes on and below a diagonal, zeros above. Diagonal 0 is the
     /// main one, 1 the one above it.
+    #[doc = example!(
+        x.tril(0) => array![[1.0, 0.0], [3.0, 4.0]];
+        x = e.constant([2, 2], &[1.0, 2.0, 3.0, 4.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn tril(self, diagonal: i64) -> Tensor<'b> {
@@ -401,6 +438,10 @@ impl<'b> Tensor<'b> {
 
     /// The elements of the last two axes on and above a diagonal, zeros below. Diagonal 0 is the
     /// main one, 1 the one above it.
+    #[doc = example!(
+        x.triu(0) => array![[1.0, 2.0], [0.0, 4.0]];
+        x = e.constant([2, 2], &[1.0, 2.0, 3.0, 4.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn triu(self, diagonal: i64) -> Tensor<'b> {
@@ -427,6 +468,7 @@ impl<'b> Tensor<'b> {
 
 impl<'b> Entry<'b> {
     /// Each element is its index along `axis`, in a number dtype.
+    #[doc = example!(e.iota(I64, (2, 3), 1) => array![[0i64, 1, 2], [0, 1, 2]])]
     #[track_caller]
     pub fn iota(self, dtype: DType, shape: impl IntoShape, axis: isize) -> Tensor<'b> {
         let dtype = self.builder.resolve_dtype(dtype);
@@ -445,12 +487,14 @@ impl<'b> Entry<'b> {
     }
 
     /// 0, 1, 2, … below `length`, in a number dtype.
+    #[doc = example!(e.arange(F64, 3) => vec![0.0, 1.0, 2.0])]
     #[track_caller]
     pub fn arange(self, dtype: DType, length: impl IntoLength) -> Tensor<'b> {
         self.iota(dtype, [Unsized(length.resolve())], 0)
     }
 
     /// The square matrix with ones on the main diagonal, in a number dtype or `bool`.
+    #[doc = example!(e.eye(F64, 2) => array![[1.0, 0.0], [0.0, 1.0]])]
     #[track_caller]
     pub fn eye(self, dtype: DType, length: impl IntoLength) -> Tensor<'b> {
         let length = length.resolve();
@@ -461,6 +505,11 @@ impl<'b> Entry<'b> {
     }
 
     /// The tensors one after the other along `axis`; their other axes are equally long.
+    #[doc = example!(
+        e.cat([x, y], 0) => vec![0i64, 1, 0, 1, 2];
+        x = e.arange(I64, 2);
+        y = e.arange(I64, 3)
+    )]
     #[track_caller]
     pub fn cat<T: IntoTensor<'b>>(
         self,
@@ -484,6 +533,11 @@ impl<'b> Entry<'b> {
     }
 
     /// The tensors, of one type, side by side along a new axis.
+    #[doc = example!(
+        e.stack([x, y], 0) => array![[0.0, 1.0], [1.0, 1.0]];
+        x = e.arange(F64, 2);
+        y = e.ones(F64, (2,))
+    )]
     #[track_caller]
     pub fn stack<T: IntoTensor<'b>>(
         self,

@@ -11,6 +11,7 @@ mod layout;
 mod random;
 mod reduce;
 mod scan;
+mod sort;
 
 pub use axes::IntoAxes;
 pub use contract::IntoDotAxes;

@@ -17,6 +17,7 @@ use kilngrad_ir::{DType, Diagnostic, Dim, Init, Literal, Mode, Role, State, Type
 
 use crate::builder::Param;
 use crate::entry::Entry;
+use crate::example::example;
 use crate::functions::normal_quantile;
 use crate::region::RegionKind;
 use crate::shape::IntoShape;
@@ -25,6 +26,7 @@ use crate::tensor::Tensor;
 impl<'b> Entry<'b> {
     /// Independent uniform numbers in `[0, 1)` of dtype `F32`: multiples of 2⁻²⁴, or of 2⁻⁵³ in
     /// `f64`. No gradient passes.
+    #[doc = example!((u.ge(0.0) & u.lt(1.0)).cast(I32).min(..) => 1; u = e.uniform("u", (100,)))]
     #[track_caller]
     pub fn uniform(self, name: &str, shape: impl IntoShape) -> Tensor<'b> {
         let float = self.builder.resolve_dtype(DType::F32);
@@ -34,6 +36,7 @@ impl<'b> Entry<'b> {
     /// Independent standard normal numbers of dtype `F32`, by the inverse of the distribution
     /// function (Wichura's AS 241). None is infinite: the largest are 5.42 in size, or 8.29 in
     /// `f64`. No gradient passes.
+    #[doc = example!(z.mean(..).abs().lt(0.1) => true; z = e.normal("z", (1000,)))]
     #[track_caller]
     pub fn normal(self, name: &str, shape: impl IntoShape) -> Tensor<'b> {
         let uniform = self.uniform(name, shape);
@@ -51,6 +54,10 @@ impl<'b> Entry<'b> {
 
     /// Independent truth values, true with probability `p`, which is rounded up to a multiple of
     /// 2⁻²⁴ (2⁻⁵³ in `f64`).
+    #[doc = example!(
+        (rate.gt(0.2) & rate.lt(0.3)) => true;
+        rate = e.bernoulli("coin", 0.25, (1000,)).cast(F32).mean(..)
+    )]
     #[track_caller]
     pub fn bernoulli(self, name: &str, p: f64, shape: impl IntoShape) -> Tensor<'b> {
         if !(0.0..=1.0).contains(&p) {
@@ -61,6 +68,11 @@ impl<'b> Entry<'b> {
     }
 
     /// Independent integers with uniform bits, of dtype `I32` or `I64`.
+    #[doc = example!(
+        first.eq(second) => vec![false, false];
+        first = e.random_bits("bits", I64, (2,));
+        second = e.random_bits("bits", I64, (2,))
+    )]
     #[track_caller]
     pub fn random_bits(self, name: &str, dtype: DType, shape: impl IntoShape) -> Tensor<'b> {
         if !matches!(dtype, DType::I32 | DType::I64) {
@@ -149,6 +161,19 @@ impl<'b> Tensor<'b> {
     /// an `Eval` entry the tensor itself. The name tells the draw's stream.
     ///
     /// Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov, "Dropout" (2014).
+    ///
+    /// ```
+    /// use kilngrad_builder::{Builder, F32, Mode};
+    /// use kilngrad_interp::Interpreter;
+    ///
+    /// let b = Builder::new("dropout");
+    /// let e = b.entry("train", Mode::Train);
+    /// e.output("y", e.ones(F32, (100,)).dropout("drop", 0.5));
+    /// let y = Interpreter::new(b.finish()?, 7)?.call("train", [])?["y"].to_f64_vec();
+    /// assert!(y.iter().all(|y| *y == 0.0 || *y == 2.0));
+    /// assert!((30..=70).contains(&y.iter().filter(|y| **y == 0.0).count()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
     #[must_use]
     pub fn dropout(self, name: &str, p: f64) -> Tensor<'b> {

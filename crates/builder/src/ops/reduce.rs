@@ -3,15 +3,14 @@
 use kilngrad_ir::op::{ArgReduceOp, Axes, Op, ReduceOp};
 use kilngrad_ir::{DType, Dim, Literal, Shape, Type};
 
+use crate::example::example;
 use crate::ops::{IntoAxes, axes_sealed::Written};
 use crate::tensor::Tensor;
 
 macro_rules! reduce_methods {
-    ($($(#[$doc:meta])* $method:ident $keepdim:ident $op:ident;)*) => {
+    ($($(#[$doc:meta])* $method:ident, $(#[$kept:meta])* $keepdim:ident: $op:ident;)*) => {
         impl<'b> Tensor<'b> {$(
             $(#[$doc])*
-            ///
-            /// `axes` disappear; `..` means all of them.
             #[track_caller]
             #[must_use]
             pub fn $method(self, axes: impl IntoAxes) -> Tensor<'b> {
@@ -21,9 +20,9 @@ macro_rules! reduce_methods {
                 }
             }
 
-            $(#[$doc])*
-            ///
-            /// `axes` stay with length 1.
+            #[doc = concat!("As [`", stringify!($method), "`](Self::", stringify!($method), "),")]
+            /// but `axes` stay with length 1.
+            $(#[$kept])*
             #[track_caller]
             #[must_use]
             pub fn $keepdim(self, axes: impl IntoAxes) -> Tensor<'b> {
@@ -37,20 +36,59 @@ macro_rules! reduce_methods {
 }
 
 reduce_methods! {
-    /// The sum along axes, of numbers; 0 of nothing.
-    sum sum_keepdim Sum;
-    /// The product along axes, of numbers; 1 of nothing.
-    prod prod_keepdim Prod;
-    /// The largest along axes, of numbers; NaN if any is, the lowest of the dtype of nothing.
-    max max_keepdim Max;
-    /// The smallest along axes, of numbers; NaN if any is, the highest of the dtype of nothing.
-    min min_keepdim Min;
+    /// The sum of numbers along axes, which disappear (`..` means all of them); 0 of nothing.
+    #[doc = example!(
+        x.sum(0) => vec![4.0, 6.0];
+        x = e.constant([2, 2], &[1.0, 2.0, 3.0, 4.0])
+    )]
+    sum,
+    #[doc = example!(
+        x.sum_keepdim(1) => array![[3.0], [7.0]];
+        x = e.constant([2, 2], &[1.0, 2.0, 3.0, 4.0])
+    )]
+    sum_keepdim: Sum;
+    /// The product of numbers along axes, which disappear; 1 of nothing.
+    #[doc = example!(
+        x.prod(..) => 24.0;
+        x = e.constant([2, 2], &[1.0, 2.0, 3.0, 4.0])
+    )]
+    prod,
+    #[doc = example!(
+        x.prod_keepdim(1) => array![[2.0], [12.0]];
+        x = e.constant([2, 2], &[1.0, 2.0, 3.0, 4.0])
+    )]
+    prod_keepdim: Prod;
+    /// The largest number along axes, which disappear; NaN if any is, the lowest of the dtype of
+    /// nothing.
+    #[doc = example!(
+        x.max(1) => vec![2.0, 4.0];
+        x = e.constant([2, 2], &[1.0, 2.0, 3.0, 4.0])
+    )]
+    max,
+    #[doc = example!(
+        x.max_keepdim(0) => array![[3.0, 4.0]];
+        x = e.constant([2, 2], &[1.0, 2.0, 3.0, 4.0])
+    )]
+    max_keepdim: Max;
+    /// The smallest number along axes, which disappear; NaN if any is, the highest of the dtype of
+    /// nothing.
+    #[doc = example!(
+        x.min(0) => vec![1.0, 2.0];
+        x = e.constant([2, 2], &[1.0, 2.0, 3.0, 4.0])
+    )]
+    min,
+    #[doc = example!(
+        x.min_keepdim(1) => array![[1.0], [3.0]];
+        x = e.constant([2, 2], &[1.0, 2.0, 3.0, 4.0])
+    )]
+    min_keepdim: Min;
 }
 
 impl<'b> Tensor<'b> {
     /// Whether every element along axes, of a `bool` tensor, is true; so of nothing.
     ///
     /// `axes` disappear; `..` means all of them.
+    #[doc = example!(x.gt(1.0).all(..) => false; x = e.constant([2], &[1.0, 2.0]))]
     #[track_caller]
     #[must_use]
     pub fn all(self, axes: impl IntoAxes) -> Tensor<'b> {
@@ -60,6 +98,7 @@ impl<'b> Tensor<'b> {
     /// Whether an element along axes, of a `bool` tensor, is true; not so of nothing.
     ///
     /// `axes` disappear; `..` means all of them.
+    #[doc = example!(x.gt(1.0).any(..) => true; x = e.constant([2], &[1.0, 2.0]))]
     #[track_caller]
     #[must_use]
     pub fn any(self, axes: impl IntoAxes) -> Tensor<'b> {
@@ -101,14 +140,17 @@ macro_rules! arg_methods {
 arg_methods! {
     /// Index (`i64`) of the first largest along an axis, which disappears; of the first NaN if
     /// there is one. The axis is not empty.
+    #[doc = example!(x.argmax(0) => 1i64; x = e.constant([3], &[1.0, 5.0, 5.0]))]
     argmax Max;
     /// Index (`i64`) of the first smallest along an axis, which disappears; of the first NaN if
     /// there is one. The axis is not empty.
+    #[doc = example!(x.argmin(0) => 1i64; x = e.constant([2], &[3.0, f64::NAN]))]
     argmin Min;
 }
 
 impl<'b> Tensor<'b> {
     /// The mean along axes, which disappear, of floats; NaN of nothing.
+    #[doc = example!(x.mean(1) => vec![1.5, 3.5]; x = e.constant([2, 2], &[1.0, 2.0, 3.0, 4.0]))]
     #[track_caller]
     #[must_use]
     pub fn mean(self, axes: impl IntoAxes) -> Tensor<'b> {
@@ -118,6 +160,10 @@ impl<'b> Tensor<'b> {
     }
 
     /// The mean along axes, which stay with length 1.
+    #[doc = example!(
+        x.mean_keepdim(0) => array![[2.0, 3.0]];
+        x = e.constant([2, 2], &[1.0, 2.0, 3.0, 4.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn mean_keepdim(self, axes: impl IntoAxes) -> Tensor<'b> {
@@ -127,6 +173,7 @@ impl<'b> Tensor<'b> {
 
     /// The variance along axes, which disappear, of floats:
     /// `Σ(x − mean)² / max(0, count − correction)`. PyTorch's correction is 1 if none is given.
+    #[doc = example!(x.var(.., 1) => 2.0; x = e.constant([2], &[1.0, 3.0]))]
     #[track_caller]
     #[must_use]
     pub fn var(self, axes: impl IntoAxes, correction: i64) -> Tensor<'b> {
@@ -138,6 +185,7 @@ impl<'b> Tensor<'b> {
     }
 
     /// The variance along axes, which stay with length 1: see [`var`](Self::var).
+    #[doc = example!(x.var_keepdim(0, 0) => vec![1.0]; x = e.constant([2], &[1.0, 3.0]))]
     #[track_caller]
     #[must_use]
     pub fn var_keepdim(self, axes: impl IntoAxes, correction: i64) -> Tensor<'b> {
@@ -147,6 +195,7 @@ impl<'b> Tensor<'b> {
 
     /// The standard deviation along axes, which disappear: the root of [`var`](Self::var). Its
     /// derivative is 0 where it is 0, as PyTorch's.
+    #[doc = example!(x.std(.., 0) => 2.0; x = e.constant([2], &[1.0, 5.0]))]
     #[track_caller]
     #[must_use]
     pub fn std(self, axes: impl IntoAxes, correction: i64) -> Tensor<'b> {
@@ -155,6 +204,7 @@ impl<'b> Tensor<'b> {
     }
 
     /// The standard deviation along axes, which stay with length 1: see [`std`](Self::std).
+    #[doc = example!(x.std_keepdim(0, 0) => vec![2.0]; x = e.constant([2], &[1.0, 5.0]))]
     #[track_caller]
     #[must_use]
     pub fn std_keepdim(self, axes: impl IntoAxes, correction: i64) -> Tensor<'b> {
@@ -163,6 +213,7 @@ impl<'b> Tensor<'b> {
     }
 
     /// `Σ|x|` along axes, which disappear.
+    #[doc = example!(x.l1_norm(..) => 7.0; x = e.constant([2], &[3.0, -4.0]))]
     #[track_caller]
     #[must_use]
     pub fn l1_norm(self, axes: impl IntoAxes) -> Tensor<'b> {
@@ -171,6 +222,7 @@ impl<'b> Tensor<'b> {
     }
 
     /// `Σ|x|` along axes, which stay with length 1.
+    #[doc = example!(x.l1_norm_keepdim(0) => vec![7.0]; x = e.constant([2], &[3.0, -4.0]))]
     #[track_caller]
     #[must_use]
     pub fn l1_norm_keepdim(self, axes: impl IntoAxes) -> Tensor<'b> {
@@ -180,6 +232,7 @@ impl<'b> Tensor<'b> {
 
     /// `√Σx²` along axes, which disappear, of floats. Its derivative is 0 where it is 0, as
     /// PyTorch's. The squares may overflow where the norm does not.
+    #[doc = example!(x.l2_norm(..) => 5.0; x = e.constant([2], &[3.0, -4.0]))]
     #[track_caller]
     #[must_use]
     pub fn l2_norm(self, axes: impl IntoAxes) -> Tensor<'b> {
@@ -188,6 +241,7 @@ impl<'b> Tensor<'b> {
     }
 
     /// `√Σx²` along axes, which stay with length 1: see [`l2_norm`](Self::l2_norm).
+    #[doc = example!(x.l2_norm_keepdim(0) => vec![5.0]; x = e.constant([2], &[3.0, -4.0]))]
     #[track_caller]
     #[must_use]
     pub fn l2_norm_keepdim(self, axes: impl IntoAxes) -> Tensor<'b> {

@@ -59,23 +59,29 @@ impl<'b, G: Tensors<'b>> sealed::Group<'b> for Vec<G> {
     }
 }
 
+impl<'b> Tensors<'b> for () {}
+impl<'b> sealed::Group<'b> for () {
+    fn collect(&self, _: &mut Vec<Tensor<'b>>) {}
+
+    fn rebuild(&self, _: &mut dyn Iterator<Item = Tensor<'b>>) -> Self {}
+}
+
 macro_rules! tuples {
     ($(($($name:ident $at:tt),*);)*) => {$(
         impl<'b, $($name: Tensors<'b>),*> Tensors<'b> for ($($name,)*) {}
         impl<'b, $($name: Tensors<'b>),*> sealed::Group<'b> for ($($name,)*) {
-            fn collect(&self, _out: &mut Vec<Tensor<'b>>) {
-                $(self.$at.collect(_out);)*
+            fn collect(&self, out: &mut Vec<Tensor<'b>>) {
+                $(self.$at.collect(out);)*
             }
 
-            fn rebuild(&self, _tensors: &mut dyn Iterator<Item = Tensor<'b>>) -> Self {
-                ($(self.$at.rebuild(_tensors),)*)
+            fn rebuild(&self, tensors: &mut dyn Iterator<Item = Tensor<'b>>) -> Self {
+                ($(self.$at.rebuild(tensors),)*)
             }
         }
     )*};
 }
 
 tuples! {
-    ();
     (A 0);
     (A 0, B 1);
     (A 0, B 1, C 2);

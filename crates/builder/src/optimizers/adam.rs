@@ -1,5 +1,6 @@
 //! Adam and AdamW.
 
+use crate::example::step_example;
 use crate::optimizers::{LearningRate, Step, below_one, not_negative, optimizer};
 use crate::tensor::Tensor;
 
@@ -13,6 +14,7 @@ use crate::tensor::Tensor;
 /// ```
 ///
 /// State: `adam.m`, `adam.v`, `adam.step`.
+#[doc = step_example!(Adam::new(0.1); 1 => 0.9)]
 #[derive(Debug, Clone)]
 pub struct Adam<'b> {
     pub(super) rate: LearningRate<'b>,
@@ -24,6 +26,7 @@ pub struct Adam<'b> {
 /// decay takes no part in. Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (2019).
 ///
 /// State: `adamw.m`, `adamw.v`, `adamw.step`.
+#[doc = step_example!(AdamW::new(0.1); 1 => 0.899)]
 #[derive(Debug, Clone)]
 pub struct AdamW<'b> {
     pub(super) rate: LearningRate<'b>,
@@ -41,11 +44,12 @@ pub(super) struct Rule {
     decoupled: bool,
 }
 
-optimizer!(Adam, Adam);
-optimizer!(AdamW, Adam);
+optimizer!(Adam, Adam, "Adam::new(0.1)" keeps "m");
+optimizer!(AdamW, Adam, "AdamW::new(0.1)" keeps "m");
 
 impl<'b> Adam<'b> {
     /// With betas 0.9 and 0.999, eps 1e-8 and no weight decay.
+    #[doc = step_example!(Adam::new(0.1); 1 => 0.9)]
     pub fn new(rate: impl Into<LearningRate<'b>>) -> Adam<'b> {
         Adam { rate: rate.into(), name: None, rule: Rule::new(0.0, false) }
     }
@@ -53,27 +57,31 @@ impl<'b> Adam<'b> {
 
 impl<'b> AdamW<'b> {
     /// With betas 0.9 and 0.999, eps 1e-8 and weight decay 0.01.
+    #[doc = step_example!(AdamW::new(0.1); 1 => 0.899)]
     pub fn new(rate: impl Into<LearningRate<'b>>) -> AdamW<'b> {
         AdamW { rate: rate.into(), name: None, rule: Rule::new(0.01, true) }
     }
 }
 
 macro_rules! setters {
-    ($($optimizer:ident)*) => {$(
+    ($($optimizer:ident { betas $betas:literal, eps $eps:literal, decay $decay:literal })*) => {$(
         impl<'b> $optimizer<'b> {
-            /// Decays of the two moments, each from 0 to below 1.
+            /// Decays of the two moments, each from 0 to below 1. Both 0 leave the gradient's sign.
+            #[doc = step_example!($optimizer::new(0.1).betas(0.0, 0.0); 2 => $betas)]
             #[must_use]
             pub fn betas(self, beta1: f64, beta2: f64) -> Self {
                 Self { rule: Rule { beta1, beta2, ..self.rule }, ..self }
             }
 
             /// What is added to the denominator, at least 0.
+            #[doc = step_example!($optimizer::new(0.1).eps(2.0); 1 => $eps)]
             #[must_use]
             pub fn eps(self, eps: f64) -> Self {
                 Self { rule: Rule { eps, ..self.rule }, ..self }
             }
 
             /// Weight decay, at least 0.
+            #[doc = step_example!($optimizer::new(0.1).eps(3.0).weight_decay(1.0); 1 => $decay)]
             #[must_use]
             pub fn weight_decay(self, weight_decay: f64) -> Self {
                 Self { rule: Rule { weight_decay, ..self.rule }, ..self }
@@ -82,7 +90,10 @@ macro_rules! setters {
     )*};
 }
 
-setters!(Adam AdamW);
+setters! {
+    Adam { betas 0.8, eps 0.95, decay 0.95 }
+    AdamW { betas 0.7981, eps 0.949, decay 0.86 }
+}
 
 impl Rule {
     fn new(weight_decay: f64, decoupled: bool) -> Rule {

@@ -1,5 +1,6 @@
 //! Adagrad, RMSprop and Adadelta: steps scaled by what the squares of gradients add up to.
 
+use crate::example::step_example;
 use crate::optimizers::{LearningRate, Step, below_one, not_negative, optimizer};
 use crate::tensor::Tensor;
 
@@ -12,6 +13,7 @@ use crate::tensor::Tensor;
 /// ```
 ///
 /// State: `adagrad.sum`.
+#[doc = step_example!(Adagrad::new(0.1); 2 => 0.8331)]
 #[derive(Debug, Clone)]
 pub struct Adagrad<'b> {
     pub(super) rate: LearningRate<'b>,
@@ -26,22 +28,25 @@ pub(super) struct AdagradRule {
     weight_decay: f64,
 }
 
-optimizer!(Adagrad, Adagrad);
+optimizer!(Adagrad, Adagrad, "Adagrad::new(0.1)" keeps "sum");
 
 impl<'b> Adagrad<'b> {
     /// With eps 1e-10 and no weight decay.
+    #[doc = step_example!(Adagrad::new(0.1); 1 => 0.9)]
     pub fn new(rate: impl Into<LearningRate<'b>>) -> Adagrad<'b> {
         let rule = AdagradRule { eps: 1e-10, weight_decay: 0.0 };
         Adagrad { rate: rate.into(), name: None, rule }
     }
 
     /// What is added to the denominator, at least 0.
+    #[doc = step_example!(Adagrad::new(0.1).eps(2.0); 1 => 0.95)]
     #[must_use]
     pub fn eps(self, eps: f64) -> Self {
         Self { rule: AdagradRule { eps, ..self.rule }, ..self }
     }
 
     /// Weight decay, at least 0, added to the gradient.
+    #[doc = step_example!(Adagrad::new(0.1).eps(1.0).weight_decay(1.0); 1 => 0.925)]
     #[must_use]
     pub fn weight_decay(self, weight_decay: f64) -> Self {
         Self { rule: AdagradRule { weight_decay, ..self.rule }, ..self }
@@ -77,6 +82,7 @@ impl AdagradRule {
 /// ```
 ///
 /// State: `rmsprop.square`, with momentum `rmsprop.velocity`, centred `rmsprop.mean`.
+#[doc = step_example!(RmsProp::new(0.1).alpha(0.75).momentum(0.5); 2 => 0.5643)]
 #[derive(Debug, Clone)]
 pub struct RmsProp<'b> {
     pub(super) rate: LearningRate<'b>,
@@ -94,10 +100,11 @@ pub(super) struct RmsPropRule {
     centred: bool,
 }
 
-optimizer!(RmsProp, RmsProp);
+optimizer!(RmsProp, RmsProp, "RmsProp::new(0.1)" keeps "square");
 
 impl<'b> RmsProp<'b> {
     /// With alpha 0.99, eps 1e-8, and neither momentum nor weight decay.
+    #[doc = step_example!(RmsProp::new(0.1); 1 => 0.0)]
     pub fn new(rate: impl Into<LearningRate<'b>>) -> RmsProp<'b> {
         let rule = RmsPropRule {
             alpha: 0.99,
@@ -110,30 +117,35 @@ impl<'b> RmsProp<'b> {
     }
 
     /// Decay of the squares, from 0 to below 1.
+    #[doc = step_example!(RmsProp::new(0.1).alpha(0.75); 1 => 0.8)]
     #[must_use]
     pub fn alpha(self, alpha: f64) -> Self {
         Self { rule: RmsPropRule { alpha, ..self.rule }, ..self }
     }
 
     /// What is added to the denominator, at least 0.
+    #[doc = step_example!(RmsProp::new(0.1).alpha(0.75).eps(2.0); 1 => 0.9333)]
     #[must_use]
     pub fn eps(self, eps: f64) -> Self {
         Self { rule: RmsPropRule { eps, ..self.rule }, ..self }
     }
 
     /// Momentum, at least 0.
+    #[doc = step_example!(RmsProp::new(0.1).alpha(0.75).momentum(0.5); 2 => 0.5643)]
     #[must_use]
     pub fn momentum(self, momentum: f64) -> Self {
         Self { rule: RmsPropRule { momentum, ..self.rule }, ..self }
     }
 
     /// Weight decay, at least 0, added to the gradient.
+    #[doc = step_example!(RmsProp::new(0.1).alpha(0.75).eps(2.0).weight_decay(2.0); 1 => 0.9)]
     #[must_use]
     pub fn weight_decay(self, weight_decay: f64) -> Self {
         Self { rule: RmsPropRule { weight_decay, ..self.rule }, ..self }
     }
 
     /// Divides by the deviation of gradients, not by their root mean square.
+    #[doc = step_example!(RmsProp::new(0.1).alpha(0.75).centred(); 1 => 0.7691)]
     #[must_use]
     pub fn centred(self) -> Self {
         Self { rule: RmsPropRule { centred: true, ..self.rule }, ..self }
@@ -185,6 +197,7 @@ impl RmsPropRule {
 /// ```
 ///
 /// State: `adadelta.square`, `adadelta.delta`.
+#[doc = step_example!(Adadelta::new(1.0); 1 => 0.9968)]
 #[derive(Debug, Clone)]
 pub struct Adadelta<'b> {
     pub(super) rate: LearningRate<'b>,
@@ -200,28 +213,32 @@ pub(super) struct AdadeltaRule {
     weight_decay: f64,
 }
 
-optimizer!(Adadelta, Adadelta);
+optimizer!(Adadelta, Adadelta, "Adadelta::new(1.0)" keeps "delta");
 
 impl<'b> Adadelta<'b> {
     /// With rho 0.9, eps 1e-6 and no weight decay.
+    #[doc = step_example!(Adadelta::new(1.0); 1 => 0.9968)]
     pub fn new(rate: impl Into<LearningRate<'b>>) -> Adadelta<'b> {
         let rule = AdadeltaRule { rho: 0.9, eps: 1e-6, weight_decay: 0.0 };
         Adadelta { rate: rate.into(), name: None, rule }
     }
 
     /// Decay of the squares, from 0 to below 1.
+    #[doc = step_example!(Adadelta::new(1.0).rho(0.0).eps(1.0); 1 => 0.1056)]
     #[must_use]
     pub fn rho(self, rho: f64) -> Self {
         Self { rule: AdadeltaRule { rho, ..self.rule }, ..self }
     }
 
     /// What is added under the roots, at least 0.
+    #[doc = step_example!(Adadelta::new(1.0).eps(1.0); 1 => -0.6903)]
     #[must_use]
     pub fn eps(self, eps: f64) -> Self {
         Self { rule: AdadeltaRule { eps, ..self.rule }, ..self }
     }
 
     /// Weight decay, at least 0, added to the gradient.
+    #[doc = step_example!(Adadelta::new(1.0).eps(1.0).weight_decay(1.0); 1 => -1.1764)]
     #[must_use]
     pub fn weight_decay(self, weight_decay: f64) -> Self {
         Self { rule: AdadeltaRule { weight_decay, ..self.rule }, ..self }

@@ -29,9 +29,11 @@ pub use sgd::Sgd;
 
 use crate::builder::{Param, Params};
 use crate::entry::Entry;
+use crate::example::{example, step_example};
 use crate::tensor::Tensor;
 
 /// How far a step goes: a number, or a scalar float tensor such as an input of the entry.
+#[doc = step_example!(Sgd::new(e.constant((), &[0.5]) * 0.5); 1 => 0.5)]
 #[derive(Debug, Clone, Copy)]
 pub enum LearningRate<'b> {
     /// The same in every call.
@@ -53,6 +55,7 @@ impl<'b> From<Tensor<'b>> for LearningRate<'b> {
 }
 
 /// An optimizer with its options: what [`Sgd`], [`Adam`] and the others become.
+#[doc = step_example!(Optimizer::from(Sgd::new(0.25)); 1 => 0.5)]
 #[derive(Debug, Clone)]
 pub struct Optimizer<'b> {
     rate: LearningRate<'b>,
@@ -104,10 +107,21 @@ impl Rule {
 
 /// The setters and the conversion that every optimizer has.
 macro_rules! optimizer {
-    ($optimizer:ident, $variant:ident) => {
+    ($optimizer:ident, $variant:ident, $example:literal keeps $state:literal) => {
         impl<'b> $optimizer<'b> {
             /// The word under which states are kept, in place of the optimizer's own: it keeps
             /// two optimizers of the same parameters apart.
+            #[doc = concat!(
+                        "\n```\n",
+                        "# use kilngrad_builder::*;\n",
+                        "# let b = Builder::new(\"named\");\n",
+                        "let w = b.param(\"w\", (), Init::Ones);\n",
+                        "let e = b.entry(\"train\", Mode::Train);\n",
+                        "e.minimize(e.read(w).square(), w, ", $example, ".named(\"slow\"));\n",
+                        "assert!(b.finish()?.find_state(\"w.slow.", $state, "\").is_some());\n",
+                        "# Ok::<(), BuildErrors>(())\n",
+                        "```\n"
+                    )]
             #[must_use]
             pub fn named(self, name: &str) -> Self {
                 Self { name: Some(name.to_owned()), ..self }
@@ -227,16 +241,7 @@ impl<'b> Entry<'b> {
     ///
     /// Every parameter must take part in the loss, which compiling checks. Parameters that take
     /// part and are not listed stay as they are.
-    ///
-    /// ```
-    /// # use kilngrad_builder::{Adam, Builder, Dense, F32, Mode};
-    /// # let b = Builder::new("minimize");
-    /// # let layer = Dense::new(&b.root(), "layer", 8, 1);
-    /// let e = b.entry("train", Mode::Train);
-    /// let loss = layer.forward(e.input("x", F32, (b.dim("n"), 8))).mse_loss(1.0);
-    /// e.minimize(loss, b.params("layer"), Adam::new(e.input("lr", F32, ())));
-    /// assert!(b.finish().is_ok());
-    /// ```
+    #[doc = step_example!(Sgd::new(0.25); 2 => 0.25)]
     #[track_caller]
     pub fn minimize(
         self,
@@ -250,6 +255,10 @@ impl<'b> Entry<'b> {
     }
 
     /// The gradients of a loss by parameters, by one request: one a parameter, in order.
+    #[doc = example!(
+        e.gradients(e.read(w).square(), w)[0] => 2f32;
+        w = b.param("w", (), Init::Ones)
+    )]
     #[track_caller]
     pub fn gradients(self, loss: Tensor<'b>, params: impl Into<Params>) -> Vec<Tensor<'b>> {
         let mut values = Vec::new();
@@ -261,6 +270,23 @@ impl<'b> Entry<'b> {
 
     /// Steps parameters by these gradients, one a parameter: [`minimize`](Self::minimize) with
     /// the gradients in the caller's hands, to clip or to average.
+    ///
+    /// ```
+    /// use kilngrad_builder::{Builder, Init, Mode, Sgd};
+    /// # use kilngrad_interp::{Array, Interpreter};
+    ///
+    /// let b = Builder::new("clipped");
+    /// let w = b.param("w", (), Init::Ones);
+    /// let e = b.entry("train", Mode::Train);
+    /// let gradients = e.gradients(e.read(w).square(), w);
+    /// e.apply_gradients(w, &[gradients[0].clamp(-0.5, 0.5)], Sgd::new(1.0));
+    /// # let program = kilngrad_autodiff::differentiate(&b.finish()?)
+    /// #     .map_err(|found| found[0].to_string())?;
+    /// # let mut run = Interpreter::new(program, 0)?;
+    /// run.call("train", [])?;
+    /// assert_eq!(run.state("w"), Some(&Array::from(0.5f32)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
     pub fn apply_gradients(
         self,
@@ -300,6 +326,10 @@ impl<'b> Entry<'b> {
 
     /// The tensors scaled by one number so that the norm of all together is at most `max_norm`: by
     /// `min(1, max_norm/(norm + 1e-6))`, PyTorch's `clip_grad_norm_`.
+    #[doc = example!(
+        e.clip_grad_norm(&[x], 1.0)[0] => about vec![0.6, 0.8];
+        x = e.constant([2], &[3.0, 4.0])
+    )]
     #[track_caller]
     #[must_use]
     pub fn clip_grad_norm(self, gradients: &[Tensor<'b>], max_norm: f64) -> Vec<Tensor<'b>> {

@@ -1,5 +1,6 @@
 //! Stochastic gradient descent, with momentum.
 
+use crate::example::step_example;
 use crate::optimizers::{LearningRate, Step, not_negative, optimizer};
 use crate::tensor::Tensor;
 
@@ -12,6 +13,7 @@ use crate::tensor::Tensor;
 /// ```
 ///
 /// State: `sgd.velocity` with momentum, and `sgd.step` with dampening.
+#[doc = step_example!(Sgd::new(0.1).momentum(0.5); 2 => 0.54)]
 #[derive(Debug, Clone)]
 pub struct Sgd<'b> {
     pub(super) rate: LearningRate<'b>,
@@ -28,34 +30,39 @@ pub(super) struct Rule {
     nesterov: bool,
 }
 
-optimizer!(Sgd, Sgd);
+optimizer!(Sgd, Sgd, "Sgd::new(0.1).momentum(0.9)" keeps "velocity");
 
 impl<'b> Sgd<'b> {
     /// Without momentum and weight decay.
+    #[doc = step_example!(Sgd::new(0.1); 1 => 0.8)]
     pub fn new(rate: impl Into<LearningRate<'b>>) -> Sgd<'b> {
         let rule = Rule { momentum: 0.0, dampening: 0.0, weight_decay: 0.0, nesterov: false };
         Sgd { rate: rate.into(), name: None, rule }
     }
 
     /// Momentum, at least 0.
+    #[doc = step_example!(Sgd::new(0.1).momentum(0.5); 2 => 0.54)]
     #[must_use]
     pub fn momentum(self, momentum: f64) -> Sgd<'b> {
         Sgd { rule: Rule { momentum, ..self.rule }, ..self }
     }
 
     /// Nesterov's momentum, which needs momentum and no dampening.
+    #[doc = step_example!(Sgd::new(0.1).momentum(0.5).nesterov(); 1 => 0.7)]
     #[must_use]
     pub fn nesterov(self) -> Sgd<'b> {
         Sgd { rule: Rule { nesterov: true, ..self.rule }, ..self }
     }
 
     /// Dampening of the momentum.
+    #[doc = step_example!(Sgd::new(0.1).momentum(0.5).dampening(0.5); 2 => 0.62)]
     #[must_use]
     pub fn dampening(self, dampening: f64) -> Sgd<'b> {
         Sgd { rule: Rule { dampening, ..self.rule }, ..self }
     }
 
     /// Weight decay, at least 0, added to the gradient.
+    #[doc = step_example!(Sgd::new(0.1).weight_decay(1.0); 1 => 0.7)]
     #[must_use]
     pub fn weight_decay(self, weight_decay: f64) -> Sgd<'b> {
         Sgd { rule: Rule { weight_decay, ..self.rule }, ..self }

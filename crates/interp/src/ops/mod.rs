@@ -9,7 +9,9 @@ mod elementwise;
 mod indexed;
 mod layout;
 mod reduce;
+mod sort;
 mod source;
+mod windows;
 
 use kilngrad_ir::{DType, Op};
 
@@ -29,6 +31,7 @@ pub(crate) fn eval(op: &Op, operands: &[&Array], dtype: DType, shape: &[usize]) 
         Op::Cast => elementwise::cast(operands[0], dtype),
         Op::Reduce { op, axes } => reduce::reduce(*op, axes, operands[0], shape),
         Op::ArgReduce { op, axis } => reduce::arg_reduce(*op, *axis, operands[0], shape),
+        Op::Argsort { axis, descending } => sort::argsort(*axis, *descending, operands[0]),
         Op::Dot(axes) => dot::dot(axes, operands[0], operands[1], shape),
         Op::Broadcast { dims } => layout::broadcast(dims, operands[0], shape),
         Op::Reshape => layout::reshape(operands[0], shape),
@@ -40,6 +43,8 @@ pub(crate) fn eval(op: &Op, operands: &[&Array], dtype: DType, shape: &[usize]) 
         Op::ScatterAdd { axis } => {
             indexed::scatter_add(*axis, operands[0], operands[1], operands[2])
         }
+        Op::Windows(windows) => windows::windows(windows, operands[0], shape),
+        Op::Fold(windows) => windows::fold(windows, operands[0], shape),
         Op::StopGradient => operands[0].clone(),
         Op::State(_)
         | Op::CustomGradient(_)

@@ -6,6 +6,12 @@ use crate::op::elementwise::{Domain, Emit};
 use crate::op::unary::UnaryOp;
 
 /// Two elements in, one element of the same dtype out.
+///
+/// ```
+/// use kilngrad_ir::op::BinaryOp;
+///
+/// assert_eq!(BinaryOp::from_name("add"), Some(BinaryOp::Add));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum BinaryOp {
     /// `x + y`.
@@ -39,6 +45,13 @@ pub enum BinaryOp {
 }
 
 /// How an elementwise operation of two operands is differentiated.
+///
+/// ```
+/// use kilngrad_ir::op::{BinaryDerivative, BinaryOp};
+///
+/// assert!(matches!(BinaryOp::Mul.row().derivative, BinaryDerivative::Of(_)));
+/// assert!(matches!(BinaryOp::Xor.row().derivative, BinaryDerivative::None));
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub enum BinaryDerivative {
     /// Not a function of real numbers: no gradient passes, and none can be asked for.
@@ -48,9 +61,26 @@ pub enum BinaryDerivative {
 }
 
 /// One partial derivative of `z = op(x, y)`.
+///
+/// ```
+/// use kilngrad_ir::{Value, op::{BinaryPartial, Emit}};
+///
+/// // Of `x·y` by `x`.
+/// let partial: BinaryPartial = |_: &mut dyn Emit, _x: Value, y: Value, _z: Value| y;
+/// # let _ = partial;
+/// assert_eq!(size_of::<BinaryPartial>(), size_of::<usize>());
+/// ```
 pub type BinaryPartial = fn(&mut dyn Emit, x: Value, y: Value, z: Value) -> Value;
 
 /// All that is to know of a binary operation.
+///
+/// ```
+/// use kilngrad_ir::op::BinaryOp;
+///
+/// let row = BinaryOp::Div.row();
+/// assert_eq!(((row.f64)(1.0, 4.0), (row.integer)(7, 0, 32)), (0.25, -1));
+/// assert!(!row.commutes);
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct BinaryRow {
     /// The operation.
@@ -179,8 +209,8 @@ pub const BINARY: [BinaryRow; 14] = [
                 ±π, infinities make multiples of π/4; both derivatives 0 at the origin",
         cost: 60,
         commutes: false,
-        f32: |x, y| f64::from(x).atan2(f64::from(y)) as f32,
-        f64: f64::atan2,
+        f32: |x, y| libm::atan2(f64::from(x), f64::from(y)) as f32,
+        f64: libm::atan2,
         integer: |x, _, _| x,
         derivative: BinaryDerivative::Of([
             |e, x, y, _| {
@@ -298,11 +328,24 @@ fn pow_by_exponent(e: &mut dyn Emit, x: Value, y: Value, z: Value) -> Value {
 
 impl BinaryOp {
     /// The operation's row.
+    ///
+    /// ```
+    /// use kilngrad_ir::op::BinaryOp;
+    ///
+    /// assert_eq!((BinaryOp::Max.row().f32)(1.0, 2.0), 2.0);
+    /// ```
     pub const fn row(self) -> &'static BinaryRow {
         &BINARY[self as usize]
     }
 
     /// The operation whose word in the text form is `name`.
+    ///
+    /// ```
+    /// use kilngrad_ir::op::BinaryOp;
+    ///
+    /// assert_eq!(BinaryOp::from_name("mul"), Some(BinaryOp::Mul));
+    /// assert_eq!(BinaryOp::from_name("times"), None);
+    /// ```
     pub fn from_name(name: &str) -> Option<BinaryOp> {
         BINARY.iter().find(|row| row.name == name).map(|row| row.op)
     }
@@ -310,6 +353,12 @@ impl BinaryOp {
 
 /// A comparison: two elements of any dtype in, a truth value out. For floats every one but `Ne` is
 /// false where either is NaN; −0 equals +0; `false < true`.
+///
+/// ```
+/// use kilngrad_ir::op::CompareOp;
+///
+/// assert_eq!(CompareOp::ALL.map(|(_, word)| word).join(" "), "eq ne lt le gt ge");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum CompareOp {
     /// `x = y`.
@@ -338,16 +387,36 @@ impl CompareOp {
     ];
 
     /// Its word in the text form.
+    ///
+    /// ```
+    /// use kilngrad_ir::op::CompareOp;
+    ///
+    /// assert_eq!(CompareOp::Le.name(), "le");
+    /// ```
     pub const fn name(self) -> &'static str {
         CompareOp::ALL[self as usize].1
     }
 
     /// The comparison whose word in the text form is `name`.
+    ///
+    /// ```
+    /// use kilngrad_ir::op::CompareOp;
+    ///
+    /// assert_eq!(CompareOp::from_name("ge"), Some(CompareOp::Ge));
+    /// ```
     pub fn from_name(name: &str) -> Option<CompareOp> {
         CompareOp::ALL.iter().find(|entry| entry.1 == name).map(|entry| entry.0)
     }
 
     /// Whether it holds between two elements of an ordered type, NaN being unordered.
+    ///
+    /// ```
+    /// use kilngrad_ir::op::CompareOp;
+    ///
+    /// assert!(CompareOp::Lt.holds(1.0, 2.0));
+    /// assert!(!CompareOp::Eq.holds(f32::NAN, f32::NAN));
+    /// assert!(CompareOp::Ne.holds(f32::NAN, f32::NAN));
+    /// ```
     pub fn holds<T: PartialOrd>(self, x: T, y: T) -> bool {
         match self {
             CompareOp::Eq => x == y,

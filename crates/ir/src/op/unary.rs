@@ -1,4 +1,8 @@
 //! Unary elementwise operations, each stated once as a row.
+//!
+//! The reference functions are those of the `libm` crate, not of the platform's C library, so that
+//! the interpreter gives, and passes fold to, the same bits everywhere. (`pow` is the exception: the
+//! crate's is hundreds of units off where the exponent is beyond 2³¹.)
 
 use std::f64::consts::{FRAC_2_SQRT_PI, LN_2, LOG2_E};
 
@@ -7,6 +11,12 @@ use crate::op::elementwise::{Domain, Emit};
 use crate::op::{CompareOp, UnaryOp as U};
 
 /// One element in, one element of the same dtype out.
+///
+/// ```
+/// use kilngrad_ir::op::UnaryOp;
+///
+/// assert_eq!(UnaryOp::from_name("relu"), Some(UnaryOp::Relu));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum UnaryOp {
     /// `−x`.
@@ -76,6 +86,13 @@ pub enum UnaryOp {
 }
 
 /// How an elementwise operation of one operand is differentiated.
+///
+/// ```
+/// use kilngrad_ir::op::{UnaryDerivative, UnaryOp};
+///
+/// assert!(matches!(UnaryOp::Floor.row().derivative, UnaryDerivative::Zero));
+/// assert!(matches!(UnaryOp::Exp.row().derivative, UnaryDerivative::Of(_)));
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub enum UnaryDerivative {
     /// Piecewise constant: zero wherever it exists, and taken as zero elsewhere.
@@ -87,6 +104,13 @@ pub enum UnaryDerivative {
 }
 
 /// All that is to know of a unary operation.
+///
+/// ```
+/// use kilngrad_ir::op::UnaryOp;
+///
+/// let row = UnaryOp::Sqrt.row();
+/// assert_eq!((row.name, (row.f32)(9.0)), ("sqrt", 3.0));
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct UnaryRow {
     /// The operation.
@@ -161,8 +185,8 @@ pub const UNARY: [UnaryRow; 32] = [
         domain: Domain::Float,
         edges: "exp(−inf) = 0, exp(inf) = inf, NaN stays NaN",
         cost: 16,
-        f32: |x| f64::from(x).exp() as f32,
-        f64: f64::exp,
+        f32: |x| libm::exp(f64::from(x)) as f32,
+        f64: libm::exp,
         integer: |x| x,
         derivative: UnaryDerivative::Of(|_, _, y| y),
     },
@@ -172,8 +196,8 @@ pub const UNARY: [UnaryRow; 32] = [
         domain: Domain::Float,
         edges: "expm1(−inf) = −1, expm1(±0) = ±0, NaN stays NaN",
         cost: 20,
-        f32: |x| f64::from(x).exp_m1() as f32,
-        f64: f64::exp_m1,
+        f32: |x| libm::expm1(f64::from(x)) as f32,
+        f64: libm::expm1,
         integer: |x| x,
         derivative: UnaryDerivative::Of(|e, x, _| e.unary(U::Exp, x)),
     },
@@ -183,8 +207,8 @@ pub const UNARY: [UnaryRow; 32] = [
         domain: Domain::Float,
         edges: "log(±0) = −inf, log(x < 0) = NaN, log(inf) = inf",
         cost: 18,
-        f32: |x| f64::from(x).ln() as f32,
-        f64: f64::ln,
+        f32: |x| libm::log(f64::from(x)) as f32,
+        f64: libm::log,
         integer: |x| x,
         derivative: UnaryDerivative::Of(|e, x, _| e.recip(x)),
     },
@@ -194,8 +218,8 @@ pub const UNARY: [UnaryRow; 32] = [
         domain: Domain::Float,
         edges: "log1p(−1) = −inf, log1p(x < −1) = NaN, log1p(±0) = ±0",
         cost: 22,
-        f32: |x| f64::from(x).ln_1p() as f32,
-        f64: f64::ln_1p,
+        f32: |x| libm::log1p(f64::from(x)) as f32,
+        f64: libm::log1p,
         integer: |x| x,
         derivative: UnaryDerivative::Of(|e, x, _| {
             let one = e.constant_like(x, 1.0);
@@ -237,8 +261,8 @@ pub const UNARY: [UnaryRow; 32] = [
         domain: Domain::Float,
         edges: "tanh(±inf) = ±1, tanh(±0) = ±0, NaN stays NaN",
         cost: 20,
-        f32: |x| f64::from(x).tanh() as f32,
-        f64: f64::tanh,
+        f32: |x| libm::tanh(f64::from(x)) as f32,
+        f64: libm::tanh,
         integer: |x| x,
         derivative: UnaryDerivative::Of(|e, _, y| {
             let one = e.constant_like(y, 1.0);
@@ -309,8 +333,8 @@ pub const UNARY: [UnaryRow; 32] = [
         domain: Domain::Float,
         edges: "exp2(−inf) = 0, exp2(inf) = inf, exact of whole numbers, NaN stays NaN",
         cost: 24,
-        f32: |x| f64::from(x).exp2() as f32,
-        f64: f64::exp2,
+        f32: |x| libm::exp2(f64::from(x)) as f32,
+        f64: libm::exp2,
         integer: |x| x,
         derivative: UnaryDerivative::Of(|e, _, y| e.scale(LN_2, y)),
     },
@@ -320,8 +344,8 @@ pub const UNARY: [UnaryRow; 32] = [
         domain: Domain::Float,
         edges: "log2(±0) = −inf, log2(x < 0) = NaN, log2(inf) = inf, exact of powers of two",
         cost: 30,
-        f32: |x| f64::from(x).log2() as f32,
-        f64: f64::log2,
+        f32: |x| libm::log2(f64::from(x)) as f32,
+        f64: libm::log2,
         integer: |x| x,
         derivative: UnaryDerivative::Of(|e, x, _| {
             let slope = e.recip(x);
@@ -334,8 +358,8 @@ pub const UNARY: [UnaryRow; 32] = [
         domain: Domain::Float,
         edges: "radians of any size; sin(±inf) = NaN, sin(±0) = ±0",
         cost: 160,
-        f32: |x| f64::from(x).sin() as f32,
-        f64: f64::sin,
+        f32: |x| libm::sin(f64::from(x)) as f32,
+        f64: libm::sin,
         integer: |x| x,
         derivative: UnaryDerivative::Of(|e, x, _| e.unary(U::Cos, x)),
     },
@@ -345,8 +369,8 @@ pub const UNARY: [UnaryRow; 32] = [
         domain: Domain::Float,
         edges: "radians of any size; cos(±inf) = NaN",
         cost: 160,
-        f32: |x| f64::from(x).cos() as f32,
-        f64: f64::cos,
+        f32: |x| libm::cos(f64::from(x)) as f32,
+        f64: libm::cos,
         integer: |x| x,
         derivative: UnaryDerivative::Of(|e, x, _| {
             let sine = e.unary(U::Sin, x);
@@ -359,8 +383,8 @@ pub const UNARY: [UnaryRow; 32] = [
         domain: Domain::Float,
         edges: "radians of any size; tan(±inf) = NaN, tan(±0) = ±0",
         cost: 170,
-        f32: |x| f64::from(x).tan() as f32,
-        f64: f64::tan,
+        f32: |x| libm::tan(f64::from(x)) as f32,
+        f64: libm::tan,
         integer: |x| x,
         derivative: UnaryDerivative::Of(|e, _, y| {
             let one = e.constant_like(y, 1.0);
@@ -374,8 +398,8 @@ pub const UNARY: [UnaryRow; 32] = [
         domain: Domain::Float,
         edges: "NaN outside −1 ≤ x ≤ 1, asin(±0) = ±0",
         cost: 60,
-        f32: |x| f64::from(x).asin() as f32,
-        f64: f64::asin,
+        f32: |x| libm::asin(f64::from(x)) as f32,
+        f64: libm::asin,
         integer: |x| x,
         derivative: UnaryDerivative::Of(|e, x, _| {
             let rest = one_minus_square(e, x);
@@ -388,8 +412,8 @@ pub const UNARY: [UnaryRow; 32] = [
         domain: Domain::Float,
         edges: "NaN outside −1 ≤ x ≤ 1, acos(1) = 0",
         cost: 60,
-        f32: |x| f64::from(x).acos() as f32,
-        f64: f64::acos,
+        f32: |x| libm::acos(f64::from(x)) as f32,
+        f64: libm::acos,
         integer: |x| x,
         derivative: UnaryDerivative::Of(|e, x, _| {
             let rest = one_minus_square(e, x);
@@ -403,8 +427,8 @@ pub const UNARY: [UnaryRow; 32] = [
         domain: Domain::Float,
         edges: "atan(±inf) = ±π/2, atan(±0) = ±0, NaN stays NaN",
         cost: 40,
-        f32: |x| f64::from(x).atan() as f32,
-        f64: f64::atan,
+        f32: |x| libm::atan(f64::from(x)) as f32,
+        f64: libm::atan,
         integer: |x| x,
         derivative: UnaryDerivative::Of(|e, x, _| {
             let sum = one_plus_square(e, x);
@@ -417,8 +441,8 @@ pub const UNARY: [UnaryRow; 32] = [
         domain: Domain::Float,
         edges: "sinh(±inf) = ±inf, sinh(±0) = ±0, NaN stays NaN",
         cost: 50,
-        f32: |x| f64::from(x).sinh() as f32,
-        f64: f64::sinh,
+        f32: |x| libm::sinh(f64::from(x)) as f32,
+        f64: libm::sinh,
         integer: |x| x,
         derivative: UnaryDerivative::Of(|e, x, _| e.unary(U::Cosh, x)),
     },
@@ -428,8 +452,8 @@ pub const UNARY: [UnaryRow; 32] = [
         domain: Domain::Float,
         edges: "cosh(±inf) = inf, NaN stays NaN",
         cost: 50,
-        f32: |x| f64::from(x).cosh() as f32,
-        f64: f64::cosh,
+        f32: |x| libm::cosh(f64::from(x)) as f32,
+        f64: libm::cosh,
         integer: |x| x,
         derivative: UnaryDerivative::Of(|e, x, _| e.unary(U::Sinh, x)),
     },
@@ -525,11 +549,24 @@ pub const UNARY: [UnaryRow; 32] = [
 
 impl UnaryOp {
     /// The operation's row.
+    ///
+    /// ```
+    /// use kilngrad_ir::op::UnaryOp;
+    ///
+    /// assert_eq!((UnaryOp::Round.row().f64)(2.5), 2.0);
+    /// ```
     pub const fn row(self) -> &'static UnaryRow {
         &UNARY[self as usize]
     }
 
     /// The operation whose word in the text form is `name`.
+    ///
+    /// ```
+    /// use kilngrad_ir::op::UnaryOp;
+    ///
+    /// assert_eq!(UnaryOp::from_name("tanh"), Some(UnaryOp::Tanh));
+    /// assert_eq!(UnaryOp::from_name("sine"), None);
+    /// ```
     pub fn from_name(name: &str) -> Option<UnaryOp> {
         UNARY.iter().find(|row| row.name == name).map(|row| row.op)
     }
@@ -563,12 +600,8 @@ fn acosh(x: f64) -> f64 {
 
 /// Written so that neither branch overflows: `e` of a positive argument is never taken.
 fn sigmoid(x: f64) -> f64 {
-    if x >= 0.0 {
-        1.0 / (1.0 + (-x).exp())
-    } else {
-        let power = x.exp();
-        power / (1.0 + power)
-    }
+    let power = libm::exp(-x.abs());
+    if x < 0.0 { power / (1.0 + power) } else { 1.0 / (1.0 + power) }
 }
 
 #[cfg(test)]

@@ -12,6 +12,16 @@
 //! that it merely states, nothing recurses but regions, which nest at most
 //! [`MAX_NESTING`](crate::MAX_NESTING) deep, and what a file may ask for is bounded by [`Limits`].
 //! Names from files are shown escaped.
+//!
+//! # Examples
+//!
+//! ```
+//! use kilngrad_ir::{Program, text::Limits};
+//!
+//! let text = "kilngrad 1\nprogram \"p\"\n\nstate \"step\": i64[] = 0 buffer\n";
+//! assert_eq!(Program::parse(text, &Limits::default())?.to_string(), text);
+//! # Ok::<(), kilngrad_ir::text::ParseErrors>(())
+//! ```
 
 mod lex;
 #[expect(
@@ -55,6 +65,14 @@ pub const MAX_ERRORS: usize = 20;
 /// What a file may ask for: a text, and the arrays beside it. The defaults are safe for files from
 /// anywhere: a file within them is read in seconds, and in a small multiple of its own length and of
 /// its states' size of memory.
+///
+/// ```
+/// use kilngrad_ir::{Program, text::Limits};
+///
+/// let text = "kilngrad 1\nprogram \"p\"\nstate \"w\": f32[3] = [1.0, 2.0, 3.0] parameter\n";
+/// assert!(Program::parse(text, &Limits::default()).is_ok());
+/// assert!(Program::parse(text, &Limits { elements: 2, ..Limits::default() }).is_err());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of a text; less than 2³² in any case. 256 MiB.
@@ -83,6 +101,15 @@ impl Default for Limits {
 }
 
 /// How a text is read.
+///
+/// ```
+/// use kilngrad_ir::text::{ParseOptions, no_arrays, parse};
+///
+/// let text = "kilngrad 1\nprogram \"p\"\nentry @run(%x: f32[]) eval {\n  return x = %y\n}\n";
+/// let options = ParseOptions { sites: true, ..ParseOptions::new("model.kg") };
+/// let errors = parse(text, &options, &mut no_arrays).expect_err("there is no %y");
+/// assert!(errors.to_string().contains("model.kg:4:"));
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct ParseOptions<'a> {
     /// What diagnostics call the text: its path.
@@ -96,12 +123,24 @@ pub struct ParseOptions<'a> {
 
 impl<'a> ParseOptions<'a> {
     /// The default limits, and origins only where the text has them.
+    ///
+    /// ```
+    /// use kilngrad_ir::text::{Limits, ParseOptions};
+    ///
+    /// assert_eq!(ParseOptions::new("model.kg").limits, Limits::default());
+    /// ```
     pub fn new(file: &'a str) -> ParseOptions<'a> {
         ParseOptions { file, limits: Limits::default(), sites: false }
     }
 }
 
 /// How a program is written.
+///
+/// ```
+/// use kilngrad_ir::text::PrintOptions;
+///
+/// assert_eq!(PrintOptions::default().external_above, usize::MAX);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PrintOptions {
     /// Arrays of more elements are left out of the text, which names them by a key instead.
@@ -119,6 +158,20 @@ impl Default for PrintOptions {
 }
 
 /// A program as text, with the arrays that are beside it.
+///
+/// ```
+/// use kilngrad_ir::{Program, Type, text::{Limits, ParseOptions, PrintOptions, parse, print}};
+///
+/// let text = "kilngrad 1\nprogram \"p\"\nstate \"w\": f32[3] = [1.0, 2.0, 3.0] parameter\n";
+/// let program = Program::parse(text, &Limits::default())?;
+/// let printed = print(&program, &PrintOptions { external_above: 2, ..PrintOptions::default() });
+/// assert!(printed.text.contains("= external \"w\""));
+///
+/// let mut beside = |key: &str, ty: &Type| printed.array(key, ty);
+/// let again = parse(&printed.text, &ParseOptions::new("p.kg"), &mut beside)?;
+/// assert_eq!(again, program);
+/// # Ok::<(), kilngrad_ir::text::ParseErrors>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Printed {
     /// The text.
@@ -130,6 +183,18 @@ pub struct Printed {
 }
 
 /// An array beside a text.
+///
+/// ```
+/// use kilngrad_ir::{Program, text::{Limits, PrintOptions, print}};
+///
+/// let text = "kilngrad 1\nprogram \"p\"\nstate \"net.w\": f32[2] = [1.0, 2.0] parameter\n";
+/// let program = Program::parse(text, &Limits::default())?;
+/// let options = PrintOptions { external_states: true, ..PrintOptions::default() };
+/// let array = &print(&program, &options).arrays[0];
+/// assert_eq!((&*array.key, array.ty.to_string()), ("net.w", "f32[2]".into()));
+/// assert!(array.elements.iter().map(|element| element.to_f64()).eq([1.0, 2.0]));
+/// # Ok::<(), kilngrad_ir::text::ParseErrors>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct NamedArray {
     /// What the text calls it.
@@ -146,6 +211,22 @@ impl Printed {
     /// # Errors
     ///
     /// That there is none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kilngrad_ir::{DType, Program, Type, text::{Limits, PrintOptions, print}};
+    ///
+    /// let text = "kilngrad 1\nprogram \"p\"\nstate \"net.w\": i64[2] = [4, 5] parameter\n";
+    /// let program = Program::parse(text, &Limits::default())?;
+    /// let printed = print(&program, &PrintOptions { external_above: 1, ..PrintOptions::default() });
+    /// let pair = |dtype| Type::new(dtype, [2usize].into_iter().collect());
+    /// let found = printed.array("net.w", &pair(DType::I64)).map(|array| array.len());
+    /// assert_eq!(found, Ok(2));
+    /// assert!(printed.array("net.w", &pair(DType::F32)).is_err());
+    /// assert!(printed.array("net.v", &pair(DType::I64)).is_err());
+    /// # Ok::<(), kilngrad_ir::text::ParseErrors>(())
+    /// ```
     pub fn array(&self, key: &str, ty: &Type) -> Result<Dense, String> {
         let found = self.arrays.iter().find(|array| array.key == key && array.ty == *ty);
         found.map_or_else(|| no_arrays(key, ty), |array| Ok(array.elements.clone()))
@@ -153,6 +234,13 @@ impl Printed {
 }
 
 /// Writes a program.
+///
+/// ```
+/// use kilngrad_ir::{Program, text::{PrintOptions, print}};
+///
+/// let printed = print(&Program::new("empty"), &PrintOptions::default());
+/// assert_eq!(printed.text, "kilngrad 1\nprogram \"empty\"\n");
+/// ```
 pub fn print(program: &Program, options: &PrintOptions) -> Printed {
     let mut printed = Printed { text: String::new(), arrays: Vec::new() };
     let beside = Some(Beside::new(program, options, &mut printed.arrays));
@@ -162,6 +250,20 @@ pub fn print(program: &Program, options: &PrintOptions) -> Printed {
 
 /// Gives the array of this type that is beside the text under this key, or says why it cannot: what
 /// was expected, and what was found.
+///
+/// ```
+/// use kilngrad_ir::{DType, Dense, Init, Type, text::{ParseOptions, parse}};
+///
+/// let text = "kilngrad 1\nprogram \"p\"\nstate \"w\": u8[2] = external \"w\" parameter\n";
+/// let weights = Dense::from_bytes(DType::U8, vec![4, 5].into()).expect("two elements");
+/// let mut beside = |key: &str, ty: &Type| match key {
+///     "w" if ty.dtype == DType::U8 => Ok(weights.clone()),
+///     _ => Err(format!("expected {ty} called {key:?}, found none")),
+/// };
+/// let program = parse(text, &ParseOptions::new("p.kg"), &mut beside)?;
+/// assert_eq!(program.states[0].init, Init::Dense(weights));
+/// # Ok::<(), kilngrad_ir::text::ParseErrors>(())
+/// ```
 pub type External<'a> = &'a mut dyn FnMut(&str, &Type) -> Result<Dense, String>;
 
 /// Of a text beside which there is nothing.
@@ -169,6 +271,16 @@ pub type External<'a> = &'a mut dyn FnMut(&str, &Type) -> Result<Dense, String>;
 /// # Errors
 ///
 /// Always.
+///
+/// # Examples
+///
+/// ```
+/// use kilngrad_ir::text::{ParseOptions, no_arrays, parse};
+///
+/// let text = "kilngrad 1\nprogram \"p\"\nstate \"w\": u8[2] = external \"w\" parameter\n";
+/// let errors = parse(text, &ParseOptions::new("p.kg"), &mut no_arrays).expect_err("w is missing");
+/// assert!(errors.to_string().contains("expected u8[2] beside the text under the key \"w\""));
+/// ```
 pub fn no_arrays(key: &str, ty: &Type) -> Result<Dense, String> {
     Err(format!("expected {ty} beside the text under the key {}, found none", quoted(key)))
 }
@@ -178,6 +290,17 @@ pub fn no_arrays(key: &str, ty: &Type) -> Result<Dense, String> {
 /// # Errors
 ///
 /// What is wrong with the text, up to [`MAX_ERRORS`] diagnostics in the order of the text.
+///
+/// # Examples
+///
+/// ```
+/// use kilngrad_ir::text::{ParseOptions, no_arrays, parse};
+///
+/// let text = "kilngrad 1\nprogram \"empty\"\n";
+/// let program = parse(text, &ParseOptions::new("empty.kg"), &mut no_arrays)?;
+/// assert_eq!(&*program.name, "empty");
+/// # Ok::<(), kilngrad_ir::text::ParseErrors>(())
+/// ```
 pub fn parse(
     text: &str,
     options: &ParseOptions<'_>,
@@ -218,6 +341,13 @@ impl Program {
 }
 
 /// What is wrong with a text; at least one diagnostic.
+///
+/// ```
+/// use kilngrad_ir::{Program, text::Limits};
+///
+/// let errors = Program::parse("kilngrad 99\n", &Limits::default());
+/// assert!(errors.expect_err("it is of the future").to_string().starts_with("error[text_"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParseErrors {
     diagnostics: Vec<Diagnostic>,
@@ -226,16 +356,42 @@ pub struct ParseErrors {
 impl ParseErrors {
     /// The diagnostics, at most [`MAX_ERRORS`], in the order in which they were found. Their
     /// sites are in the file that the options name.
+    ///
+    /// ```
+    /// use kilngrad_ir::{Program, text::Limits};
+    ///
+    /// let errors = Program::parse("", &Limits::default()).expect_err("it is empty");
+    /// assert_eq!(errors.diagnostics().len(), 1);
+    /// ```
     pub fn diagnostics(&self) -> &[Diagnostic] {
         &self.diagnostics
     }
 
     /// As an error that shows the lines of the text that the diagnostics are about.
+    ///
+    /// ```
+    /// use kilngrad_ir::{ErrorKind, Source, text::{ParseOptions, no_arrays, parse}};
+    ///
+    /// let text = "kilngrad 1\nprogram oops";
+    /// let errors = parse(text, &ParseOptions::new("m.kg"), &mut no_arrays).expect_err("no quotes");
+    /// let error = errors.into_error(&Source { file: "m.kg", text });
+    /// assert_eq!(error.kind(), ErrorKind::Format);
+    /// assert!(error.to_string().contains(" 2 | program oops"));
+    /// ```
     pub fn into_error(self, source: &Source<'_>) -> Error {
         Error::diagnosed(ErrorKind::Format, self.diagnostics, Some(source))
     }
 
     /// The diagnostics with the lines of the text that they are about.
+    ///
+    /// ```
+    /// use kilngrad_ir::{Program, Source, text::Limits};
+    ///
+    /// let text = "kilngrad 1\nprogram oops\n";
+    /// let errors = Program::parse(text, &Limits::default()).expect_err("no quotes");
+    /// let shown = errors.render(&Source { file: "program.kg", text });
+    /// assert!(shown.contains(" 2 | program oops"));
+    /// ```
     pub fn render(&self, source: &Source<'_>) -> String {
         let rendered: Vec<String> =
             self.diagnostics.iter().map(|diagnostic| diagnostic.render(source)).collect();
@@ -284,6 +440,13 @@ pub(crate) fn word_or_quoted(text: &str) -> String {
 
 /// A name or path as messages show it: as it is where every character is printable, else in
 /// quotes and escaped.
+///
+/// ```
+/// use kilngrad_ir::text::shown;
+///
+/// assert_eq!(shown("model.kg"), "model.kg");
+/// assert_eq!(shown("a\u{202e}b"), "\"a\\u{202e}b\""); // it would turn the writing direction
+/// ```
 pub fn shown(text: &str) -> String {
     if text.chars().all(is_printable) { text.to_owned() } else { quoted(text) }
 }

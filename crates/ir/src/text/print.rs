@@ -8,7 +8,7 @@ use std::fmt::{self, Write};
 
 use crate::graph::{Graph, Node, Value};
 use crate::literal::{Constant, Dense, Literal};
-use crate::op::{CustomGradient, DotAxes, Kernel, Op, PadAxis, Scan, SliceAxis};
+use crate::op::{Axes, CustomGradient, DotAxes, Kernel, Op, PadAxis, Scan, SliceAxis, Window};
 use crate::origin::Origin;
 use crate::program::{Entry, Init, Place, Program, State, StateId};
 use crate::text::{CONSTANT_KEY, NamedArray, PrintOptions, VERSION, quoted, word_or_quoted};
@@ -200,6 +200,7 @@ impl<'p> Printer<'p, '_> {
             | Op::Cast
             | Op::Reduce { .. }
             | Op::ArgReduce { .. }
+            | Op::Argsort { .. }
             | Op::Dot(_)
             | Op::Broadcast { .. }
             | Op::Reshape
@@ -209,6 +210,8 @@ impl<'p> Printer<'p, '_> {
             | Op::Concat { .. }
             | Op::Gather { .. }
             | Op::ScatterAdd { .. }
+            | Op::Windows(_)
+            | Op::Fold(_)
             | Op::StopGradient => {}
         }
         for (index, &operand) in node.operands.iter().enumerate() {
@@ -233,6 +236,7 @@ impl<'p> Printer<'p, '_> {
             Op::Dimension(dim) => write!(self.out, " {dim}"),
             Op::Iota { axis }
             | Op::ArgReduce { axis, .. }
+            | Op::Argsort { axis, .. }
             | Op::Concat { axis }
             | Op::Gather { axis }
             | Op::ScatterAdd { axis } => {
@@ -259,6 +263,7 @@ impl<'p> Printer<'p, '_> {
                 };
                 write!(self.out, " amounts=[{}]", join(amounts, amount))
             }
+            Op::Windows(windows) | Op::Fold(windows) => self.windows(windows),
             Op::Unary(_)
             | Op::Binary(_)
             | Op::Compare(_)
@@ -280,6 +285,22 @@ impl<'p> Printer<'p, '_> {
         ] {
             if !lhs.is_empty() || !rhs.is_empty() {
                 write!(self.out, " {key}={}x{}", list(lhs), list(rhs))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// `axes=[2,3] sizes=[3,3] strides=[2,2]`; strides and dilations that are all 1 are left out.
+    fn windows(&mut self, windows: &[Window]) -> fmt::Result {
+        let each = |of: fn(&Window) -> usize| -> Axes { windows.iter().map(of).collect() };
+        write!(self.out, " axes={}", list(&each(|window| window.axis)))?;
+        write!(self.out, " sizes={}", list(&each(|window| window.size)))?;
+        for (key, numbers) in [
+            ("strides", each(|window| window.stride)),
+            ("dilations", each(|window| window.dilation)),
+        ] {
+            if numbers.iter().any(|number| *number != 1) {
+                write!(self.out, " {key}={}", list(&numbers))?;
             }
         }
         Ok(())

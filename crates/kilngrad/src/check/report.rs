@@ -8,6 +8,23 @@ use super::problem::Subject;
 use super::quotient::Quotient;
 
 /// How gradients compare with difference quotients.
+///
+/// ```
+/// use kilngrad::check::{GradientCheck, check_gradients};
+/// use kilngrad::prelude::*;
+///
+/// let b = Builder::new("example").with_float(F64);
+/// let e = b.entry("run", Mode::Train);
+/// let x = e.input("x", F32, (3,));
+/// // The derivative of x² is 2x.
+/// e.output("y", x.custom_gradient(|x| x.square(), |x, _, dy| dy * x));
+///
+/// let report = check_gradients(&b.finish()?, "run", &GradientCheck::new())?;
+/// let shown = report.to_string();
+/// assert!(shown.starts_with("gradients of entry \"run\" do not agree with difference quotients"));
+/// assert_eq!(shown.lines().count(), 2); // the verdict, and one value
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[must_use = "a report says whether the gradients are right"]
 #[non_exhaustive]
@@ -21,6 +38,22 @@ pub struct GradientReport {
 }
 
 /// The derivatives of one order by one input or parameter.
+///
+/// ```
+/// use kilngrad::check::{GradientCheck, check_gradients};
+/// use kilngrad::prelude::*;
+///
+/// let b = Builder::new("example").with_float(F64);
+/// let e = b.entry("run", Mode::Train);
+/// let x = e.input("x", F32, (3,));
+/// e.output("y", x.square());
+///
+/// let report = check_gradients(&b.finish()?, "run", &GradientCheck::new())?;
+/// let by_x = &report.values[0];
+/// assert_eq!((&*by_x.name, by_x.order, by_x.elements), ("x", 1, 3));
+/// assert_eq!((by_x.compared, by_x.skipped), (7, 0)); // 3 elements and 4 directions
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct CheckedValue {
@@ -43,6 +76,23 @@ pub struct CheckedValue {
 }
 
 /// A derivative beside its quotient.
+///
+/// ```
+/// use kilngrad::check::{GradientCheck, check_gradients};
+/// use kilngrad::prelude::*;
+///
+/// let b = Builder::new("example").with_float(F64);
+/// let e = b.entry("run", Mode::Train);
+/// let x = e.input("x", F32, (3,));
+/// // The derivative of x² is 2x.
+/// e.output("y", x.custom_gradient(|x| x.square(), |x, _, dy| dy * x));
+///
+/// let report = check_gradients(&b.finish()?, "run", &GradientCheck::new())?;
+/// let worst = report.worst().and_then(|value| value.worst.as_ref()).expect("x was moved");
+/// assert!((worst.numeric / worst.analytic - 2.0).abs() < 1e-6);
+/// assert!((worst.error - 1.0 / 3.0).abs() < 1e-2); // |x − 2x|, of |x| + |2x|
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Disagreement {
@@ -63,21 +113,82 @@ impl GradientReport {
 
     /// Whether every derivative is within the tolerance, and at least one of each value that has
     /// elements was compared.
+    ///
+    /// ```
+    /// use kilngrad::check::{GradientCheck, check_gradients};
+    /// use kilngrad::prelude::*;
+    ///
+    /// let b = Builder::new("example").with_float(F64);
+    /// let e = b.entry("run", Mode::Train);
+    /// let x = e.input("x", F32, (3,));
+    /// // The derivative of x² is 2x.
+    /// e.output("y", x.custom_gradient(|x| x.square(), |x, _, dy| dy * x));
+    ///
+    /// let report = check_gradients(&b.finish()?, "run", &GradientCheck::new())?;
+    /// assert!(!report.passed());
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn passed(&self) -> bool {
         self.compared() > 0 && self.values.iter().all(|value| value.passed(self.tolerance))
     }
 
     /// Elements and directions that were compared.
+    ///
+    /// ```
+    /// use kilngrad::check::{GradientCheck, check_gradients};
+    /// use kilngrad::prelude::*;
+    ///
+    /// let b = Builder::new("example").with_float(F64);
+    /// let e = b.entry("run", Mode::Train);
+    /// let x = e.input("x", F32, (2, 3));
+    /// e.output("y", x.exp());
+    ///
+    /// let report = check_gradients(&b.finish()?, "run", &GradientCheck::new())?;
+    /// assert_eq!(report.compared(), 10); // 6 elements and 4 directions
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn compared(&self) -> usize {
         self.values.iter().map(|value| value.compared).sum()
     }
 
     /// Elements and directions that have no sure quotient.
+    ///
+    /// ```
+    /// use kilngrad::check::{GradientCheck, check_gradients};
+    /// use kilngrad::prelude::*;
+    ///
+    /// let b = Builder::new("example").with_float(F64);
+    /// let e = b.entry("run", Mode::Train);
+    /// let x = e.input("x", F32, (3,));
+    /// e.output("y", x.relu());
+    ///
+    /// let check = GradientCheck::new().feed("x", &ndarray::array![-1.0, 0.0, 1.0]).effort(3, 0);
+    /// let report = check_gradients(&b.finish()?, "run", &check)?;
+    /// assert_eq!((report.compared(), report.skipped()), (2, 1)); // the kink is at 0
+    /// assert!(report.passed());
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn skipped(&self) -> usize {
         self.values.iter().map(|value| value.skipped).sum()
     }
 
     /// The value with the largest disagreement, if anything was compared.
+    ///
+    /// ```
+    /// use kilngrad::check::{GradientCheck, check_gradients};
+    /// use kilngrad::prelude::*;
+    ///
+    /// let b = Builder::new("example").with_float(F64);
+    /// let e = b.entry("run", Mode::Train);
+    /// let [w, x] = ["w", "x"].map(|name| e.input(name, F32, (3,)));
+    /// e.output("z", w.exp());
+    /// // The derivative of x² is 2x.
+    /// e.output("y", x.custom_gradient(|x| x.square(), |x, _, dy| dy * x));
+    ///
+    /// let report = check_gradients(&b.finish()?, "run", &GradientCheck::new())?;
+    /// assert_eq!(report.worst().map(|value| &*value.name), Some("x"));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn worst(&self) -> Option<&CheckedValue> {
         let error = |value: &CheckedValue| value.worst.as_ref().map_or(-1.0, |worst| worst.error);
         let compared = self.values.iter().filter(|value| value.worst.is_some());

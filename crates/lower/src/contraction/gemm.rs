@@ -1,6 +1,7 @@
 //! The matrix product: loops over cache blocks, packing, and tiles.
 //!
 //! ```text
+//! gather the operand that is windows     -- where there is one; within blocks of depth if it has those
 //! for a block of columns
 //!   for a block of depth                 -- the first one starts the sums, the others add to them
 //!     pack the right operand's block     -- panels one tile wide
@@ -21,6 +22,7 @@ use crate::LowerError;
 
 use super::blocking::Blocking;
 use super::epilogue::{Epilogue, Sums};
+use super::gather::{Block, Side};
 use super::nest::{Nest, blocks, loops};
 use super::pack::{Source, pack, zero};
 use super::problem::{Axis, Position};
@@ -40,6 +42,7 @@ pub(crate) struct Gemm<'e, 'g> {
     packed_lhs: Option<Buffer>,
     packed_rhs: Option<Buffer>,
     sums: SumsBuffer,
+    gather: Option<Block>,
     epilogue: &'e mut Epilogue<'g>,
 }
 
@@ -69,10 +72,19 @@ pub(crate) fn write(
     chunk: Nest,
     blocking: Blocking,
     shape: TileShape,
-    [lhs, rhs]: [Buffer; 2],
+    [mut lhs, mut rhs]: [Buffer; 2],
     epilogue: &mut Epilogue<'_>,
     start: &Position,
 ) -> Result<(), LowerError> {
+    let gather = chunk.gathered.clone().map(|gather| {
+        let operand = match gather.side {
+            Side::Lhs => &mut lhs,
+            Side::Rhs => &mut rhs,
+        };
+        let block = gather.block(b, shape.scalar, *operand);
+        *operand = block.to;
+        block
+    });
     let outer = chunk.outer.clone();
     let block = blocking.depth.max(1);
     let mut packed = |wanted: bool, name: &str, extent: usize| {
@@ -80,12 +92,12 @@ pub(crate) fn write(
     };
     let packed_lhs = packed(blocking.pack_lhs, "packed.lhs", blocking.rows);
     let packed_rhs = packed(blocking.pack_rhs, "packed.rhs", blocking.cols);
-    let sums = match epilogue.output() {
+    let sums = match epilogue.output().filter(|_| chunk.is_dense()) {
         Some(output) => SumsBuffer::Output(output),
         None => SumsBuffer::scratch(b, &chunk, &blocking, shape),
     };
     let mut gemm =
-        Gemm { chunk, blocking, shape, lhs, rhs, packed_lhs, packed_rhs, sums, epilogue };
+        Gemm { chunk, blocking, shape, lhs, rhs, packed_lhs, packed_rhs, sums, gather, epilogue };
     loops(b, &outer, start, &mut |b, position| gemm.product(b, position))
 }
 
@@ -123,6 +135,11 @@ impl Gemm<'_, '_> {
     /// The product of the innermost axes, and its epilogue.
     fn product(&mut self, b: &mut KernelBuilder, start: &Position) -> Result<(), LowerError> {
         let cols = self.chunk.cols;
+        // What is gathered depends on the depth where that is walked in blocks.
+        let start = match self.chunk.outer_depth.is_empty() {
+            true => &self.gathered(b, start),
+            false => start,
+        };
         blocks(b, cols.extent, self.blocking.cols, |b, first, count| {
             let position = start.along(&cols, first);
             if self.chunk.outer_depth.is_empty() {
@@ -131,6 +148,14 @@ impl Gemm<'_, '_> {
                 self.accumulated(b, &position, count)
             }
         })
+    }
+
+    /// Fills the block that begins at a position of memory; the position within the block.
+    fn gathered(&self, b: &mut KernelBuilder, position: &Position) -> Position {
+        match &self.gather {
+            Some(block) => block.fill(b, position),
+            None => position.clone(),
+        }
     }
 
     /// One axis of depth: the first block starts the sums, the last one is followed by the epilogue.
@@ -174,6 +199,7 @@ impl Gemm<'_, '_> {
         zero(b, buffer, &at, rows, cols, row_stride);
         let outer = self.chunk.outer_depth.clone();
         loops(b, &outer, start, &mut |b, position| {
+            let position = &self.gathered(b, position);
             blocks(b, depth.extent, self.blocking.depth, |b, first, length| {
                 let position = &position.along(&depth, first);
                 let terms = Terms { position, depth: length, accumulate: true, last: false };

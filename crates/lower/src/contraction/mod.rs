@@ -9,6 +9,7 @@
 //! | [`gemm`], [`pack`] | the product: cache blocks, packing, tiles |
 //! | [`vector`] | inner products of a vector with dense rows |
 //! | [`generic`] | integers, which have no tiles |
+//! | [`gather`] | windows as dense blocks, a few of them at a time |
 //! | [`epilogue`] | from sums to results |
 //!
 //! Invariants:
@@ -21,6 +22,7 @@
 
 mod blocking;
 mod epilogue;
+mod gather;
 mod gemm;
 mod generic;
 mod nest;
@@ -29,9 +31,11 @@ mod panels;
 mod problem;
 mod vector;
 
-use kilngrad_ir::op::{DotAxes, Op};
-use kilngrad_ir::{DType, Graph, Machine, Value};
+use kilngrad_ir::op::{Axes, DotAxes, Op};
+use kilngrad_ir::{DType, Graph, Machine, Node, TileSize, Value};
 use kilngrad_loops::{Access, Buffer, TileShape};
+
+use smallvec::SmallVec;
 
 use crate::expr::{Expr, Memory, Source, argument_of, axis_coords, axis_strides};
 use crate::lanes::memory_scalar;
@@ -41,9 +45,10 @@ use crate::{Context, LowerError};
 
 use blocking::{Blocking, Costs, Share};
 use epilogue::Epilogue;
+use gather::{Gathered, Side};
 use nest::Nest;
 use panels::Panels;
-use problem::Problem;
+use problem::{Problem, View};
 
 /// Lowers a contraction kernel.
 ///
@@ -55,14 +60,33 @@ pub(crate) fn lower_contraction(ctx: &Context<'_>) -> Result<Stages, LowerError>
     let dot = Dot::find(graph)?;
     let mut expr = Expr::new(graph)?;
     let dtype = expr.dtype(dot.value);
-    let (problem, operands) = orient(problem(&mut expr, &dot)?, dot.operands);
+    let steps = result_steps(&mut expr, &dot)?;
+    let may_merge = |outer: usize, inner: usize, extent: usize| {
+        steps.iter().all(|steps| steps[outer] == steps[inner] * extent as i64)
+    };
+    let problem = problem(&mut expr, &dot, may_merge)?;
     if problem.is_empty() {
         return Ok(Stages::default());
     }
-    let mut nest = Nest::new(problem);
-    let way = Way::of(&nest, dtype, ctx.machine);
+    let gathered = dot.viewed().filter(|_| ctx.machine.tile(dtype).is_some());
+    let gathered = gathered
+        .and_then(|side| Gathered::new(&problem, side, dtype.size(), ctx.machine, may_merge));
+    let (mut nest, operands) = match gathered {
+        Some(Gathered { nest, swapped }) => {
+            let [lhs, rhs] = dot.operands;
+            (nest, if swapped { [rhs, lhs] } else { [lhs, rhs] })
+        }
+        None => {
+            let (problem, operands) = orient(problem, dot.operands);
+            (Nest::new(problem), operands)
+        }
+    };
+    let way = match nest.gathered {
+        Some(_) => Way::tiles(dtype, ctx.machine),
+        None => Way::of(&nest, dtype, ctx.machine),
+    };
     let panels = match way {
-        Way::Tiles(shape) if ctx.constant[operands[1]] => {
+        Way::Tiles(shape) if ctx.constant[operands[1]] && !dot.views(operands[1]) => {
             let rhs = graph.arguments()[operands[1]];
             let len = expr.shape(rhs).iter().product();
             Panels::new(&nest, shape.scalar, usize::from(shape.cols), len)?
@@ -73,7 +97,7 @@ pub(crate) fn lower_contraction(ctx: &Context<'_>) -> Result<Stages, LowerError>
         nest.clone_from(&panels.nest);
     }
     let mut costs = Costs::new(ctx.machine, dtype);
-    costs.epilogue = graph.results() != [dot.value];
+    costs.epilogue = graph.results() != [dot.value] || !nest.is_dense();
     costs.panels = panels.is_some();
     let plan = Plan::new(way, &nest, &costs);
     let share = plan.share();
@@ -128,44 +152,97 @@ fn declare(
 
 /// The contraction in a body.
 struct Dot<'g> {
+    graph: &'g Graph,
+    /// Its result, or the transpose of it that alone is used.
     value: Value,
+    /// Which axis of the contraction's result each axis of the value is.
+    order: Axes,
     axes: &'g DotAxes,
-    /// Positions of the operands among the body's arguments.
+    /// The factors: arguments, or windows of them.
+    factors: [Value; 2],
+    /// Positions among the body's arguments of what lies in memory.
     operands: [usize; 2],
 }
 
 impl<'g> Dot<'g> {
+    /// Whether a factor is windows of the argument at this position, which as panels would be many
+    /// times as large.
+    fn views(&self, argument: usize) -> bool {
+        let pairs = self.factors.iter().zip(self.operands);
+        pairs
+            .filter(|(_, at)| *at == argument)
+            .any(|(factor, _)| *factor != self.graph.arguments()[argument])
+    }
+
+    /// The side of the product that is windows; of two the right one.
+    fn viewed(&self) -> Option<Side> {
+        [Side::Rhs, Side::Lhs].into_iter().find(|side| self.views(self.operands[*side as usize]))
+    }
+
     fn find(graph: &'g Graph) -> Result<Dot<'g>, LowerError> {
         for (_, node) in graph.nodes() {
             if let Op::Dot(axes) = &node.op {
-                let argument = |at: usize| {
+                let factors = [node.operands[0], node.operands[1]];
+                let argument = |factor: Value| {
+                    let memory = match graph.defining_node(factor) {
+                        Some(Node { op: Op::Windows(_), operands, .. }) => operands[0],
+                        Some(_) | None => factor,
+                    };
                     let error = LowerError::Body { op: "dot of computed operands" };
-                    argument_of(graph, node.operands[at]).ok_or(error)
+                    argument_of(graph, memory).ok_or(error)
                 };
-                let operands = [argument(0)?, argument(1)?];
-                return Ok(Dot { value: node.result(), axes, operands });
+                let operands = [argument(factors[0])?, argument(factors[1])?];
+                let (value, order) = placed(graph, node);
+                return Ok(Dot { graph, value, order, axes, factors, operands });
             }
         }
         Err(LowerError::Body { op: "contraction without dot" })
     }
 }
 
-/// The axes of the contraction, collapsed as far as its epilogue allows: two axes of the result may
-/// be walked as one where every element that the epilogue reads moves along them as along one.
-fn problem(expr: &mut Expr<'_>, dot: &Dot<'_>) -> Result<Problem, LowerError> {
+/// Where a contraction's sums belong: in its result, or in the transpose of it that alone is used.
+fn placed(graph: &Graph, dot: &Node) -> (Value, Axes) {
+    let value = dot.result();
+    if graph.use_counts()[value.index()] == 1
+        && let Some((_, node)) = graph.nodes().find(|(_, node)| node.operands.contains(&value))
+        && let Op::Transpose { permutation } = &node.op
+    {
+        return (node.result(), permutation.clone());
+    }
+    (value, (0..graph.ty(value).rank()).collect())
+}
+
+/// How everything that the results are computed from moves along each of their axes: two axes may be
+/// walked as one where all of it moves along them as along one.
+fn result_steps(expr: &mut Expr<'_>, dot: &Dot<'_>) -> Result<Vec<SmallVec<[i64; 4]>>, LowerError> {
     let shape = expr.shape(dot.value).to_vec();
     // Analysis alone: where the sums will be is not known yet.
     expr.bind(dot.value, Source::Memory(Memory::dense(Buffer(u32::MAX), &shape)));
     let coords = axis_coords(&shape);
     let results = expr.graph().results().iter().map(|value| (*value, coords.clone()));
     let roots: Vec<_> = results.collect();
-    let strides: Vec<_> =
-        expr.accesses(&roots)?.iter().map(|access| axis_strides(&access.at, shape.len())).collect();
-    let may_merge = |outer: usize, inner: usize, extent: usize| {
-        strides.iter().all(|strides| strides[outer] == strides[inner] * extent as i64)
-    };
-    let [lhs, rhs] = dot.operands.map(|at| expr.graph().arguments()[at]);
-    Ok(Problem::new(dot.axes, expr.shape(lhs), expr.shape(rhs), may_merge))
+    let accesses = expr.accesses(&roots)?;
+    Ok(accesses.iter().map(|access| axis_strides(&access.at, shape.len())).collect())
+}
+
+/// The axes of the contraction, collapsed as far as its epilogue allows.
+fn problem(
+    expr: &mut Expr<'_>,
+    dot: &Dot<'_>,
+    may_merge: impl Fn(usize, usize, usize) -> bool,
+) -> Result<Problem, LowerError> {
+    let lhs = view(expr, dot.factors[0])?;
+    let rhs = view(expr, dot.factors[1])?;
+    Ok(Problem::new(dot.axes, &lhs, &rhs, &dot.order, may_merge))
+}
+
+/// How a factor, which is an argument or its windows, lies in memory.
+fn view(expr: &mut Expr<'_>, factor: Value) -> Result<View, LowerError> {
+    let shape = expr.shape(factor).to_vec();
+    let accesses = expr.accesses(&[(factor, axis_coords(&shape))])?;
+    let [access] = accesses.as_slice() else { return Err(LowerError::Unbound) };
+    let strides = axis_strides(&access.at, shape.len()).to_vec();
+    Ok(View { shape, strides })
 }
 
 /// A matrix times a vector is written as the vector times the transposed matrix, so that there is
@@ -193,14 +270,20 @@ impl Way {
     fn of(nest: &Nest, dtype: DType, machine: &Machine) -> Way {
         let Some(tile) = machine.tile(dtype) else { return Way::Plain };
         if vector::applies(nest) {
-            return Way::InnerProducts;
+            Way::InnerProducts
+        } else {
+            Way::by_tile(dtype, tile, machine.fma)
         }
-        Way::Tiles(TileShape {
-            scalar: memory_scalar(dtype),
-            rows: tile.rows as u8,
-            cols: tile.cols as u8,
-            fma: machine.fma,
-        })
+    }
+
+    /// By tiles, of a dtype that has them.
+    fn tiles(dtype: DType, machine: &Machine) -> Way {
+        machine.tile(dtype).map_or(Way::Plain, |tile| Way::by_tile(dtype, tile, machine.fma))
+    }
+
+    fn by_tile(dtype: DType, tile: TileSize, fma: bool) -> Way {
+        let (rows, cols) = (tile.rows as u8, tile.cols as u8);
+        Way::Tiles(TileShape { scalar: memory_scalar(dtype), rows, cols, fma })
     }
 }
 
@@ -252,6 +335,7 @@ fn cost(graph: &Graph) -> usize {
         | Op::Dimension(_)
         | Op::Reduce { .. }
         | Op::ArgReduce { .. }
+        | Op::Argsort { .. }
         | Op::Dot(_)
         | Op::Broadcast { .. }
         | Op::Reshape
@@ -261,6 +345,8 @@ fn cost(graph: &Graph) -> usize {
         | Op::Concat { .. }
         | Op::Gather { .. }
         | Op::ScatterAdd { .. }
+        | Op::Windows(_)
+        | Op::Fold(_)
         | Op::StopGradient
         | Op::CustomGradient(_)
         | Op::Scan(_)

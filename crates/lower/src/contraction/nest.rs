@@ -4,6 +4,7 @@ use kilngrad_loops::{Affine, Kernel, KernelBuilder};
 
 use crate::LowerError;
 
+use super::gather::{Gather, Side};
 use super::problem::{Axis, Position, Problem};
 
 /// A matrix product of the innermost row, column and depth axis, inside loops over the rest.
@@ -16,6 +17,9 @@ pub(crate) struct Nest {
     /// Depth axes that did not collapse: the sum is accumulated over them.
     pub(crate) outer_depth: Vec<Axis>,
     pub(crate) depth: Axis,
+    /// What is gathered: the strides of that operand within the product are those of the block, along
+    /// outer loops those of memory.
+    pub(crate) gathered: Option<Gather>,
 }
 
 /// An axis of a nest along which the result can be shared out.
@@ -59,12 +63,22 @@ impl Nest {
             cols: innermost_col.unwrap_or(Axis { rhs: 1, out: 1, ..Axis::UNIT }),
             outer_depth: depth,
             depth: innermost_depth.unwrap_or(Axis::UNIT),
+            gathered: None,
         }
     }
 
-    /// The axes that chunks may share out, outermost first.
+    /// The axes that chunks may share out, outermost first. What is gathered begins where the outer
+    /// loops say, so it is whole in every chunk.
     pub(crate) fn splittable(&self) -> impl Iterator<Item = Which> {
-        (0..self.outer.len()).map(Which::Outer).chain([Which::Rows, Which::Cols])
+        let whole = self.gathered.as_ref().map(|gather| gather.side);
+        let within = [(Which::Rows, Side::Lhs), (Which::Cols, Side::Rhs)];
+        let within = within.into_iter().filter(move |(_, side)| whole != Some(*side));
+        (0..self.outer.len()).map(Which::Outer).chain(within.map(|(which, _)| which))
+    }
+
+    /// Whether columns are side by side in the result, so that it may hold the sums.
+    pub(crate) fn is_dense(&self) -> bool {
+        self.cols.out == 1 || self.cols.extent == 1
     }
 
     pub(crate) fn axis(&self, which: Which) -> &Axis {

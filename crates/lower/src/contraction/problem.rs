@@ -24,11 +24,13 @@ pub(crate) struct Axis {
     /// The axis of the result whose index this is; of collapsed axes the innermost, whose index
     /// then runs over all of them.
     pub(crate) result: Option<usize>,
+    /// Indices of the result from one step to the next: more than one where a step is a block.
+    pub(crate) step: i64,
 }
 
 impl Axis {
     /// An axis of length 1.
-    pub(crate) const UNIT: Axis = Axis { extent: 1, lhs: 0, rhs: 0, out: 0, result: None };
+    pub(crate) const UNIT: Axis = Axis { extent: 1, lhs: 0, rhs: 0, out: 0, result: None, step: 1 };
 
     /// This and the axis inside it as one, where every stride allows it.
     fn merge(&self, inner: &Axis) -> Option<Axis> {
@@ -44,6 +46,14 @@ impl Axis {
     }
 }
 
+/// How an operand lies in memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct View {
+    pub(crate) shape: Vec<usize>,
+    /// Elements from one index to the next along each axis.
+    pub(crate) strides: Vec<i64>,
+}
+
 /// `out[batch, rows, cols] = Σ_depth lhs[batch, rows, depth] · rhs[batch, depth, cols]`.
 ///
 /// The axes of each role are in the order of the result, outermost first; those of depth in the
@@ -57,17 +67,16 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    /// The contraction of two dense row-major operands. `may_merge(outer, inner, extent)` says
+    /// The contraction of two operands, of whose axes axis `i` of the result is `order[i]`. `may_merge(outer, inner, extent)` says
     /// whether the epilogue lets these axes of the result be walked as one, where the inner one has
     /// that extent and axes between them have length 1.
     pub(crate) fn new(
         axes: &DotAxes,
-        lhs_shape: &[usize],
-        rhs_shape: &[usize],
+        View { shape: lhs_shape, strides: lhs_strides }: &View,
+        View { shape: rhs_shape, strides: rhs_strides }: &View,
+        order: &[usize],
         may_merge: impl Fn(usize, usize, usize) -> bool,
     ) -> Problem {
-        let lhs_strides = strides(lhs_shape);
-        let rhs_strides = strides(rhs_shape);
         let lhs_free = axes.lhs_free(lhs_shape.len());
         let rhs_free = axes.rhs_free(rhs_shape.len());
         let batch = axes.lhs_batch.iter().zip(&axes.rhs_batch).map(|(&l, &r)| Axis {
@@ -87,10 +96,10 @@ impl Problem {
             ..Axis::UNIT
         });
         let mut result: Vec<Axis> = batch.chain(rows).chain(cols).collect();
-        let shape: Vec<usize> = result.iter().map(|axis| axis.extent).collect();
-        for (index, (axis, stride)) in result.iter_mut().zip(strides(&shape)).enumerate() {
-            axis.out = stride;
-            axis.result = Some(index);
+        let shape: Vec<usize> = order.iter().map(|axis| result[*axis].extent).collect();
+        for (index, (axis, stride)) in order.iter().zip(strides(&shape)).enumerate() {
+            result[*axis].out = stride;
+            result[*axis].result = Some(index);
         }
         let cols = result.split_off(axes.lhs_batch.len() + lhs_free.len());
         let rows = result.split_off(axes.lhs_batch.len());
@@ -98,7 +107,7 @@ impl Problem {
             batch: collapse(result, &may_merge),
             rows: collapse(rows, &may_merge),
             cols: collapse(cols, &may_merge),
-            depth: depth(axes, lhs_shape, &lhs_strides, &rhs_strides),
+            depth: depth(axes, lhs_shape, lhs_strides, rhs_strides),
         }
     }
 
@@ -205,7 +214,7 @@ impl Position {
     pub(crate) fn along(&self, axis: &Axis, steps: &Affine) -> Position {
         let mut index = self.index.clone();
         if let Some(at) = axis.result {
-            index[at] = index[at].add(steps);
+            index[at] = index[at].add(&steps.scaled(axis.step));
         }
         Position {
             lhs: self.lhs.add(&steps.scaled(axis.lhs)),
@@ -230,13 +239,18 @@ mod tests {
         DotAxes { lhs_contract: smallvec![1], rhs_contract: smallvec![0], ..DotAxes::default() }
     }
 
+    fn dense(shape: &[usize]) -> View {
+        View { shape: shape.to_vec(), strides: strides(shape) }
+    }
+
     fn facts(axes: &[Axis]) -> Vec<(usize, i64, i64, i64)> {
         axes.iter().map(|axis| (axis.extent, axis.lhs, axis.rhs, axis.out)).collect()
     }
 
     #[test]
     fn a_matrix_product_has_one_axis_a_role() {
-        let problem = Problem::new(&matmul(), &[2, 3], &[3, 5], |_, _, _| true);
+        let problem =
+            Problem::new(&matmul(), &dense(&[2, 3]), &dense(&[3, 5]), &[0, 1], |_, _, _| true);
         assert_eq!(facts(&problem.rows), [(2, 3, 0, 5)]);
         assert_eq!(facts(&problem.cols), [(5, 0, 1, 1)]);
         assert_eq!(facts(&problem.depth), [(3, 1, 5, 0)]);
@@ -251,10 +265,14 @@ mod tests {
             rhs_contract: smallvec![0],
             ..DotAxes::default()
         };
-        let merged = Problem::new(&axes, &[4, 6, 3], &[3, 5], |_, _, _| true);
+        let merged =
+            Problem::new(&axes, &dense(&[4, 6, 3]), &dense(&[3, 5]), &[0, 1, 2], |_, _, _| true);
         assert_eq!(facts(&merged.rows), [(24, 3, 0, 5)]);
         assert_eq!(merged.rows[0].result, Some(1));
-        let apart = Problem::new(&axes, &[4, 6, 3], &[3, 5], |outer, _, _| outer != 0);
+        let apart =
+            Problem::new(&axes, &dense(&[4, 6, 3]), &dense(&[3, 5]), &[0, 1, 2], |outer, _, _| {
+                outer != 0
+            });
         assert_eq!(facts(&apart.rows), [(4, 18, 0, 30), (6, 3, 0, 5)]);
     }
 
@@ -266,16 +284,21 @@ mod tests {
             rhs_contract: smallvec![1, 0],
             ..DotAxes::default()
         };
-        let problem = Problem::new(&axes, &[4, 6, 3], &[4, 6, 5], |_, _, _| true);
+        let problem =
+            Problem::new(&axes, &dense(&[4, 6, 3]), &dense(&[4, 6, 5]), &[0, 1], |_, _, _| true);
         assert_eq!(facts(&problem.depth), [(24, 3, 5, 0)]);
         assert_eq!(facts(&problem.rows), [(3, 1, 0, 5)]);
     }
 
     #[test]
     fn an_empty_depth_is_one_axis() {
-        let problem = Problem::new(&matmul(), &[2, 0], &[0, 5], |_, _, _| true);
+        let problem =
+            Problem::new(&matmul(), &dense(&[2, 0]), &dense(&[0, 5]), &[0, 1], |_, _, _| true);
         assert_eq!(facts(&problem.depth), [(0, 0, 0, 0)]);
         assert!(!problem.is_empty());
-        assert!(Problem::new(&matmul(), &[0, 3], &[3, 5], |_, _, _| true).is_empty());
+        assert!(
+            Problem::new(&matmul(), &dense(&[0, 3]), &dense(&[3, 5]), &[0, 1], |_, _, _| true)
+                .is_empty()
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! How a value at an index map is computed, and from what.
 
-use kilngrad_ir::op::{BinaryOp, CompareOp, Op};
+use kilngrad_ir::op::{BinaryOp, CompareOp, Op, Window};
 use kilngrad_ir::{Constant, DType, Literal, Node, Value};
 use kilngrad_loops::{Affine, Reg};
 use smallvec::SmallVec;
@@ -68,7 +68,7 @@ impl<'a> Expr<'a> {
                 let short = self.shapes[value.index()].iter().product::<usize>() <= 1 << 32;
                 Ok((Step::Random(Draw { stream: *stream, at: index, short }), operands))
             }
-            Op::Broadcast { .. } | Op::Transpose { .. } | Op::Slice(_) => {
+            Op::Broadcast { .. } | Op::Transpose { .. } | Op::Slice(_) | Op::Windows(_) => {
                 let moved = moved_map(node, coords)?;
                 let map = self.intern(&moved);
                 Ok((Step::Same, SmallVec::from_elem((node.operands[0], map), 1)))
@@ -92,12 +92,14 @@ impl<'a> Expr<'a> {
             | Op::Dimension(_)
             | Op::Reduce { .. }
             | Op::ArgReduce { .. }
+            | Op::Argsort { .. }
             | Op::Dot(_)
             | Op::Reshape
             | Op::Pad(_)
             | Op::Concat { .. }
             | Op::Gather { .. }
             | Op::ScatterAdd { .. }
+            | Op::Fold(_)
             | Op::StopGradient
             | Op::CustomGradient(_)
             | Op::Scan(_)
@@ -176,7 +178,7 @@ impl<'a> Expr<'a> {
                     let moves = at.coefficient(LANE) != 0;
                     return Ok((short && moves).then(|| at.clone()));
                 }
-                Op::Broadcast { .. } | Op::Transpose { .. } | Op::Slice(_) => {
+                Op::Broadcast { .. } | Op::Transpose { .. } | Op::Slice(_) | Op::Windows(_) => {
                     let moved = moved_map(node, &self.maps[map.0 as usize])?;
                     map = self.intern(&moved);
                     value = node.operands[0];
@@ -192,12 +194,14 @@ impl<'a> Expr<'a> {
                 | Op::Cast
                 | Op::Reduce { .. }
                 | Op::ArgReduce { .. }
+                | Op::Argsort { .. }
                 | Op::Dot(_)
                 | Op::Reshape
                 | Op::Pad(_)
                 | Op::Concat { .. }
                 | Op::Gather { .. }
                 | Op::ScatterAdd { .. }
+                | Op::Fold(_)
                 | Op::StopGradient
                 | Op::CustomGradient(_)
                 | Op::Scan(_)
@@ -219,7 +223,11 @@ impl<'a> Expr<'a> {
                 return Ok(false);
             }
             let Some(node) = self.graph.defining_node(value) else { return Ok(false) };
-            if !matches!(node.op, Op::Broadcast { .. } | Op::Transpose { .. } | Op::Slice(_)) {
+            let moves = matches!(
+                node.op,
+                Op::Broadcast { .. } | Op::Transpose { .. } | Op::Slice(_) | Op::Windows(_)
+            );
+            if !moves {
                 return Ok(matches!(node.op, Op::Constant(Constant::Splat(_))));
             }
             let moved = moved_map(node, &self.maps[map.0 as usize])?;
@@ -250,6 +258,7 @@ fn moved_map(node: &Node, coords: &Coords) -> Result<Coords, LowerError> {
                 Ok(at.scaled(range.stride as i64).offset(start))
             })
             .collect(),
+        Op::Windows(windows) => Ok(through_windows(windows, coords)),
         Op::State(_)
         | Op::Constant(_)
         | Op::Dimension(_)
@@ -262,18 +271,32 @@ fn moved_map(node: &Node, coords: &Coords) -> Result<Coords, LowerError> {
         | Op::Cast
         | Op::Reduce { .. }
         | Op::ArgReduce { .. }
+        | Op::Argsort { .. }
         | Op::Dot(_)
         | Op::Reshape
         | Op::Pad(_)
         | Op::Concat { .. }
         | Op::Gather { .. }
         | Op::ScatterAdd { .. }
+        | Op::Fold(_)
         | Op::StopGradient
         | Op::CustomGradient(_)
         | Op::Scan(_)
         | Op::Gradient { .. }
         | Op::Kernel(_) => Err(LowerError::Body { op: node.op.name() }),
     }
+}
+
+/// The index map of what windows show: along each of their axes the window's first element, and
+/// from there the index within it.
+pub(crate) fn through_windows(windows: &[Window], coords: &[Affine]) -> Coords {
+    let (positions, within) = coords.split_at(coords.len() - windows.len());
+    let mut shown: Coords = positions.into();
+    for (window, within) in windows.iter().zip(within) {
+        let first = positions[window.axis].scaled(window.stride as i64);
+        shown[window.axis] = first.add(&within.scaled(window.dilation as i64));
+    }
+    shown
 }
 
 /// The index map before axes of length 1 were removed.

@@ -76,6 +76,7 @@ fn write_arithmetic<'m>(
         | Op::Random { .. }
         | Op::Reduce { .. }
         | Op::ArgReduce { .. }
+        | Op::Argsort { .. }
         | Op::Dot(_)
         | Op::Broadcast { .. }
         | Op::Reshape
@@ -85,6 +86,8 @@ fn write_arithmetic<'m>(
         | Op::Concat { .. }
         | Op::Gather { .. }
         | Op::ScatterAdd { .. }
+        | Op::Windows(_)
+        | Op::Fold(_)
         | Op::StopGradient
         | Op::CustomGradient(_)
         | Op::Scan(_)

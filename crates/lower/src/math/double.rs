@@ -1,4 +1,4 @@
-//! Numbers of twice the precision, as unevaluated sums of two `f64`.
+//! Numbers of twice the precision, as unevaluated sums of two floats.
 //!
 //! The error-free sum is Knuth's, the error-free product Dekker's or one of a fused multiply-add.
 
@@ -22,7 +22,7 @@ impl Code<'_> {
         Double(sum, self.add(lost_x, lost_y))
     }
 
-    /// Exact sum where `|x| ≥ |y|` (Dekker).
+    /// Exact sum where `|x| ≥ |y|` or `x` is 0 (Dekker).
     pub(super) fn fast_two_sum(&mut self, x: Reg, y: Reg) -> Double {
         let sum = self.add(x, y);
         let part = self.sub(sum, x);
@@ -46,10 +46,12 @@ impl Code<'_> {
 
     /// A number as the sum of two of half as many bits: by clearing the low ones.
     pub(super) fn halves(&mut self, x: Reg) -> (Reg, Reg) {
+        let scalar = self.scalar(x);
         let bits = self.bits(x);
-        let mask = self.bits_like(bits, 0xffff_ffff_f800_0000);
+        let mask = if scalar == Scalar::F32 { 0xffff_f000 } else { 0xffff_ffff_f800_0000 };
+        let mask = self.bits_like(bits, mask);
         let bits = self.binary(BinaryInst::And, bits, mask);
-        let high = self.bitcast(Scalar::F64, bits);
+        let high = self.bitcast(scalar, bits);
         (high, self.sub(x, high))
     }
 

@@ -8,7 +8,7 @@
 
 use kilngrad_loops::{BinaryInst, CompareInst, Reg, Scalar};
 
-use super::exp;
+use super::exp::exp_of_sum;
 use super::wide::in_f64;
 use crate::code::Code;
 
@@ -33,9 +33,7 @@ fn erf_f32(code: &mut Code<'_>, x: Reg) -> Reg {
             -1.287_175_12e-1,
         ],
     );
-    let minus = code.neg(t);
-    let exponent = code.mul_add(exponent, t, minus);
-    let power = exp(code, exponent);
+    let power = exp_of_product(code, exponent, t);
     let one = code.float_like(x, 1.0);
     let far = code.sub(one, power);
     let far = code.with_sign(far, x);
@@ -54,6 +52,17 @@ fn erf_f32(code: &mut Code<'_>, x: Reg) -> Reg {
     let near = code.mul_add(polynomial, x, x);
     let is_near = code.test(CompareInst::Le, magnitude, 0.927_734_375);
     code.select(is_near, near, far)
+}
+
+/// `e^(p·t − t)` for `p` above −1, whose exponent is kept as a sum: near −2 its rounding would be a
+/// quarter of a unit of the result.
+fn exp_of_product(code: &mut Code<'_>, p: Reg, t: Reg) -> Reg {
+    let minus = code.neg(t);
+    let product = code.mul(p, t);
+    let exponent = code.add(product, minus);
+    let kept = code.sub(minus, exponent);
+    let lost = code.mul_add(p, t, kept);
+    exp_of_sum(code, exponent, Some(lost))
 }
 
 /// Numerator and denominator, highest power first.
@@ -212,8 +221,8 @@ pub(crate) fn erfc(code: &mut Code<'_>, x: Reg) -> Reg {
     })
 }
 
-/// `1 − erf t` for `t` from 1.25 on: `e^(−z² − 0.5625)·e^((z − t)(z + t) + R/S)/t`, where `z` is
-/// `t` without its low bits.
+/// `1 − erf t` for `t` from 1.25 on: `e^((−z² − 0.5625) + ((z − t)(z + t) + R/S))/t`, where `z` is
+/// `t` without its low bits, so that the first term is exact; the sum is kept exact too.
 fn tail(code: &mut Code<'_>, t: Reg) -> Reg {
     let one = code.float_like(t, 1.0);
     let square = code.mul(t, t);
@@ -235,13 +244,12 @@ fn tail(code: &mut Code<'_>, t: Reg) -> Reg {
     let minus = code.neg(z);
     let exponent = code.mul(minus, z);
     let exponent = code.offset(exponent, -0.5625);
-    let first = exp(code, exponent);
     let less = code.sub(z, t);
     let more = code.add(z, t);
-    let exponent = code.mul_add(less, more, ratio);
-    let second = exp(code, exponent);
-    let product = code.mul(first, second);
-    code.div(product, t)
+    let correction = code.mul_add(less, more, ratio);
+    let exponent = code.fast_two_sum(exponent, correction);
+    let power = exp_of_sum(code, exponent.0, Some(exponent.1));
+    code.div(power, t)
 }
 
 fn quotient(code: &mut Code<'_>, x: Reg, rational: &Rational<'_>) -> Reg {

@@ -1,4 +1,4 @@
-//! `exp`, `exp2`, `expm1` and the logistic function.
+//! `exp`, `exp2` and `expm1`.
 //!
 //! The operand is `n·ln 2 + r` with `|r| ≤ ½ ln 2`, and `eˣ = 2ⁿ·eʳ`. For `f32` the constants and
 //! the polynomial are those of Cephes (Moshier, `expf.c`); for `f64` those of SLEEF (Shibata and
@@ -10,21 +10,26 @@ use kilngrad_loops::{BinaryInst, CompareInst, Reg};
 use crate::code::Code;
 
 /// What the reduction leaves.
-struct Reduced {
+pub(super) struct Reduced {
     /// `n` as an integer.
-    exponent: Reg,
+    pub(super) exponent: Reg,
     /// `eʳ − 1 − r`, rounded.
-    tail: Reg,
+    pub(super) tail: Reg,
     /// `r`.
-    rest: Reg,
+    pub(super) rest: Reg,
 }
 
 /// `eˣ`.
 pub(crate) fn exp(code: &mut Code<'_>, x: Reg) -> Reg {
+    exp_of_sum(code, x, None)
+}
+
+/// `eˣ` where `more`, which is below the last place of `x`, belongs to `x`.
+pub(super) fn exp_of_sum(code: &mut Code<'_>, x: Reg, more: Option<Reg>) -> Reg {
     // Beyond these the result is 0 or infinite, and n stays small enough to halve.
     let (low, high) = if code.is_f32(x) { (-104.0, 89.0) } else { (-746.0, 710.0) };
     let clamped = code.clamp(x, low, high);
-    let Reduced { exponent, tail, rest } = reduce(code, clamped);
+    let Reduced { exponent, tail, rest } = reduce(code, clamped, more);
     let sum = code.add(tail, rest);
     let sum = code.offset(sum, 1.0);
     scale_by_power(code, sum, exponent)
@@ -53,7 +58,7 @@ pub(crate) fn expm1(code: &mut Code<'_>, x: Reg) -> Reg {
     let (low, high, tiny) =
         if code.is_f32(x) { (-20.0, 89.0, 2f64.powi(-26)) } else { (-42.0, 710.0, 2f64.powi(-55)) };
     let clamped = code.clamp(x, low, high);
-    let Reduced { exponent, tail, rest } = reduce(code, clamped);
+    let Reduced { exponent, tail, rest } = reduce(code, clamped, None);
     let sum = code.add(tail, rest);
     let format = code.format(x);
     let half_exponent = code.int_like(exponent, format.bias - 1);
@@ -69,32 +74,9 @@ pub(crate) fn expm1(code: &mut Code<'_>, x: Reg) -> Reg {
     code.select(is_tiny, x, result)
 }
 
-/// `1/(1 + e⁻ˣ)`, of the negative magnitude so that nothing overflows and small results keep their
-/// bits.
-pub(crate) fn sigmoid(code: &mut Code<'_>, x: Reg) -> Reg {
-    let magnitude = code.abs(x);
-    let below = code.neg(magnitude);
-    let power = exp(code, below);
-    let negative = code.test(CompareInst::Lt, x, 0.0);
-    let numerator = {
-        let one = code.float_like(x, 1.0);
-        code.select(negative, power, one)
-    };
-    let sum = code.offset(power, 1.0);
-    let quotient = code.div(numerator, sum);
-    // What the sum rounded away, `lost`, changes the quotient by the factor 1 − lost/sum; 1/sum is
-    // known well enough as 1 − power/2.
-    let kept = code.offset(sum, -1.0);
-    let lost = code.sub(power, kept);
-    let minus_half = code.float_like(x, -0.5);
-    let one = code.float_like(x, 1.0);
-    let reciprocal = code.mul_add(power, minus_half, one);
-    let minus = code.neg(lost);
-    let share = code.mul(minus, reciprocal);
-    code.mul_add(share, quotient, quotient)
-}
-
-fn reduce(code: &mut Code<'_>, x: Reg) -> Reduced {
+/// What is left of an operand of moderate size, to which `more` belongs that is below its last
+/// place.
+pub(super) fn reduce(code: &mut Code<'_>, x: Reg, more: Option<Reg>) -> Reduced {
     let format = code.format(x);
     let magic = code.float_like(x, format.magic);
     let log2_e = code.float_like(x, std::f64::consts::LOG2_E);
@@ -112,7 +94,13 @@ fn reduce(code: &mut Code<'_>, x: Reg) -> Reduced {
     let high = code.float_like(x, -high);
     let rest = code.mul_add(count, high, x);
     let low = code.float_like(x, -low);
-    let rest = code.mul_add(count, low, rest);
+    let rest = match more {
+        None => code.mul_add(count, low, rest),
+        Some(more) => {
+            let small = code.mul_add(count, low, more);
+            code.add(rest, small)
+        }
+    };
     let coefficients: &[f64] = if code.is_f32(x) {
         &[
             1.987_569_15e-4,
@@ -145,16 +133,21 @@ fn reduce(code: &mut Code<'_>, x: Reg) -> Reduced {
 
 /// `x·2ⁿ` for `n` of twice the range of exponents, rounded once.
 pub(super) fn scale_by_power(code: &mut Code<'_>, x: Reg, exponent: Reg) -> Reg {
-    let scalar = code.scalar(x);
-    let bias = code.format(x).bias;
+    let (first, second) = power_factors(code, x, exponent);
+    let x = code.mul(x, first);
+    code.mul(x, second)
+}
+
+/// Two powers of two whose product is `2ⁿ`, in the format of `like`, for `n` of twice the range of
+/// exponents.
+pub(super) fn power_factors(code: &mut Code<'_>, like: Reg, exponent: Reg) -> (Reg, Reg) {
+    let scalar = code.scalar(like);
+    let bias = code.format(like).bias;
     // With twice the bias added, the sum is not negative, so the shift need not keep a sign; and
     // half of it is the biased exponent of the first factor.
     let twice = code.int_like(exponent, 2 * bias);
     let both = code.add(exponent, twice);
     let first = code.shift(BinaryInst::ShrU, both, 1);
     let second = code.sub(both, first);
-    let first = code.power_of_two(scalar, first);
-    let second = code.power_of_two(scalar, second);
-    let x = code.mul(x, first);
-    code.mul(x, second)
+    (code.power_of_two(scalar, first), code.power_of_two(scalar, second))
 }

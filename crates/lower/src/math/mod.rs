@@ -1,10 +1,11 @@
 //! Elementary functions as straight-line code on one register, scalar or vector.
 //!
-//! One file a function; each names its source. Results are within 2 ULP for `f32` and 4 ULP for
-//! `f64` of the exact value, with and without fused multiply-add, over the whole range: subnormals
-//! are results and operands like any other, overflow and underflow happen where the exact value's
-//! do. Signs of zeros, infinities and NaNs are as the rows of [`kilngrad_ir::op`] state. There is
-//! no table, no branch and no call.
+//! One file a family of functions; each names its source. Results are within 2 ULP for `f32` and 3
+//! ULP for `f64` of the exact value, with and without fused multiply-add, over the whole range:
+//! subnormals are results and operands like any other, overflow and underflow happen where the
+//! exact value's do, and angles may be of any size. docs/accuracy.md has each function's largest
+//! error. Signs of zeros, infinities and NaNs are as the rows of [`kilngrad_ir::op`] state. There
+//! is no table, no branch and no call.
 //!
 //! Two habits recur. Operands are clamped by `MinSelect(bound, x)`, which keeps NaN, so that
 //! exponents stay in range. And `x + magic`, with 1.5 times the power of two whose last place is
@@ -22,10 +23,10 @@ mod erf;
 mod exp;
 mod hyperbolic;
 mod log;
+mod logistic;
 mod pow;
 mod quadrant;
 mod rem;
-mod tanh;
 #[cfg(test)]
 mod tests;
 mod trigonometric;
@@ -37,12 +38,12 @@ use crate::code::Code;
 
 pub(crate) use arc::{acos, asin, atan, atan2};
 pub(crate) use erf::{erf, erfc};
-pub(crate) use exp::{exp, exp2, expm1, sigmoid};
+pub(crate) use exp::{exp, exp2, expm1};
 pub(crate) use hyperbolic::{acosh, asinh, atanh, cosh, sinh};
 pub(crate) use log::{log, log1p, log2};
+pub(crate) use logistic::{sigmoid, tanh};
 pub(crate) use pow::pow;
 pub(crate) use rem::rem;
-pub(crate) use tanh::tanh;
 pub(crate) use trigonometric::{cos, sin, tan};
 
 /// Facts of a float format.

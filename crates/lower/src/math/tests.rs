@@ -147,7 +147,20 @@ fn samples(range: (f64, f64), count: usize) -> (Vec<f32>, Vec<f64>) {
 
 const COUNT: usize = 40_000;
 
+/// Within two numbers of `f64`, of a reference that is itself a unit off.
 fn check_unary(name: &str, function: Function, range: (f64, f64), reference: fn(f64) -> f64) {
+    check_within(2.0, name, function, range, reference);
+}
+
+/// Within so many numbers of `f64`: three where either errs by more than two units, as the tables
+/// of docs/accuracy.md state, which are held against exact values.
+fn check_within(
+    numbers: f64,
+    name: &str,
+    function: Function,
+    range: (f64, f64),
+    reference: fn(f64) -> f64,
+) {
     // A function pointer carries no closure, so the unary one is passed on by its own kernel.
     let (singles, doubles) = samples(range, COUNT);
     for fma in [false, true] {
@@ -161,7 +174,7 @@ fn check_unary(name: &str, function: Function, range: (f64, f64), reference: fn(
             let found = run_unary(Scalar::F64, lanes, fma, function, &doubles);
             let worst = worst_of(&doubles, &found, |x, y| ulp_f64(y, reference(x)));
             println!("{name} f64x{lanes} fma={fma}: {:.3} ULP at {:e}", worst.0, worst.1);
-            assert!(worst.0 <= 4.0, "{name} f64x{lanes} fma={fma}: {worst:?}");
+            assert!(worst.0 <= numbers, "{name} f64x{lanes} fma={fma}: {worst:?}");
         }
     }
 }
@@ -252,8 +265,8 @@ fn row(op: UnaryOp) -> fn(f64) -> f64 {
 
 #[test]
 fn erfc_is_close() {
-    check_unary("erfc", super::erfc, (-7.0, 28.0), row(UnaryOp::Erfc));
-    check_unary("erfc", super::erfc, (-1.5, 1.5), row(UnaryOp::Erfc));
+    check_within(3.0, "erfc", super::erfc, (-7.0, 28.0), row(UnaryOp::Erfc));
+    check_within(3.0, "erfc", super::erfc, (-1.5, 1.5), row(UnaryOp::Erfc));
 }
 
 #[test]
@@ -334,8 +347,8 @@ fn inverse_trigonometric_functions_are_close() {
 #[test]
 fn hyperbolic_functions_are_close() {
     for range in [(-5.0, 5.0), (-711.0, 711.0)] {
-        check_unary("sinh", super::sinh, range, f64::sinh);
-        check_unary("cosh", super::cosh, range, f64::cosh);
+        check_within(3.0, "sinh", super::sinh, range, f64::sinh);
+        check_within(3.0, "cosh", super::cosh, range, f64::cosh);
     }
     check_unary("asinh", super::asinh, (-10.0, 10.0), row(UnaryOp::Asinh));
     check_unary("acosh", super::acosh, (1.0, 5.0), row(UnaryOp::Acosh));
@@ -428,7 +441,7 @@ fn check_binary(name: &str, function: Function2, reference: fn(f64, f64) -> f64)
                 }
             }
             println!("{name} f64x{lanes_f64} fma={fma}: {:.3} ULP at {:?}", worst.0, worst.1);
-            assert!(worst.0 <= 4.0, "{worst:?}");
+            assert!(worst.0 <= 2.0, "{worst:?}");
         }
     }
 }

@@ -332,6 +332,9 @@ fn reduction_of(expr: &Expr<'_>, node: &Node, phase: usize) -> Option<(Reduction
         | Op::Concat { .. }
         | Op::Gather { .. }
         | Op::ScatterAdd { .. }
+        | Op::Argsort { .. }
+        | Op::Windows(_)
+        | Op::Fold(_)
         | Op::StopGradient
         | Op::CustomGradient(_)
         | Op::Scan(_)

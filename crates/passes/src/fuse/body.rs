@@ -63,6 +63,7 @@ pub(super) fn build(
         super::contract::check(kind, &body).map_err(|message| PassError::Kernel {
             kernel: format!("{name} of entry {}", entry.name),
             message,
+            site: None,
         })?;
         append(&mut rewriter, flow, &plan, Kernel { name: name.as_str().into(), kind, body });
         made.push((name, plan.nodes));
@@ -200,7 +201,10 @@ fn origin(flow: &Flow<'_>, plan: &Plan) -> Origin {
 /// `k3_dot_add_relu`: a number that makes it unique, and what is computed last, for who reads a
 /// profile.
 fn kernel_name(flow: &Flow<'_>, number: usize, nodes: &[u32]) -> String {
-    let telling = |node: &&u32| !flow.inline[**node as usize] || nodes.len() == 1;
+    let telling = |node: &&u32| {
+        let dot = matches!(flow.node(**node).op, kilngrad_ir::Op::Dot(_));
+        !flow.inline[**node as usize] || dot || nodes.len() == 1
+    };
     let words: Vec<&str> =
         nodes.iter().filter(telling).map(|node| flow.node(*node).op.name()).collect();
     let heavy = words.iter().find(|word| word.starts_with("reduce") || **word == "dot");

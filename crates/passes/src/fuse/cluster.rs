@@ -73,8 +73,9 @@ pub(super) struct Clusters {
     pub(super) order: Order,
     /// By the name of the group; empty where a group has another name now.
     pub(super) groups: Vec<Option<Cluster>>,
-    /// Nodes that are computed where they are read, at indices that are not their own.
-    pub(super) displaced: Vec<bool>,
+    /// Of nodes that are computed where they are read, at indices that are not their own: how many
+    /// elements of them are, each as often as it is read.
+    pub(super) displaced: Vec<Option<usize>>,
 }
 
 impl Clusters {
@@ -87,7 +88,7 @@ impl Clusters {
         Clusters {
             order: Order::new(count, edges),
             groups: (0..count as u32).map(group).collect(),
-            displaced: vec![false; count],
+            displaced: vec![None; count],
         }
     }
 
@@ -138,7 +139,7 @@ impl Clusters {
         }
         let (few, many) = if left.members.len() <= right.members.len() { (a, b) } else { (b, a) };
         for edge in self.between(flow, few, many) {
-            if self.displaced[edge.consumer as usize] {
+            if self.displaced[edge.consumer as usize].is_some() {
                 return Err(Reason::Moved);
             }
             allowed(flow, &edge, &merged.0, &merged.1)?;
@@ -177,11 +178,11 @@ impl Clusters {
         edges.filter(inside).cloned().collect()
     }
 
-    /// Computes the nodes of a map where one other cluster reads them.
-    pub(super) fn absorb(&mut self, group: u32, into: u32) {
+    /// Computes the nodes of a map where one other cluster reads them, so many elements of each.
+    pub(super) fn absorb(&mut self, group: u32, into: u32, evaluations: usize) {
         let gone = self.groups[group as usize].take().expect("names of groups are current");
         for member in &gone.members {
-            self.displaced[*member as usize] = true;
+            self.displaced[*member as usize] = Some(evaluations);
         }
         self.order.absorb(group, into);
         let kept = self.groups[into as usize].as_mut().expect("names of groups are current");

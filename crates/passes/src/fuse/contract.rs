@@ -3,12 +3,14 @@
 //! The rules are those of docs/ir.md, stated on bodies and not on how bodies came to be:
 //!
 //! - bodies hold splat constants, `iota`, `random`, elementwise operations, `broadcast`,
-//!   `transpose` and `slice`, and what their kind adds;
-//! - `map`: all results have one shape; a `concat` or `pad` only as the node of the only result;
+//!   `transpose`, `slice` and `windows`, and what their kind adds;
+//! - `map`: all results have one shape; a `concat`, `pad` or `fold` only as the node of the only
+//!   result;
 //! - `reduce`: all reductions take values of one full shape `S` along the same axes; a value that
 //!   depends on a reduction is read at its own index alone, or spread from the kept axes along
 //!   exactly those; results have the shape `S` or that of the kept axes;
-//! - `contraction`: one `dot`, of arguments; a value that depends on it is read at its own index
+//! - `contraction`: one `dot`, of arguments or their windows, which a transpose may follow that keeps the
+//!   last axis last, one of the right operand's, as if both were one operation; a value that depends on it is read at its own index
 //!   alone; results have its shape;
 //! - `indexed`: one `gather` or `scatter_add`, which is the result, of arguments; what a scatter adds
 //!   to may be a constant.
@@ -45,19 +47,25 @@ fn allowed(kind: KernelKind, body: &Graph, node: &Node) -> Result<(), String> {
         | Op::Cast
         | Op::Broadcast { .. }
         | Op::Transpose { .. }
-        | Op::Slice(_) => true,
+        | Op::Slice(_)
+        | Op::Windows(_) => true,
         Op::Random { .. } => node.operands.iter().all(|value| is_argument(body, *value)),
-        Op::Pad(_) | Op::Concat { .. } => {
+        Op::Pad(_) | Op::Concat { .. } | Op::Fold(_) => {
             kind == KernelKind::Map
                 && body.results() == [node.result()]
                 && body.use_counts()[node.result().index()] == 1
         }
         Op::Reduce { .. } | Op::ArgReduce { .. } => kind == KernelKind::Reduce,
         Op::Dot(_) => {
-            kind == KernelKind::Contraction
-                && node.operands.iter().all(|value| is_argument(body, *value))
+            let lies = |value: &Value| match body.defining_node(*value) {
+                None => true,
+                Some(from) => {
+                    matches!(from.op, Op::Windows(_)) && is_argument(body, from.operands[0])
+                }
+            };
+            kind == KernelKind::Contraction && node.operands.iter().all(lies)
         }
-        Op::Gather { .. } | Op::ScatterAdd { .. } => {
+        Op::Gather { .. } | Op::ScatterAdd { .. } | Op::Argsort { .. } => {
             let is_splat = |value: &Value| {
                 let from = body.defining_node(*value);
                 from.is_some_and(|from| matches!(from.op, Op::Constant(Constant::Splat(_))))
@@ -155,13 +163,13 @@ pub(super) fn reduced(node: &Node) -> Option<Axes> {
 }
 
 fn check_indexed(body: &Graph) -> Result<(), String> {
-    let mut picks = body
-        .nodes()
-        .filter(|(_, node)| matches!(node.op, Op::Gather { .. } | Op::ScatterAdd { .. }));
+    let is_indexed =
+        |op: &Op| matches!(op, Op::Gather { .. } | Op::ScatterAdd { .. } | Op::Argsort { .. });
+    let mut picks = body.nodes().filter(|(_, node)| is_indexed(&node.op));
     let alone = body.nodes().filter(|(_, node)| !matches!(node.op, Op::Constant(_))).count() == 1;
     match (picks.next(), body.results()) {
         (Some((_, node)), [result]) if alone && node.result() == *result => Ok(()),
-        _ => Err("expected one gather or scatter_add, which is the result".into()),
+        _ => Err("expected one gather, scatter_add or argsort, which is the result".into()),
     }
 }
 
@@ -170,12 +178,33 @@ fn check_contraction(body: &Graph) -> Result<(), String> {
     let (Some((_, dot)), None) = (dots.next(), dots.next()) else {
         return Err("expected one dot".into());
     };
+    let mut placed = dot.result();
+    if body.use_counts()[placed.index()] == 1
+        && let Some((_, node)) = body.nodes().find(|(_, node)| node.operands.contains(&placed))
+        && places(body, node)
+    {
+        placed = node.result();
+    }
     dependents(body, |node, operands| {
-        let dot = matches!(node.op, Op::Dot(_));
-        if dot { Some(Space::Full) } else { at_one_index(node, operands) }
+        let begins = matches!(node.op, Op::Dot(_)) || node.results.contains(&placed);
+        if begins { Some(Space::Full) } else { at_one_index(node, operands) }
     })?;
-    let shape = &body.ty(dot.result()).shape;
+    let shape = &body.ty(placed).shape;
     results_have(body, |found| found == shape, shape)
+}
+
+/// Whether a node transposes a contraction such that columns, axes of the right operand, stay side
+/// by side: its kernel may write the sums where they belong.
+pub(super) fn places(graph: &Graph, node: &Node) -> bool {
+    let Op::Transpose { permutation } = &node.op else { return false };
+    let Some(Node { op: Op::Dot(axes), operands, .. }) = graph.defining_node(node.operands[0])
+    else {
+        return false;
+    };
+    let Some(last) = permutation.len().checked_sub(1) else { return false };
+    permutation[last] == last
+        && !axes.rhs_free(graph.ty(operands[1]).rank()).is_empty()
+        && graph.ty(node.result()).shape.dims()[last].as_constant() != Some(1)
 }
 
 /// The space of an elementwise operation on dependent operands, which must agree; `None` for

@@ -28,7 +28,7 @@ pub(super) fn cost(op: &Op) -> u32 {
     match op {
         Op::Unary(op) => op.row().cost,
         Op::Binary(op) => op.row().cost,
-        Op::Compare(_) | Op::Select | Op::Cast | Op::Reduce { .. } => 1,
+        Op::Compare(_) | Op::Select | Op::Cast | Op::Reduce { .. } | Op::Fold(_) => 1,
         Op::ArgReduce { .. } => 4,
         // Twenty rounds of additions, rotations and exclusive-ors.
         Op::Random { .. } => 100,
@@ -45,6 +45,8 @@ pub(super) fn cost(op: &Op) -> u32 {
         | Op::Concat { .. }
         | Op::Gather { .. }
         | Op::ScatterAdd { .. }
+        | Op::Argsort { .. }
+        | Op::Windows(_)
         | Op::StopGradient
         | Op::CustomGradient(_)
         | Op::Scan(_)
@@ -239,8 +241,9 @@ pub(super) fn absorb(
         if clusters.get(target).members.len() + clusters.get(group).members.len() > MAX_MEMBERS {
             continue;
         }
-        if worth_absorbing(flow, clusters, machine, group) {
-            clusters.absorb(group, target);
+        let evaluations = evaluations(flow, clusters, group);
+        if worth_absorbing(flow, clusters, machine, group, evaluations) {
+            clusters.absorb(group, target, evaluations);
         } else {
             let members = clusters.get(group).members.clone();
             for edge in edges_out(flow, clusters, &members, group) {
@@ -291,25 +294,38 @@ fn edges_out(
     edges
 }
 
+/// How many elements of each member are computed if the readers compute a map: what they ask for,
+/// as often as they are computed themselves where they are displaced already.
+fn evaluations(flow: &Flow<'_>, clusters: &mut Clusters, group: u32) -> usize {
+    let members = clusters.get(group).members.clone();
+    let edges = edges_out(flow, clusters, &members, group);
+    let asked = edges.iter().map(|edge| {
+        let once = elements(flow.graph.ty(flow.node(edge.consumer).results[0])).max(1);
+        let computed = clusters.displaced[edge.consumer as usize].unwrap_or(once);
+        edge.evaluations.saturating_mul(computed.div_ceil(once))
+    });
+    asked.fold(0, usize::saturating_add)
+}
+
 fn worth_absorbing(
     flow: &Flow<'_>,
     clusters: &mut Clusters,
     machine: &Machine,
     group: u32,
+    evaluations: usize,
 ) -> bool {
     let members = clusters.get(group).members.clone();
     let per_element: u32 = members.iter().map(|member| cost(&flow.node(*member).op)).sum();
-    let (mut saved, mut extra) = (0, 0);
-    let mut seen = Vec::new();
+    let mut leaving: Vec<Value> = Vec::new();
     for edge in edges_out(flow, clusters, &members, group) {
-        let ty = flow.graph.ty(edge.value);
-        if !seen.contains(&edge.value) {
-            seen.push(edge.value);
-            saved += 2 * bytes(ty) * additions_per_byte(machine, bytes(ty));
-            extra += edge.evaluations.saturating_sub(elements(ty)) * per_element as usize;
-        } else {
-            extra += edge.evaluations * per_element as usize;
+        if !leaving.contains(&edge.value) {
+            leaving.push(edge.value);
         }
     }
-    extra <= saved
+    let (mut saved, mut once) = (0, 0);
+    for ty in leaving.iter().map(|value| flow.graph.ty(*value)) {
+        saved += 2 * bytes(ty) * additions_per_byte(machine, bytes(ty));
+        once += elements(ty);
+    }
+    evaluations.saturating_sub(once).saturating_mul(per_element as usize) <= saved
 }

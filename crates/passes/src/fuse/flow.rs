@@ -9,6 +9,7 @@ use kilngrad_ir::op::Axes;
 use kilngrad_ir::{Constant, Def, Entry, Graph, Node, NodeId, Op, StateId, Value};
 use smallvec::SmallVec;
 
+use super::contract::places;
 use crate::shapes::{Lengths, elements, lengths};
 
 /// How many inline nodes may follow one another.
@@ -34,7 +35,7 @@ pub(super) enum Role {
     Contraction,
     /// A gather or scatter.
     Indexed,
-    /// Put together from pieces: `concat` and `pad`.
+    /// Put together from pieces: `concat`, `pad` and `fold`.
     Piece,
     /// A kernel already, or a scan, whose region has kernels of its own.
     Kernel,
@@ -77,6 +78,11 @@ pub(super) struct Flow<'g> {
     pub(super) inline: Vec<bool>,
     /// Values that must lie in memory whatever is fused.
     pub(super) in_memory: Vec<bool>,
+    /// Contractions whose result is only transposed, and these transposes: they are one node.
+    placed: Vec<bool>,
+    /// Windows that contractions read through, unless they lie in memory themselves. What they are
+    /// of does, and whoever else reads through them finds it there.
+    viewed: Vec<bool>,
     /// Nodes between the read of a state and its update, which may write over what they read.
     pub(super) in_place: Vec<bool>,
     /// Edges into each node.
@@ -89,12 +95,14 @@ impl<'g> Flow<'g> {
     /// The dataflow of an entry, or the first node that no kernel may hold.
     pub(super) fn new(entry: &'g Entry) -> Result<Flow<'g>, NodeId> {
         let graph = &entry.graph;
-        let in_memory = values_in_memory(entry);
+        let (in_memory, viewed) = values_in_memory(entry);
         let mut flow = Flow {
             graph,
             roles: vec![Role::Source; graph.node_count()],
             inline: vec![false; graph.node_count()],
+            placed: placed(graph, &in_memory),
             in_memory,
+            viewed,
             in_place: vec![false; graph.node_count()],
             into: Vec::new(),
             readers: Vec::new(),
@@ -174,8 +182,18 @@ impl<'g> Flow<'g> {
 
     /// Whether a node reads an operand from memory even where it could be computed beside it.
     pub(super) fn reads_memory(&self, node: u32, operand: usize) -> bool {
-        let node = self.node(node);
-        reads_memory(&node.op) && !starts_from_splat(self.graph, node, operand)
+        if self.is_view(node) {
+            return true;
+        }
+        let (node, from) = (self.node(node), self.node_of(self.node(node).operands[operand]));
+        reads_memory(&node.op)
+            && !starts_from_splat(self.graph, node, operand)
+            && !(matches!(node.op, Op::Dot(_)) && from.is_some_and(|from| self.is_view(from)))
+    }
+
+    /// Whether a node only says at which addresses a contraction finds its operand.
+    fn is_view(&self, node: u32) -> bool {
+        self.viewed[node as usize] && self.inline[node as usize]
     }
 
     /// Makes the edges anew, after nodes have become inline.
@@ -209,14 +227,18 @@ impl<'g> Flow<'g> {
             Op::Dot(_)
             | Op::Gather { .. }
             | Op::ScatterAdd { .. }
+            | Op::Argsort { .. }
             | Op::Reshape
             | Op::Scan(_)
             | Op::Kernel(_)
             | Op::Random { .. } => Alignment::Memory,
             Op::Broadcast { dims } => Alignment::Spread(dims.clone()),
-            Op::Transpose { .. } | Op::Slice(_) | Op::Pad(_) | Op::Concat { .. } => {
-                Alignment::Moved
-            }
+            Op::Transpose { .. }
+            | Op::Slice(_)
+            | Op::Pad(_)
+            | Op::Concat { .. }
+            | Op::Windows(_)
+            | Op::Fold(_) => Alignment::Moved,
             Op::State(_)
             | Op::Constant(_)
             | Op::Dimension(_)
@@ -236,14 +258,19 @@ impl<'g> Flow<'g> {
         let mut stack = vec![(operand, start, evaluations(self.graph, node, operand, asked))];
         while let Some((value, alignment, asked)) = stack.pop() {
             let inline = self.node_of(value).filter(|node| self.inline[*node as usize]);
-            let Some(inline) = inline.filter(|_| alignment != Alignment::Memory) else {
+            let through = |node: &u32| alignment != Alignment::Memory || self.is_view(*node);
+            let Some(inline) = inline.filter(through) else {
                 let producer = self.node_of(value).filter(|node| self.is_real(*node));
                 out.push(Edge { value, producer, consumer, alignment, evaluations: asked });
                 continue;
             };
             let through = self.node(inline);
             for &operand in through.operands.iter().rev() {
-                let alignment = after(&alignment, &through.op);
+                let memory = self.is_view(inline) || matches!(through.op, Op::Dot(_));
+                let alignment = match memory {
+                    true => Alignment::Memory,
+                    false => after(&alignment, &through.op),
+                };
                 let count = evaluations(self.graph, through, operand, asked);
                 stack.push((operand, alignment, count));
             }
@@ -263,7 +290,13 @@ impl<'g> Flow<'g> {
                 depth[id.index()] = 1;
                 if needed { Role::Map } else { Role::Inline }
             }
-            Op::Broadcast { .. } | Op::Transpose { .. } | Op::Slice(_) => {
+            Op::Transpose { .. } if self.placed[id.index()] => Role::Contraction,
+            Op::Dot(_) if self.placed[id.index()] => {
+                self.inline[id.index()] = true;
+                depth[id.index()] = 1;
+                Role::Inline
+            }
+            Op::Broadcast { .. } | Op::Transpose { .. } | Op::Slice(_) | Op::Windows(_) => {
                 if needed || below >= MAX_INLINE {
                     Role::Map
                 } else {
@@ -280,8 +313,8 @@ impl<'g> Flow<'g> {
             | Op::Cast => Role::Map,
             Op::Reduce { .. } | Op::ArgReduce { .. } => Role::Reduce,
             Op::Dot(_) => Role::Contraction,
-            Op::Gather { .. } | Op::ScatterAdd { .. } => Role::Indexed,
-            Op::Pad(_) | Op::Concat { .. } => Role::Piece,
+            Op::Gather { .. } | Op::ScatterAdd { .. } | Op::Argsort { .. } => Role::Indexed,
+            Op::Pad(_) | Op::Concat { .. } | Op::Fold(_) => Role::Piece,
             Op::Kernel(_) | Op::Scan(_) => Role::Kernel,
             Op::Dimension(_) | Op::StopGradient | Op::CustomGradient(_) | Op::Gradient { .. } => {
                 return None;
@@ -293,7 +326,7 @@ impl<'g> Flow<'g> {
 /// The alignment of what an inline node reads, given its own.
 fn after(alignment: &Alignment, op: &Op) -> Alignment {
     let Op::Broadcast { dims } = op else {
-        let moves = matches!(op, Op::Transpose { .. } | Op::Slice(_));
+        let moves = matches!(op, Op::Transpose { .. } | Op::Slice(_) | Op::Windows(_));
         return if moves { Alignment::Moved } else { alignment.clone() };
     };
     if *alignment == Alignment::Direct { Alignment::Spread(dims.clone()) } else { Alignment::Moved }
@@ -310,8 +343,10 @@ fn evaluations(graph: &Graph, node: &Node, operand: Value, asked: usize) -> usiz
         let repeats = elements(graph.ty(node.results[0])) / operand.max(1);
         return asked / repeats.max(1);
     }
-    if matches!(node.op, Op::Reduce { .. } | Op::ArgReduce { .. } | Op::Pad(_) | Op::Concat { .. })
-    {
+    if matches!(
+        node.op,
+        Op::Reduce { .. } | Op::ArgReduce { .. } | Op::Pad(_) | Op::Concat { .. } | Op::Fold(_)
+    ) {
         return operand;
     }
     asked
@@ -325,6 +360,7 @@ fn reads_memory(op: &Op) -> bool {
         Op::Dot(_)
             | Op::Gather { .. }
             | Op::ScatterAdd { .. }
+            | Op::Argsort { .. }
             | Op::Reshape
             | Op::Scan(_)
             | Op::Kernel(_)
@@ -332,21 +368,49 @@ fn reads_memory(op: &Op) -> bool {
     )
 }
 
-/// Values that roots, views, contractions, kernels and random numbers read from memory.
-fn values_in_memory(entry: &Entry) -> Vec<bool> {
+/// Contractions whose result a transpose alone reads, and those transposes.
+fn placed(graph: &Graph, in_memory: &[bool]) -> Vec<bool> {
+    let uses = graph.use_counts();
+    let mut placed = vec![false; graph.node_count()];
+    for (id, node) in graph.nodes() {
+        let Some(operand) = node.operands.first().filter(|_| places(graph, node)) else { continue };
+        let Def::Result { node: dot, .. } = graph.value(*operand).def else { continue };
+        if uses[operand.index()] == 1 && !in_memory[operand.index()] {
+            placed[id.index()] = true;
+            placed[dot.index()] = true;
+        }
+    }
+    placed
+}
+
+/// Values that roots, views, contractions, kernels and random numbers read from memory, and the nodes
+/// that contractions read through: of windows it is their operand that lies in memory.
+fn values_in_memory(entry: &Entry) -> (Vec<bool>, Vec<bool>) {
     let graph = &entry.graph;
     let mut needed = vec![false; graph.value_count()];
+    let mut viewed = vec![false; graph.node_count()];
     for root in entry.roots() {
         needed[root.index()] = true;
     }
     for (_, node) in graph.nodes() {
-        if reads_memory(&node.op) {
-            for (position, operand) in node.operands.iter().enumerate() {
-                needed[operand.index()] |= !starts_from_splat(graph, node, position);
+        if !reads_memory(&node.op) {
+            continue;
+        }
+        for (position, &operand) in node.operands.iter().enumerate() {
+            match graph.value(operand).def {
+                Def::Result { node: from, .. }
+                    if matches!((&node.op, &graph.node(from).op), (Op::Dot(_), Op::Windows(_))) =>
+                {
+                    viewed[from.index()] = true;
+                    needed[graph.node(from).operands[0].index()] = true;
+                }
+                Def::Argument(_) | Def::Result { .. } => {
+                    needed[operand.index()] |= !starts_from_splat(graph, node, position);
+                }
             }
         }
     }
-    needed
+    (needed, viewed)
 }
 
 /// Whether an operand is the constant that a scatter adds to, which its kernel writes itself.

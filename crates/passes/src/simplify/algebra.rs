@@ -24,6 +24,7 @@ pub(super) fn rule(ctx: &mut Context<'_>, node: &Proposal) -> Option<Step> {
         | Op::Compare(_)
         | Op::Reduce { .. }
         | Op::ArgReduce { .. }
+        | Op::Argsort { .. }
         | Op::Dot(_)
         | Op::Broadcast { .. }
         | Op::Reshape
@@ -33,6 +34,8 @@ pub(super) fn rule(ctx: &mut Context<'_>, node: &Proposal) -> Option<Step> {
         | Op::Concat { .. }
         | Op::Gather { .. }
         | Op::ScatterAdd { .. }
+        | Op::Windows(_)
+        | Op::Fold(_)
         | Op::CustomGradient(_)
         | Op::Scan(_)
         | Op::Gradient { .. }
@@ -133,7 +136,9 @@ fn binary(ctx: &mut Context<'_>, op: B, node: &Proposal) -> Option<Step> {
             let free = op == B::Mul || ctx.ty(x).dtype.is_float();
             free.then(|| Step::Node(node.op.clone(), smallvec![x, y]))
         }
-        B::Max | B::Min | B::And | B::Or => (x == y).then_some(Step::Value(x)),
+        // No derivative passes through the larger of two that are not numbers.
+        B::Max | B::Min => (x == y && ctx.may_drop()).then_some(Step::Value(x)),
+        B::And | B::Or => (x == y).then_some(Step::Value(x)),
         B::Rem | B::Pow | B::Atan2 | B::Xor | B::Shl | B::Shr => None,
     }
 }

@@ -15,7 +15,7 @@ pub(super) fn rule(ctx: &mut Context<'_>, node: &Proposal) -> Option<Step> {
         Op::Dot(axes) => dot(ctx, axes, node),
         Op::Transpose { permutation } => transpose_of_dot(ctx, permutation, node),
         Op::Reduce { op, axes } => reduce(ctx, *op, axes, node),
-        Op::ArgReduce { axis, .. } => {
+        Op::ArgReduce { axis, .. } | Op::Argsort { axis, .. } => {
             let one = lengths(ctx.ty(node.operands[0]))[*axis] == 1 && ctx.may_drop();
             let zero = Literal::from_i64(DType::I64, 0);
             one.then(|| Step::Value(ctx.constant(&node.ty, zero)))
@@ -37,6 +37,8 @@ pub(super) fn rule(ctx: &mut Context<'_>, node: &Proposal) -> Option<Step> {
         | Op::Concat { .. }
         | Op::Gather { .. }
         | Op::ScatterAdd { .. }
+        | Op::Windows(_)
+        | Op::Fold(_)
         | Op::StopGradient
         | Op::CustomGradient(_)
         | Op::Scan(_)
@@ -105,11 +107,12 @@ fn transpose_of_dot(ctx: &Context<'_>, permutation: &Axes, node: &Proposal) -> O
     Some(Step::Node(Op::Dot(axes), smallvec![inner.operands[1], inner.operands[0]]))
 }
 
-/// Axes of length 1 are not reduced but dropped. Of sums only integers', since 0 + −0 is +0.
+/// Axes of length 1 are not reduced but dropped. Of sums only integers', since 0 + −0 is +0; and not
+/// before differentiation, since no derivative passes through the largest of what is not a number.
 fn reduce(ctx: &mut Context<'_>, op: ReduceOp, axes: &Axes, node: &Proposal) -> Option<Step> {
     let x = node.operands[0];
     let from = ctx.ty(x).clone();
-    if op == ReduceOp::Sum && from.dtype.is_float() {
+    if !ctx.may_drop() || (op == ReduceOp::Sum && from.dtype.is_float()) {
         return None;
     }
     let lengths = lengths(&from);

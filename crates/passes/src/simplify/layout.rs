@@ -6,12 +6,12 @@
 //! contraction that absorbs it, a reshape ends where it costs nothing, and a broadcast that sinks
 //! leaves the work on fewer elements.
 
-use kilngrad_ir::op::{Axes, PadAxis, SliceAxis};
+use kilngrad_ir::op::{Axes, PadAxis, SliceAxis, Window};
 use kilngrad_ir::{Dim, Op, Type, Value};
 use smallvec::{SmallVec, smallvec};
 
-use crate::rules::{Context, Operands, Proposal, Step};
-use crate::shapes::lengths;
+use crate::rules::{Context, MAX_PIECES, Operands, Proposal, Step};
+use crate::shapes::{elements, lengths};
 
 pub(super) fn rule(ctx: &mut Context<'_>, node: &Proposal) -> Option<Step> {
     match &node.op {
@@ -21,6 +21,7 @@ pub(super) fn rule(ctx: &mut Context<'_>, node: &Proposal) -> Option<Step> {
         Op::Slice(axes) => slice(ctx, axes, node),
         Op::Pad(axes) => pad(ctx, axes, node),
         Op::Concat { axis } => concat(ctx, *axis, node),
+        Op::Windows(axes) => windows(ctx, axes, node),
         Op::Unary(_) | Op::Binary(_) | Op::Compare(_) | Op::Select | Op::Cast => sink(ctx, node),
         Op::State(_)
         | Op::Constant(_)
@@ -29,9 +30,11 @@ pub(super) fn rule(ctx: &mut Context<'_>, node: &Proposal) -> Option<Step> {
         | Op::Random { .. }
         | Op::Reduce { .. }
         | Op::ArgReduce { .. }
+        | Op::Argsort { .. }
         | Op::Dot(_)
         | Op::Gather { .. }
         | Op::ScatterAdd { .. }
+        | Op::Fold(_)
         | Op::StopGradient
         | Op::CustomGradient(_)
         | Op::Scan(_)
@@ -253,19 +256,35 @@ fn concat(ctx: &mut Context<'_>, axis: usize, node: &Proposal) -> Option<Step> {
         return Some(Step::Value(ctx.constant(&node.ty, literal)));
     }
     let empty = |piece: &Value| ctx.ty(*piece).shape.dims()[axis].as_constant() == Some(0);
+    let kept = node.operands.iter().filter(|piece| !(ctx.may_drop() && empty(piece)));
     let mut pieces = Operands::new();
-    for piece in node.operands.iter().filter(|piece| !(ctx.may_drop() && empty(piece))) {
-        match ctx.def(*piece) {
-            Some(inner) if inner.op == node.op => pieces.extend_from_slice(&inner.operands),
-            _ => pieces.push(*piece),
+    for &piece in kept {
+        // One that others read as well is there anyway.
+        let inner = ctx.def(piece).filter(|inner| inner.op == node.op && ctx.single_use(piece));
+        match inner {
+            Some(inner) if pieces.len() + inner.operands.len() <= MAX_PIECES => {
+                pieces.extend_from_slice(&inner.operands);
+            }
+            Some(_) | None => pieces.push(piece),
         }
     }
     let changed = pieces != node.operands && !pieces.is_empty();
     changed.then(|| Step::Node(node.op.clone(), pieces))
 }
 
+/// Windows of one element each, one for each index, are the elements themselves.
+fn windows(ctx: &mut Context<'_>, axes: &[Window], node: &Proposal) -> Option<Step> {
+    let x = node.operands[0];
+    if let Some(literal) = ctx.splat(x) {
+        return Some(Step::Value(ctx.constant(&node.ty, literal)));
+    }
+    let single = axes.iter().all(|window| window.size == 1 && window.stride == 1);
+    single.then(|| Step::Node(Op::Reshape, smallvec![x]))
+}
+
 /// An elementwise operation on operands that are all moved alike (or constant) is the movement of
-/// the operation on what was moved.
+/// the operation on what was moved; but not where that has elements and the operation none, whose
+/// derivatives would then be taken, and may be infinite.
 fn sink(ctx: &mut Context<'_>, node: &Proposal) -> Option<Step> {
     let mut movement: Option<(Op, Type)> = None;
     for &operand in node.operands.iter().filter(|operand| ctx.splat(**operand).is_none()) {
@@ -279,6 +298,9 @@ fn sink(ctx: &mut Context<'_>, node: &Proposal) -> Option<Step> {
         }
     }
     let (op, source) = movement?;
+    if elements(&node.ty) == 0 && elements(&source) != 0 {
+        return None;
+    }
     let mut operands = Operands::new();
     for &operand in &node.operands {
         let moved = match ctx.splat(operand) {

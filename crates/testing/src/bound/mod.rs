@@ -225,7 +225,7 @@ fn eval_results(
         Op::Cast => elementwise::cast(operands[0], &value),
         Op::Reduce { op, axes } => structural::reduce(&context, *op, axes, operands[0], &value)?,
         // Which element is first is not known where any of them is not.
-        Op::ArgReduce { .. } => {
+        Op::ArgReduce { .. } | Op::Argsort { .. } => {
             let sure = operands[0].error.iter().all(|error| *error == 0.0);
             vec![if sure { 0.0 } else { f64::INFINITY }; value.len()]
         }
@@ -235,8 +235,10 @@ fn eval_results(
         | Op::Transpose { .. }
         | Op::Slice(_)
         | Op::Pad(_)
-        | Op::Concat { .. } => structural::moved(&context, operands)?,
+        | Op::Concat { .. }
+        | Op::Windows(_) => structural::moved(&context, operands)?,
         Op::Gather { .. } => structural::gather(&context, operands[0], operands[1])?,
+        Op::Fold(windows) => structural::fold(&context, windows, operands[0], &value)?,
         Op::ScatterAdd { .. } => {
             let operands = [operands[0], operands[1], operands[2]];
             structural::scatter_add(&context, operands, &value)?

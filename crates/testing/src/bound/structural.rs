@@ -1,7 +1,7 @@
 //! Bounds of operations that move and combine elements: the same operations on the bounds.
 
 use kilngrad_interp::{Array, InterpError, States, eval_node};
-use kilngrad_ir::op::{Axes, DotAxes, ReduceOp};
+use kilngrad_ir::op::{Axes, DotAxes, ReduceOp, Window};
 use kilngrad_ir::{Bindings, Graph, Literal, NodeId, Op, Origin, Type};
 
 use super::{Bounded, SUM_F64, as_f64, underflow, unit};
@@ -80,6 +80,24 @@ pub(super) fn scatter_add(
     let bounds = errors.iter().zip(sizes).map(|(error, size)| error + relative * size).collect();
     let exact = x.error.iter().chain(&slices.error).all(|error| *error == 0.0);
     Ok(special(result, bounds, exact))
+}
+
+/// A sum of at most as many terms as a window has elements, for each element.
+pub(super) fn fold(
+    node: &Node<'_>,
+    windows: &[Window],
+    x: &Bounded,
+    result: &Array,
+) -> Result<Vec<f64>, InterpError> {
+    let with = |of: &dyn Fn(f64, f64) -> f64| {
+        let terms = x.value.iter().zip(&x.error).map(|(x, error)| of(x.to_f64().abs(), *error));
+        node.eval(node.op().clone(), &[like(&x.value, terms)])
+    };
+    let terms = windows.iter().map(|window| window.size).product();
+    let relative = sum(terms, unit(result.dtype()));
+    let (errors, sizes) = (with(&|_, error| error)?, with(&|size, error| size + error)?);
+    let bounds = errors.iter().zip(sizes).map(|(error, size)| error + relative * size).collect();
+    Ok(special(result, bounds, x.error.iter().all(|error| *error == 0.0)))
 }
 
 fn sure(indices: &Bounded) -> bool {

@@ -16,7 +16,7 @@ const SHORT: [usize; 8] = [2, 3, 1, 4, 5, 2, 3, 0];
 
 /// What such programs are made of. There is no `stop_gradient`, which difference quotients do not
 /// stop at.
-const SMOOTH_KINDS: [Kind; 36] = [
+const SMOOTH_KINDS: [Kind; 42] = [
     Generator::unary_step,
     Generator::binary_step,
     Generator::reduce_step,
@@ -53,6 +53,12 @@ const SMOOTH_KINDS: [Kind; 36] = [
     Generator::scatter_step,
     Generator::gather_step,
     Generator::scatter_step,
+    Generator::windows_step,
+    Generator::fold_step,
+    Generator::windows_step,
+    Generator::fold_step,
+    Generator::formula_step,
+    Generator::formula_step,
 ];
 
 /// A program of `f64` with a scalar loss and its gradients, of first and second order.
@@ -266,6 +272,7 @@ fn differentiable(node: &Node) -> &[Value] {
         Op::CustomGradient(custom) => &node.operands[custom.inputs(node.operands.len())],
         Op::Compare(_)
         | Op::ArgReduce { .. }
+        | Op::Argsort { .. }
         | Op::StopGradient
         | Op::State(_)
         | Op::Constant(_)
@@ -283,6 +290,8 @@ fn differentiable(node: &Node) -> &[Value] {
         | Op::Pad(_)
         | Op::Concat { .. }
         | Op::ScatterAdd { .. }
+        | Op::Windows(_)
+        | Op::Fold(_)
         | Op::Gradient { .. }
         | Op::Scan(_)
         | Op::Kernel(_) => &node.operands,

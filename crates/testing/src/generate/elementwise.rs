@@ -1,7 +1,7 @@
 //! Element by element, with what keeps operands inside the domains.
 
 use kilngrad_ir::op::{BINARY, BinaryOp, CompareOp, UNARY, UnaryOp};
-use kilngrad_ir::{DType, Literal, Op, Value};
+use kilngrad_ir::{DType, Graph, Literal, Op, Value};
 
 use super::range::{self, Range};
 use super::{Generator, MAX_REAL, MAX_SMOOTH, MAX_WHOLE};
@@ -22,45 +22,15 @@ impl Generator {
 
     /// Whether the regime has an operation: of floats that hold whole numbers only the exact ones.
     fn admits_unary(&self, op: UnaryOp, dtype: DType) -> bool {
-        let exact = match op {
-            UnaryOp::Neg
-            | UnaryOp::Abs
-            | UnaryOp::Sign
-            | UnaryOp::Not
-            | UnaryOp::Relu
-            | UnaryOp::Floor
-            | UnaryOp::Ceil
-            | UnaryOp::Round
-            | UnaryOp::Trunc => true,
-            UnaryOp::Exp
-            | UnaryOp::Expm1
-            | UnaryOp::Log
-            | UnaryOp::Log1p
-            | UnaryOp::Sqrt
-            | UnaryOp::Rsqrt
-            | UnaryOp::Tanh
-            | UnaryOp::Sigmoid
-            | UnaryOp::Erf
-            | UnaryOp::Erfc
-            | UnaryOp::Exp2
-            | UnaryOp::Log2
-            | UnaryOp::Sin
-            | UnaryOp::Cos
-            | UnaryOp::Tan
-            | UnaryOp::Asin
-            | UnaryOp::Acos
-            | UnaryOp::Atan
-            | UnaryOp::Sinh
-            | UnaryOp::Cosh
-            | UnaryOp::Asinh
-            | UnaryOp::Acosh
-            | UnaryOp::Atanh => false,
-        };
-        exact || !dtype.is_float() || self.case.regime != Regime::Integers
+        is_exact(op) || !dtype.is_float() || self.case.regime != Regime::Integers
     }
 
     /// `op x`, whose operand is brought into the domain first.
     pub(super) fn unary(&mut self, op: UnaryOp, x: Value) -> Option<Value> {
+        // None of no elements is outside; what they were broadcast from may be.
+        if self.shape(self.graph.ty(x)).contains(&0) {
+            return self.emit(Op::Unary(op), &[x], &[], Range::point(0.0));
+        }
         let reals = self.case.regime == Regime::Reals && self.dtype(x).is_float();
         let x = match op {
             UnaryOp::Exp | UnaryOp::Expm1 | UnaryOp::Exp2 | UnaryOp::Sinh | UnaryOp::Cosh
@@ -111,7 +81,7 @@ impl Generator {
         self.raw_unary(op, x)
     }
 
-    fn raw_unary(&mut self, op: UnaryOp, x: Value) -> Option<Value> {
+    pub(super) fn raw_unary(&mut self, op: UnaryOp, x: Value) -> Option<Value> {
         let range = range::unary(op, self.range(x), self.dtype(x));
         self.emit(Op::Unary(op), &[x], &[], range)
     }
@@ -119,11 +89,10 @@ impl Generator {
     pub(super) fn binary_step(&mut self, picks: &mut Picks<'_>) {
         let Some([x, y]) = self.pair(picks, |_| true) else { return };
         let dtype = self.dtype(x);
-        let inexact = |op| matches!(op, BinaryOp::Div | BinaryOp::Pow | BinaryOp::Atan2);
         let floats_of_whole = dtype.is_float() && self.case.regime == Regime::Integers;
         let ops: Vec<BinaryOp> = BINARY
             .iter()
-            .filter(|row| row.domain.contains(dtype) && !(floats_of_whole && inexact(row.op)))
+            .filter(|row| row.domain.contains(dtype) && (!floats_of_whole || keeps_whole(row.op)))
             .map(|row| row.op)
             .collect();
         let op = picks.of(&ops);
@@ -167,7 +136,7 @@ impl Generator {
         self.raw_binary(op, x, y)
     }
 
-    fn raw_binary(&mut self, op: BinaryOp, x: Value, y: Value) -> Option<Value> {
+    pub(super) fn raw_binary(&mut self, op: BinaryOp, x: Value, y: Value) -> Option<Value> {
         let range = range::binary(op, self.range(x), self.range(y), self.dtype(x));
         self.emit(Op::Binary(op), &[x, y], &[], range)
     }
@@ -283,4 +252,62 @@ impl Generator {
         let scaled = self.raw_binary(BinaryOp::Mul, x, eight)?;
         self.raw_unary(UnaryOp::Floor, scaled)
     }
+}
+
+/// Whether an operation gives whole numbers, and exactly, of whole numbers.
+fn is_exact(op: UnaryOp) -> bool {
+    match op {
+        UnaryOp::Neg
+        | UnaryOp::Abs
+        | UnaryOp::Sign
+        | UnaryOp::Not
+        | UnaryOp::Relu
+        | UnaryOp::Floor
+        | UnaryOp::Ceil
+        | UnaryOp::Round
+        | UnaryOp::Trunc => true,
+        UnaryOp::Exp
+        | UnaryOp::Expm1
+        | UnaryOp::Log
+        | UnaryOp::Log1p
+        | UnaryOp::Sqrt
+        | UnaryOp::Rsqrt
+        | UnaryOp::Tanh
+        | UnaryOp::Sigmoid
+        | UnaryOp::Erf
+        | UnaryOp::Erfc
+        | UnaryOp::Exp2
+        | UnaryOp::Log2
+        | UnaryOp::Sin
+        | UnaryOp::Cos
+        | UnaryOp::Tan
+        | UnaryOp::Asin
+        | UnaryOp::Acos
+        | UnaryOp::Atan
+        | UnaryOp::Sinh
+        | UnaryOp::Cosh
+        | UnaryOp::Asinh
+        | UnaryOp::Acosh
+        | UnaryOp::Atanh => false,
+    }
+}
+
+/// Whether an operation on whole numbers gives whole numbers.
+fn keeps_whole(op: BinaryOp) -> bool {
+    !matches!(op, BinaryOp::Div | BinaryOp::Pow | BinaryOp::Atan2)
+}
+
+/// Whether every float of a graph is a whole number that is computed exactly if those that come in
+/// are.
+pub(super) fn is_of_whole_numbers(graph: &Graph) -> bool {
+    graph.nodes().all(|(_, node)| {
+        let keeps = if let Op::Unary(op) = node.op {
+            is_exact(op)
+        } else if let Op::Binary(op) = node.op {
+            keeps_whole(op)
+        } else {
+            true
+        };
+        keeps || !graph.ty(node.result()).dtype.is_float()
+    })
 }

@@ -64,6 +64,19 @@ impl Generator {
         self.emit(Op::ScatterAdd { axis }, &[x, indices, slices], &[], range);
     }
 
+    pub(super) fn argsort_step(&mut self, picks: &mut Picks<'_>) {
+        let sortable = |value: Value| {
+            let ty = self.graph.ty(value);
+            ty.rank() > 0 && ty.dtype != DType::Bool
+        };
+        let Some(x) = self.pick_where(picks, sortable) else { return };
+        let shape = self.shape(self.graph.ty(x));
+        let axis = picks.below(shape.len());
+        let descending = picks.rarely(2);
+        let range = Range::new(0.0, shape[axis].saturating_sub(1) as f64, true);
+        self.emit(Op::Argsort { axis, descending }, &[x], &[], range);
+    }
+
     /// A check that holds, for a reason that no pass sees: no element is below what is fed.
     pub(super) fn check_step(&mut self, picks: &mut Picks<'_>) {
         let integers = |value: Value| self.dtype(value) == DType::I64;

@@ -14,6 +14,7 @@ mod custom;
 mod differentiable;
 mod elementwise;
 mod finish;
+mod formula;
 mod indexed;
 mod layout;
 pub(crate) mod range;
@@ -21,12 +22,14 @@ mod reduce;
 mod scan;
 mod source;
 mod training;
+mod windows;
 
 use std::fmt;
 
 use kilngrad_interp::{Array, States};
 use kilngrad_ir::{
-    Bindings, Check, DType, Dim, Graph, Op, Origin, Program, StateId, Symbol, Type, Value, verify,
+    Bindings, Check, DType, Dim, Graph, Literal, Op, Origin, Program, StateId, Symbol, Type, Value,
+    verify,
 };
 
 use crate::recipe::{HEADER, Picks, Random, Recipe, Regime, STEP};
@@ -56,7 +59,7 @@ const LENGTHS: [usize; 26] =
 type Kind = fn(&mut Generator, &mut Picks<'_>);
 
 /// What steps may add, in order of simplicity; how often a kind stands here is how likely it is.
-const KINDS: [Kind; 52] = [
+const KINDS: [Kind; 62] = [
     Generator::unary_step,
     Generator::binary_step,
     Generator::reduce_step,
@@ -101,6 +104,7 @@ const KINDS: [Kind; 52] = [
     Generator::gather_step,
     Generator::scatter_step,
     Generator::check_step,
+    Generator::argsort_step,
     Generator::gather_step,
     Generator::scatter_step,
     Generator::layer_step,
@@ -109,6 +113,15 @@ const KINDS: [Kind; 52] = [
     Generator::accumulate_step,
     Generator::scan_step,
     Generator::scan_step,
+    Generator::windows_step,
+    Generator::fold_step,
+    Generator::windows_step,
+    Generator::fold_step,
+    Generator::fold_step,
+    Generator::formula_step,
+    Generator::formula_step,
+    Generator::formula_step,
+    Generator::formula_step,
 ];
 
 /// A program with what it takes to run it.
@@ -175,6 +188,30 @@ impl Case {
             inputs.push(fed.collect());
         }
         Case { regime, program, bindings, inputs, ranges: Vec::new() }
+    }
+
+    /// Whether the program keeps to the regime, which one that was written need not: of whole numbers
+    /// an operation may make others.
+    pub fn keeps_regime(&self) -> bool {
+        let mut graphs = self.program.entries.iter().map(|entry| &entry.graph);
+        self.regime != Regime::Integers || graphs.all(elementwise::is_of_whole_numbers)
+    }
+
+    /// The case with zeros in every input of floats that may hold them: where functions are put
+    /// together of pieces, there is a seam.
+    #[must_use]
+    pub fn at_zero(mut self) -> Case {
+        for (entry, (inputs, ranges)) in
+            self.program.entries.iter().zip(self.inputs.iter_mut().zip(&self.ranges))
+        {
+            for (value, input) in entry.graph.arguments().iter().zip(inputs) {
+                let range = ranges[value.index()];
+                if input.dtype().is_float() && range.low <= 0.0 && range.high >= 0.0 {
+                    *input = Array::splat(Literal::from_f64(input.dtype(), 0.0), input.shape());
+                }
+            }
+        }
+        self
     }
 
     /// Number of elements of a type under the bindings, if they fit memory.
@@ -426,7 +463,7 @@ mod tests {
     /// Every case of a few hundred seeds of each regime.
     fn cases() -> impl Iterator<Item = (u64, Case)> {
         let regimes = [Regime::Integers, Regime::Reals, Regime::Wild];
-        (0..600).map(move |seed| {
+        (0..1200).map(move |seed| {
             let regime = regimes[seed as usize % 3];
             (seed, Case::new(&Recipe::sample(regime, seed, 24)))
         })
@@ -448,8 +485,13 @@ mod tests {
                     }
                     let range = case.ranges[index][values[trace.name].index()];
                     for element in trace.array.iter().map(kilngrad_ir::Literal::to_f64) {
-                        // Ranges are those of exact arithmetic; whole numbers need no slack.
-                        let slack = if range.whole { 0.0 } else { 1e-5 * range.magnitude() };
+                        // Ranges are those of exact arithmetic; whole numbers need no slack, as far
+                        // as `f64` tells them apart.
+                        let slack = match range.magnitude() {
+                            small if range.whole && small < (1u64 << 53) as f64 => 0.0,
+                            large if range.whole => 4.0 * f64::EPSILON * large,
+                            any => 1e-5 * any,
+                        };
                         let inside = range.low - slack <= element && element <= range.high + slack;
                         let whole = !range.whole || element.fract() == 0.0;
                         let wild = case.regime == Regime::Wild && trace.array.dtype().is_float();
@@ -522,6 +564,10 @@ mod tests {
             "concat",
             "gather",
             "scatter_add",
+            "argsort",
+            "argsort_descending",
+            "windows",
+            "fold",
             "check",
             "stop_gradient",
             "custom_gradient",

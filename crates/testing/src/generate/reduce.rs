@@ -54,7 +54,7 @@ impl Generator {
     }
 
     /// Axes of a value: the last, none, all, or any of them.
-    fn some_axes(&self, x: Value, picks: &mut Picks<'_>) -> Axes {
+    pub(super) fn some_axes(&self, x: Value, picks: &mut Picks<'_>) -> Axes {
         let rank = self.graph.ty(x).rank();
         match (picks.below(8), rank) {
             (_, 0) | (1, _) => Axes::new(),

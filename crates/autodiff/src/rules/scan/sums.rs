@@ -101,6 +101,9 @@ impl<'g> Sums<'g> {
             | Op::Concat { .. }
             | Op::Gather { .. }
             | Op::ScatterAdd { .. }
+            | Op::Argsort { .. }
+            | Op::Windows(_)
+            | Op::Fold(_)
             | Op::StopGradient
             | Op::CustomGradient(_)
             | Op::Gradient { .. }

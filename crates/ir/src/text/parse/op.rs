@@ -7,7 +7,8 @@ use crate::graph::{NodeId, Value};
 use crate::infer::{RuleError, infer};
 use crate::literal::Constant;
 use crate::op::{
-    ArgReduceOp, BinaryOp, CompareOp, DotAxes, Op, PadAxis, ReduceOp, SliceAxis, UnaryOp,
+    ArgReduceOp, Axes, BinaryOp, CompareOp, DotAxes, Op, PadAxis, ReduceOp, SliceAxis, UnaryOp,
+    Window, Windows,
 };
 use crate::program::Place;
 use crate::text::lex::{Kind, Span};
@@ -175,6 +176,8 @@ impl<'t> Parser<'t, '_> {
                     | "cast"
                     | "argmax"
                     | "argmin"
+                    | "argsort"
+                    | "argsort_descending"
                     | "dot"
                     | "broadcast"
                     | "reshape"
@@ -184,6 +187,8 @@ impl<'t> Parser<'t, '_> {
                     | "concat"
                     | "gather"
                     | "scatter_add"
+                    | "windows"
+                    | "fold"
                     | "stop_gradient"
             );
         if !known {
@@ -204,6 +209,8 @@ impl<'t> Parser<'t, '_> {
             (None, "cast") => Op::Cast,
             (None, "argmax") => Op::ArgReduce { op: ArgReduceOp::Max, axis: self.axis()? },
             (None, "argmin") => Op::ArgReduce { op: ArgReduceOp::Min, axis: self.axis()? },
+            (None, "argsort") => Op::Argsort { axis: self.axis()?, descending: false },
+            (None, "argsort_descending") => Op::Argsort { axis: self.axis()?, descending: true },
             (None, "dot") => Op::Dot(self.dot_axes()?),
             (None, "broadcast") => {
                 self.key("dims")?;
@@ -219,6 +226,8 @@ impl<'t> Parser<'t, '_> {
             (None, "concat") => Op::Concat { axis: self.axis()? },
             (None, "gather") => Op::Gather { axis: self.axis()? },
             (None, "scatter_add") => Op::ScatterAdd { axis: self.axis()? },
+            (None, "windows") => Op::Windows(self.windows()?),
+            (None, "fold") => Op::Fold(self.windows()?),
             (None, _) => Op::StopGradient,
         };
         Ok((op, operands))
@@ -307,6 +316,36 @@ impl Parser<'_, '_> {
             axes.rhs_contract = self.axes()?;
         }
         Ok(axes)
+    }
+
+    /// `axes=[2,3] sizes=[3,3] strides=[2,2] dilations=[1,1]`, the last two if they are not all 1.
+    fn windows(&mut self) -> Parsed<Windows> {
+        self.key("axes")?;
+        let axes = self.axes()?;
+        let sizes = self.numbers_for("sizes", &axes)?;
+        let [strides, dilations] = ["strides", "dilations"].map(|key| match self.peek() {
+            Kind::Word(word) if word == key => self.numbers_for(key, &axes),
+            _ => Ok(Axes::from_elem(1, axes.len())),
+        });
+        let (strides, dilations) = (strides?, dilations?);
+        let window = |at: usize| Window {
+            axis: axes[at],
+            size: sizes[at],
+            stride: strides[at],
+            dilation: dilations[at],
+        };
+        Ok((0..axes.len()).map(window).collect())
+    }
+
+    /// A list of as many numbers as there are axes.
+    fn numbers_for(&mut self, key: &'static str, axes: &Axes) -> Parsed<Axes> {
+        self.key(key)?;
+        let numbers = self.axes()?;
+        if numbers.len() == axes.len() {
+            return Ok(numbers);
+        }
+        let message = format!("expected {key} for {} axes, found {}", axes.len(), numbers.len());
+        Err(self.report("text_t1", self.previous, message))
     }
 
     fn pair(&mut self) -> Parsed<()> {
