@@ -12,7 +12,7 @@ fn training(length: usize) -> Program {
     let b = Builder::new("sequences");
     let lstm = Lstm::new(&b.scope("net"), "lstm", 3, 4);
     let e = b.entry("train", Mode::Train);
-    let (all, _) = lstm.forward(e.input("x", F32, (length, 2, 3)));
+    let (all, _) = lstm.forward(e.input("x", F32, (2, length, 3)));
     let loss = all.square().mean(..);
     e.minimize(loss, b.params("net"), Sgd::new(0.125));
     e.output("loss", loss);

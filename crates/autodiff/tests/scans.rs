@@ -216,11 +216,13 @@ fn a_derivative_of_the_users_own_within() {
 }
 
 fn scans(graph: &Graph) -> Vec<&Scan> {
-    let scan = |op| match op {
-        &Op::Scan(ref scan) => Some(&**scan),
-        _ => None,
-    };
-    graph.nodes().filter_map(|(_, node)| scan(&node.op)).collect()
+    let mut scans: Vec<&Scan> = Vec::new();
+    for (_, node) in graph.nodes() {
+        if let Op::Scan(scan) = &node.op {
+            scans.push(scan);
+        }
+    }
+    scans
 }
 
 fn gradients_of_a_layer() -> Program {

@@ -51,7 +51,6 @@ mod layers;
 mod operand;
 mod ops;
 mod optimizers;
-mod recurrent;
 mod region;
 mod scope;
 mod shape;
@@ -68,13 +67,12 @@ pub use init::Init;
 pub use kilngrad_ir::DType::{self, Bool, F32, F64, I32, I64, U8};
 pub use kilngrad_ir::{Diagnostic, Mode, Program, Related, Site};
 pub use layers::{
-    Conv1d, Conv2d, Conv3d, ConvInit, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, Dense,
-    DenseOptions, LayerNorm, RmsNorm,
+    CellWeights, Conv1d, Conv2d, Conv3d, ConvInit, ConvTranspose1d, ConvTranspose2d,
+    ConvTranspose3d, Dense, DenseOptions, Gru, LayerNorm, Lstm, RecurrentOptions, RmsNorm, Rnn,
 };
 pub use operand::{IntoTensor, Operand};
 pub use ops::{IntoAxes, IntoDotAxes, IntoRange, Tensors};
 pub use optimizers::{Adadelta, Adagrad, Adam, AdamW, LearningRate, Optimizer, RmsProp, Sgd};
-pub use recurrent::{CellWeights, Gru, Lstm, RecurrentOptions, Rnn};
 pub use scope::Scope;
 pub use shape::{IntoLength, IntoShape, Length};
 pub use tensor::{Element, Fill, Tensor};

@@ -128,7 +128,7 @@ fn recurrent(batch: usize, steps: usize, [features, hidden]: [usize; 2]) -> Resu
     let head = Dense::new(&scope, "head", hidden, 1);
     let step = b.entry("step", Mode::Train);
     let (x, t) = (step.input("x", F32, (batch, steps, features)), step.input("t", F32, (batch, 1)));
-    let (_, lasts) = lstm.forward(x.transpose([1, 0, 2]));
+    let (_, lasts) = lstm.forward(x);
     let loss = head.forward(lasts[1].0).mse_loss(t);
     step.minimize(loss, b.params("model"), Adam::new(1e-3));
     step.output("loss", loss);

@@ -321,6 +321,13 @@ impl Graph {
 
     /// Lets a node compute more: `op` gives its results as before and then values of these types,
     /// which are appended to them.
+    #[doc = graph_example!(
+        "let mut graph = graph.clone();"
+        "let id = NodeId::from_index(1);"
+        "graph.extend(id, graph.node(id).op.clone(), &[graph.ty(y).clone()]);"
+        "assert_eq!(graph.node(id).results[0], y);"
+        "assert_eq!(graph.node(id).results.len(), 2);"
+    )]
     pub fn extend(&mut self, node: NodeId, op: Op, types: &[Type]) {
         for ty in types {
             let index = self.nodes[node.index()].results.len();
@@ -394,6 +401,16 @@ impl Graph {
     /// # Panics
     ///
     /// If `arguments` are not the arguments, each once.
+    ///
+    /// ```
+    /// use kilngrad_ir::{DType, Def, Graph, Type};
+    ///
+    /// let mut graph = Graph::new();
+    /// let [x, y] = [(); 2].map(|()| graph.add_numbered_argument(Type::scalar(DType::F32)));
+    /// graph.reorder_arguments(&[y, x]);
+    /// assert_eq!(graph.arguments(), [y, x]);
+    /// assert_eq!(graph.value(y).def, Def::Argument(0));
+    /// ```
     pub fn reorder_arguments(&mut self, arguments: &[Value]) {
         let mut sorted = [arguments.to_vec(), self.arguments.clone()];
         sorted.iter_mut().for_each(|arguments| arguments.sort_unstable());

@@ -690,7 +690,13 @@ fn p6_repeats() {
         ("program_p4", settings, buffers, kernel, "repeat 3 { call k(y, z) }"),
         ("program_p4", settings, buffers, kernel, "repeat 2 { call k(s, z) }"),
         ("ok", settings, buffers, kernel, "repeat 1 { call k(y, z) call k(u, a) }"),
-        ("program_p4", settings, buffers, kernel, "repeat 2 { call k(ys, z) }"),
+    ]);
+    // A part of what is read whole.
+    let of_whole = "chunks=1 { buffer x: f32[12] read buffer y: f32[4] write
+        %0: f32x4 = load x[8] store y[0] = %0 }";
+    check_program(&[
+        ("ok", settings, buffers, of_whole, "repeat 2 { call k(xs, z) }"),
+        ("program_p4", settings, buffers, of_whole, "repeat 2 { call k(ys, z) }"),
     ]);
     let part = |text: &str| {
         format!("buffer a: f32[8] arena 0 buffer c: f64[8] arena 64 buffer p: f32[4] {text}")

@@ -6,12 +6,22 @@ use kilngrad_ir::op::{BinaryOp, Op, Scan};
 use kilngrad_ir::{DType, Diagnostic, Dim, Origin, Type, Value};
 
 use crate::entry::Entry;
+use crate::example::example;
 use crate::region::RegionKind;
 use crate::shape::IntoLength;
 use crate::tensor::Tensor;
 
 /// Tensors in a shape that a user writes: a tensor, `()`, a tuple, an array or a vector of them. What
 /// goes around a loop and what comes out of it has one.
+///
+/// ```
+/// # use kilngrad_builder::{Builder, F32, Mode};
+/// # let b = Builder::new("fibonacci");
+/// # let e = b.entry("run", Mode::Eval);
+/// let first = (e.scalar(F32, 0), e.scalar(F32, 1));
+/// let ((_, _), [numbers]) = e.repeat(8, first, |(x, y)| ((y, x + y), [x]));
+/// assert_eq!(numbers.ty().map(|ty| ty.to_string()).as_deref(), Some("f32[8]"));
+/// ```
 pub trait Tensors<'b>: sealed::Group<'b> {}
 
 mod sealed {
@@ -120,6 +130,10 @@ impl<'b> Tensor<'b> {
     }
 
     /// As [`scan`](Self::scan), from the last index to the first. Stacks are in the order of indices.
+    #[doc = example!(
+        x.scan_reverse(e.scalar(F64, 0), |sum, x| (sum + x, sum + x)).1 => vec![6.0, 5.0, 3.0];
+        x = e.constant([3], &[1.0, 2.0, 3.0])
+    )]
     #[track_caller]
     pub fn scan_reverse<C: Tensors<'b>, Y: Tensors<'b>>(
         self,
@@ -132,6 +146,11 @@ impl<'b> Tensor<'b> {
 
 impl<'b> Entry<'b> {
     /// As [`Tensor::scan`] of several tensors, whose first axes have one length.
+    #[doc = example!(
+        e.scan([x, y], e.scalar(F64, 0), |sum, [x, y]| (sum + x * y, ())).0 => 32.0;
+        x = e.constant([3], &[1.0, 2.0, 3.0]);
+        y = e.constant([3], &[4.0, 5.0, 6.0])
+    )]
     #[track_caller]
     pub fn scan<X: Tensors<'b>, C: Tensors<'b>, Y: Tensors<'b>>(
         self,
@@ -143,6 +162,11 @@ impl<'b> Entry<'b> {
     }
 
     /// As [`Tensor::scan_reverse`] of several tensors, whose first axes have one length.
+    #[doc = example!(
+        e.scan_reverse((x, c), e.scalar(F64, 0), |y, (x, c)| (y * x + c, ())).0 => 17.0;
+        x = e.full(F64, (3,), 2);
+        c = e.constant([3], &[1.0, 2.0, 3.0])
+    )]
     #[track_caller]
     pub fn scan_reverse<X: Tensors<'b>, C: Tensors<'b>, Y: Tensors<'b>>(
         self,
@@ -155,15 +179,11 @@ impl<'b> Entry<'b> {
 
     /// Runs `body` so many times, each time on what the time before gave: [`Tensor::scan`] of nothing.
     ///
-    /// ```
-    /// # use kilngrad_builder::{Builder, F32, Mode};
-    /// # let b = Builder::new("repeat");
-    /// # let e = b.entry("run", Mode::Eval);
-    /// # let a = e.input("a", F32, (b.dim("n"),));
-    /// // Newton's method for square roots.
-    /// let (root, ()) = e.repeat(8, a, |x| ((x + a / x) * 0.5, ()));
-    /// # assert!(root.ty().is_some());
-    /// ```
+    #[doc = example!(
+        // Newton's method for square roots.
+        e.repeat(8, a, |x| ((x + a / x) * 0.5, ())).0 => about vec![1.4142, 3.0];
+        a = e.constant([2], &[2.0, 9.0])
+    )]
     #[track_caller]
     pub fn repeat<C: Tensors<'b>, Y: Tensors<'b>>(
         self,

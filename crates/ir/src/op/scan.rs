@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::dim::Dim;
+use crate::example::scan_example;
 use crate::graph::Graph;
 use crate::program::Place;
 use crate::types::Type;
@@ -15,6 +16,7 @@ use crate::types::Type;
 /// slice. The region's arguments stand for them in this order; its results are the carries' next
 /// values and then the slices that are stacked. The node's results are the carries' last values and
 /// the stacks.
+#[doc = scan_example!("assert_eq!((scan.consts, scan.carries), (1, 1));")]
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scan {
     /// What an iteration computes.
@@ -32,6 +34,13 @@ pub struct Scan {
 }
 
 /// Memory of an iteration, which the next one takes again.
+///
+/// ```
+/// use kilngrad_ir::{Place, op::Workspace};
+///
+/// let workspace = Workspace { bytes: 256, place: Place::Arena(64) };
+/// assert_eq!(workspace.place, Place::Arena(64));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Workspace {
     /// Bytes, which places in the region's arena count from the start of.
@@ -42,31 +51,40 @@ pub struct Workspace {
 
 impl Scan {
     /// Positions of the constants among operands and arguments.
+    #[doc = scan_example!("assert_eq!(scan.const_operands(), 0..1);")]
     pub fn const_operands(&self) -> Range<usize> {
         0..self.consts
     }
 
     /// Positions of the carries among operands and arguments.
+    #[doc = scan_example!("assert_eq!(scan.carry_operands(), 1..2);")]
     pub fn carry_operands(&self) -> Range<usize> {
         self.consts..self.consts + self.carries
     }
 
     /// Positions of what is scanned among operands and arguments.
+    #[doc = scan_example!("assert_eq!(scan.scanned_operands(), 2..3);")]
     pub fn scanned_operands(&self) -> Range<usize> {
         self.consts + self.carries..self.body.arguments().len()
     }
 
     /// Positions of the carries among results.
+    #[doc = scan_example!("assert_eq!(scan.carry_results(), 0..1);")]
     pub fn carry_results(&self) -> Range<usize> {
         0..self.carries
     }
 
     /// Positions of the stacks among results.
+    #[doc = scan_example!("assert_eq!(scan.stacked_results(), 1..2);")]
     pub fn stacked_results(&self) -> Range<usize> {
         self.carries..self.body.results().len()
     }
 
     /// The type of a stack of slices of a type.
+    #[doc = scan_example!(
+        "let slice = scan.body.ty(scan.body.results()[1]);"
+        "assert_eq!(scan.stacked(slice).to_string(), \"f32[5,3]\");"
+    )]
     pub fn stacked(&self, slice: &Type) -> Type {
         Type::new(slice.dtype, std::iter::once(&self.length).chain(slice.shape.dims()).collect())
     }

@@ -58,7 +58,9 @@ impl Generator {
             true => Range::new(-bound, bound, step == Step::Clamped),
             false => Range::all(ty.dtype),
         };
-        let whole = each.whole && self.range(first).whole;
+        // All that is added, clamped and chosen from is whole where these are.
+        let sources = [first, constant, stack];
+        let whole = each.whole && sources.iter().all(|value| self.range(*value).whole);
         let range = Range { whole, ..each.union(self.range(first)) };
         let operands = [&[constant], &firsts[..], &[stack]].concat();
         self.emit_each(op, &operands, range);
