@@ -3,9 +3,11 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
+use kilngrad::Array;
 use kilngrad::internals::loops::Item;
 use kilngrad::prelude::*;
-use kilngrad_testing::{Case, Compiled, Regime, features, properties};
+use kilngrad_testing::reference::{Reference, far};
+use kilngrad_testing::{Case, Compiled, Regime, features, input, output, properties};
 
 /// A layer and its training step over sequences of a length.
 fn training(length: usize) -> Program {
@@ -96,6 +98,68 @@ fn an_assertion_of_one_iteration_fails_the_call() {
         assert!(error.to_string().contains("numbers that are not negative"), "{error}");
     }
     assert_eq!(exe.call("train").feed("x", &good).run().unwrap().scalar::<i64>("sum").unwrap(), 10);
+}
+
+/// The layers are PyTorch's, their parameters by its names, all at once and from states on the way.
+#[test]
+fn layers_are_the_references() {
+    let reference = Reference::own("ops");
+    for (op, case) in [("rnn_tanh", "rnn_tanh_1"), ("gru", "gru_1"), ("lstm", "lstm_1")] {
+        let b = Builder::new(case).with_float(F64);
+        let (net, e) = (b.scope("net"), b.entry("run", Mode::Eval));
+        let xs = e.input("x", F64, (b.dim("time"), b.dim("n"), 4)).transpose([1, 0, 2]);
+        let [start, rest] = [xs.slice(1, ..2), xs.slice(1, 2..)];
+        let options = RecurrentOptions::new().layers(2);
+        let mut outputs = Vec::new();
+        match op {
+            "rnn_tanh" => {
+                let layer = Rnn::with(&net, "r", 4, 3, &options);
+                let (all, last) = layer.forward(xs);
+                let (_, half) = layer.forward(start);
+                outputs.extend([all, e.stack(last, 0)]);
+                outputs.push(layer.forward_from(rest, &half).0);
+            }
+            "gru" => {
+                let layer = Gru::with(&net, "r", 4, 3, &options);
+                let (all, last) = layer.forward(xs);
+                let (_, half) = layer.forward(start);
+                outputs.extend([all, e.stack(last, 0)]);
+                outputs.push(layer.forward_from(rest, &half).0);
+            }
+            _ => {
+                let layer = Lstm::with(&net, "r", 4, 3, &options);
+                let (all, last) = layer.forward(xs);
+                let (_, half) = layer.forward(start);
+                outputs.extend([all, e.stack(last.iter().map(|state| state.0), 0)]);
+                outputs.push(layer.forward_from(rest, &half).0);
+                e.output("memory", e.stack(last.iter().map(|state| state.1), 0));
+            }
+        }
+        e.output("all", outputs[0].transpose([1, 0, 2]));
+        e.output("last", outputs[1]);
+        e.output("rest", outputs[2].transpose([1, 0, 2]));
+        let mut exe = b.finish().unwrap().compile(&Options::new()).unwrap();
+        for kind in ["weight_ih", "weight_hh", "bias_ih", "bias_hh"] {
+            for layer in 0..2 {
+                let name = format!("{kind}_l{layer}");
+                let array = reference.array(&format!("{case}/in/{name}"));
+                exe.set_state(&format!("net.r.{name}"), input(array)).unwrap();
+            }
+        }
+        let x = reference.array(&format!("{case}/in/x"));
+        let found = exe.call("run").feed("x", input(x)).run().unwrap();
+        let all = reference.array(&format!("{case}/out/0"));
+        let tail = Array::from_elements(&[3, 3, 3], all.to_f64_vec()[2 * 9..].to_vec()).unwrap();
+        let mut expected = vec![("all", all), ("rest", &tail)];
+        expected.push(("last", reference.array(&format!("{case}/out/1"))));
+        if op == "lstm" {
+            expected.push(("memory", reference.array(&format!("{case}/out/2"))));
+        }
+        for (name, expected) in expected {
+            let far = far(&output(&found, name).unwrap(), expected, Reference::F64);
+            assert!(far.is_none(), "{case} {name}: {far:?}");
+        }
+    }
 }
 
 #[test]
