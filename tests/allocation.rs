@@ -3,9 +3,12 @@
 #![allow(missing_docs, clippy::unwrap_used, unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use kilngrad::data::Table;
 use kilngrad::prelude::*;
+use kilngrad::trainer::Trainer;
 use kilngrad_testing::features;
 use ndarray::{Array1, Array2};
 
@@ -81,4 +84,17 @@ fn a_call_in_steady_state_allocates_nothing() {
         assert_eq!(COUNT.load(Ordering::SeqCst) - before, 0, "a session, {threads} threads");
         assert!(first.is_finite() && later.is_finite());
     }
+
+    // A trainer's step: from the second epoch on, all sizes are known.
+    let x = Array2::from_shape_fn((100, 16), |(i, j)| (i * 16 + j) as f32 * 0.01);
+    let rows = Table::new().with("x", x).unwrap();
+    let rows = rows.with("y", Array1::from_shape_fn(100, |row| row as i64 % 4)).unwrap();
+    let mut exe = program().compile(&Options::new().features(features())).unwrap();
+    let mut counts = [0; 7];
+    let trainer = Trainer::new(&mut exe, "step").epochs(3).batch(16).on_step(|step| {
+        counts[step.batch - 1] = COUNT.load(Ordering::SeqCst);
+        ControlFlow::Continue(())
+    });
+    trainer.run(&rows).unwrap();
+    assert_eq!(counts[6] - counts[0], 0, "six steps of a trainer, the last a short one");
 }

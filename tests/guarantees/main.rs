@@ -5,6 +5,8 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
+#[cfg(target_os = "linux")]
+mod checkpoints;
 mod document;
 mod modes;
 #[cfg(target_os = "linux")]

@@ -157,6 +157,25 @@ impl Params {
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Param> + '_ {
         self.list.iter().copied()
     }
+
+    /// These parameters without those of `others`: what is left out of an optimizer is frozen.
+    ///
+    /// ```
+    /// use kilngrad_builder::*;
+    ///
+    /// let b = Builder::new("fine tuning");
+    /// let net = b.scope("net");
+    /// let (body, head) = (Dense::new(&net, "body", 8, 8), Dense::new(&net, "head", 8, 2));
+    /// let trained = b.params("net").except(&b.params("net.body"));
+    /// assert_eq!(trained, b.params("net.head"));
+    /// # let _ = (body, head);
+    /// ```
+    #[must_use]
+    pub fn except(mut self, others: &Params) -> Params {
+        self.list.retain(|param| others.list.iter().all(|other| other.state != param.state));
+        self.failed |= others.failed;
+        self
+    }
 }
 
 impl From<Param> for Params {

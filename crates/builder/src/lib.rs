@@ -72,7 +72,9 @@ pub use layers::{
 };
 pub use operand::{IntoTensor, Operand};
 pub use ops::{IntoAxes, IntoDotAxes, IntoRange, Tensors};
-pub use optimizers::{Adadelta, Adagrad, Adam, AdamW, LearningRate, Optimizer, RmsProp, Sgd};
+pub use optimizers::{
+    Accumulator, Adadelta, Adagrad, Adam, AdamW, LearningRate, Optimizer, RmsProp, Sgd,
+};
 pub use scope::Scope;
 pub use shape::{IntoLength, IntoShape, Length};
 pub use tensor::{Element, Fill, Tensor};

@@ -140,3 +140,79 @@ fn mistakes_are_reported() {
     check("shape_b1", |_, x| x.a_channel(x));
     check("shape_b1", |_, x| x.sum(..).attention(x, x));
 }
+
+#[test]
+fn metrics_count_what_they_say() {
+    let shares = |logits: &[f64], classes: &[i64], k: usize| {
+        let b = Builder::new("t");
+        let e = b.entry("run", Mode::Eval);
+        let x = e.constant((classes.len(), logits.len() / classes.len()), logits);
+        let y = e.constant((classes.len(),), classes);
+        e.output("accuracy", x.accuracy(y));
+        e.output("top", x.top_k_accuracy(y, k));
+        let outputs = Interpreter::new(b.finish().unwrap(), 0).unwrap().call("run", []).unwrap();
+        [outputs["accuracy"].to_f64_vec()[0], outputs["top"].to_f64_vec()[0]]
+    };
+    let logits = [0.1, 0.7, 0.2, 3.0, 1.0, 2.0, 1.0, 2.0, 3.0, 5.0, 5.0, 4.0];
+    assert_eq!(shares(&logits, &[1, 0, 0, 1], 1), [0.5, 0.75]);
+    assert_eq!(shares(&logits, &[2, 2, 0, 2], 2), [0.0, 0.5]);
+    assert_eq!(shares(&logits, &[2, 2, 0, 2], 3), [0.0, 1.0]);
+    // A class whose logit is NaN is not among the greatest.
+    assert_eq!(shares(&[f64::NAN, 1.0, 2.0], &[0], 1)[1], 0.0);
+
+    let found = eval([&[4], &[4]], |_, [x, t]| (x + 1.0).r2_score(t));
+    assert_eq!(found.1, [1.0 - 4.0 / 5.0]);
+    let exact = eval([&[4], &[4]], |_, [x, t]| x.r2_score(t));
+    assert_eq!(exact.1, [1.0]);
+    assert_eq!(eval([&[3]], |_, [x]| (x - 2.0).mae(0.0)).1, [2.0 / 3.0]);
+    assert_eq!(eval([&[3]], |_, [x]| (x - 2.0).mse(0.0)).1, [2.0 / 3.0]);
+}
+
+#[test]
+fn penalties_groups_and_accumulation_are_their_formulas() {
+    let program = || {
+        let b = Builder::new("t");
+        let w = b.param("net.w", (2,), Init::Constant(2.0));
+        let v = b.param("net.v", (), Init::Constant(-3.0));
+        let all = b.params("net");
+        let e = b.entry("penalty", Mode::Train);
+        e.output("l1", e.l1_penalty(all.clone()));
+        e.output("l2", e.l2_penalty(all.clone()));
+        let big = e.constant((3,), &[-9f32, 0.5, 9.0]);
+        e.output("clipped", e.clip_grad_value(&[big], 1.0)[0]);
+        let e = b.entry("groups", Mode::Train);
+        let loss = e.read(w).sum(..) * e.read(v);
+        e.minimize_groups(
+            loss,
+            [(w.into(), Sgd::new(1.0).into()), (v.into(), Sgd::new(0.5).into())],
+        );
+        let sums = Accumulator::new(&b.scope("sums"), all.clone());
+        let e = b.entry("add", Mode::Train);
+        let x = e.input("x", F32, (b.dim("n"),));
+        sums.add((e.read(w).sum(..) + e.read(v)) * x.mean(..), x);
+        let e = b.entry("step", Mode::Train);
+        let means = sums.take(e);
+        e.apply_gradients(all.clone(), &means, Sgd::new(1.0).named("accumulated"));
+        assert_eq!(all.except(&b.params("net.w")), v.into());
+        b.finish().unwrap_or_else(|errors| panic!("{errors}"))
+    };
+    let mut run =
+        Interpreter::new(kilngrad_autodiff::differentiate(&program()).unwrap(), 0).unwrap();
+    let outputs = run.call("penalty", []).unwrap();
+    assert_eq!(outputs["l1"].to_f64_vec(), [7.0]);
+    assert_eq!(outputs["l2"].to_f64_vec(), [17.0]);
+    assert_eq!(outputs["clipped"].to_f64_vec(), [-1.0, 0.5, 1.0]);
+    // Both gradients are by what the call began with.
+    run.call("groups", []).unwrap();
+    let states =
+        |run: &Interpreter| ["net.w", "net.v"].map(|path| run.state(path).unwrap().to_f64_vec());
+    assert_eq!(states(&run), [vec![5.0, 5.0], vec![-5.0]]);
+    for batch in [vec![1f32, 2.0, 3.0], vec![7.0]] {
+        run.call("add", [("x", Array::from(batch))]).unwrap();
+    }
+    run.call("step", []).unwrap();
+    // The mean of 1, 2, 3 and 7.
+    assert_eq!(states(&run), [vec![1.75, 1.75], vec![-8.25]]);
+    assert_eq!(run.state("sums.rows").unwrap().to_f64_vec(), [0.0]);
+    assert_eq!(run.state("sums.sum.net.w").unwrap().to_f64_vec(), [0.0, 0.0]);
+}

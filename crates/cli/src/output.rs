@@ -47,7 +47,8 @@ pub(crate) struct Progress {
     bar: ProgressBar,
     plain: bool,
     total: u64,
-    done: u64,
+    /// What the bar says.
+    epoch: u64,
     last: Instant,
 }
 
@@ -67,21 +68,22 @@ impl Progress {
         };
         // The template is a constant, so it parses.
         bar.set_style(ProgressStyle::with_template(template).expect("a valid template"));
-        Progress { bar, plain, total, done: 0, last: Instant::now() }
+        Progress { bar, plain, total, epoch: 0, last: Instant::now() }
     }
 
-    pub(crate) fn step(&mut self, message: &str) {
-        self.done += 1;
+    /// Shows that so many steps are done, the last of them in this epoch.
+    pub(crate) fn reach(&mut self, done: usize, epoch: u64) {
         if self.plain {
             if self.last.elapsed() >= Progress::PAUSE {
                 self.last = Instant::now();
-                eprintln!("{message}: step {} of {}", self.done, self.total);
+                eprintln!("epoch {epoch}: step {done} of {}", self.total);
             }
         } else {
-            if self.bar.message() != message {
-                self.bar.set_message(message.to_owned());
+            if epoch != self.epoch {
+                self.epoch = epoch;
+                self.bar.set_message(format!("epoch {epoch}"));
             }
-            self.bar.inc(1);
+            self.bar.set_position(done as u64);
         }
     }
 

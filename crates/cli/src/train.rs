@@ -1,12 +1,14 @@
 //! `kilngrad train`: a model from its declaration to its test accuracy.
 
+use std::cell::RefCell;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use kilngrad::data::{Batch, Dataset};
+use kilngrad::data::{self, Table};
 use kilngrad::prelude::*;
-use kilngrad::{Input, data};
-use ndarray::Array2;
+use kilngrad::trainer::{History, Stopped, Trainer};
 
 use crate::engine::{Engine, Float, Processor};
 use crate::models::{self, Model};
@@ -39,6 +41,22 @@ pub(crate) struct Args {
     /// End with one JSON object on standard output; everything else goes to standard error.
     #[arg(long)]
     json: bool,
+    /// Train on the rows of this file instead: .csv whose last column is the target, or .npz or
+    /// .safetensors with arrays x and y.
+    #[arg(long, value_name = "FILE")]
+    data: Option<PathBuf>,
+    /// Write the run into this file after each epoch, and when it is interrupted.
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+    /// Go on from the checkpoint.
+    #[arg(long, requires = "checkpoint")]
+    resume: bool,
+    /// Write losses and metrics as CSV, a row an epoch.
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
+    /// Draw the losses as a PNG picture.
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
     /// Write the text of each stage of the compiler into this folder.
     #[arg(long, value_name = "DIR")]
     dump: Option<PathBuf>,
@@ -64,7 +82,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let lines = Lines::new(args.json);
     let model = models::model(&args.model, args.float.dtype())?;
     let epochs = args.epochs.unwrap_or(model.epochs);
-    let (train, test) = data::digits()?.split_every(5);
+    let (train, test) = table(args)?.split_every(5);
     let mut options = Options::new()
         .seed(i64::from(args.seed))
         .threads(args.threads)
@@ -76,32 +94,46 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     lines.say(&format!("{}: {}", args.model, model.description));
     let started = Instant::now();
     let mut engine = Engine::new(model.program.clone(), &options, args.interp)?;
-    let test = Rows::of(&test, args.float);
     // The sizes that training meets are compiled before the clock of training runs.
     if let Engine::Native(executable) = &mut engine {
-        let lengths = [model.batch, train.len() % model.batch];
+        let lengths = [model.batch, train.rows() % model.batch];
         for length in lengths.into_iter().filter(|length| *length > 0) {
             executable.specialise("train", &[("n", length)])?;
         }
-        executable.specialise("evaluate", &[("n", test.y.len())])?;
+        executable.specialise("evaluate", &[("n", test.rows())])?;
         executable.specialise("train", &[("n", model.batch)])?;
     }
     let compiled = started.elapsed();
-    header(lines, &model, &engine, args, (train.len(), test.y.len()), compiled);
+    header(lines, &model, &engine, args, (train.rows(), test.rows()), compiled);
 
-    let (loss, accuracy, spent) =
-        epochs_of(lines, &model, &mut engine, args, epochs, &train, &test)?;
+    let rows = (&train, &test);
+    let (history, spent) = match &mut engine {
+        Engine::Native(executable) => {
+            train_by(&mut **executable, lines, &model, args, epochs, rows)?
+        }
+        Engine::Interpreter(program) => {
+            train_by(&mut **program, lines, &model, args, epochs, rows)?
+        }
+    };
+    let accuracy = history.metric("accuracy").unwrap_or(f64::NAN);
+    let done = history.epochs.len();
     lines.say("");
-    lines.say(&format!(
-        "test accuracy {:.2}% after {epochs} epochs in {}",
-        100.0 * accuracy,
-        time(spent)
-    ));
+    if history.stopped == Stopped::Asked {
+        let kept = if args.checkpoint.is_some() { "; --resume goes on" } else { "" };
+        lines.say(&format!("stopped after {} steps{kept}", grouped(history.steps as usize)));
+    }
+    if done > 0 {
+        lines.say(&format!(
+            "test accuracy {:.2}% after {done} epochs in {}",
+            100.0 * accuracy,
+            time(spent)
+        ));
+    }
     lines.say(&format!("next: {}", next_command(args)));
     lines.json(&Summary {
         model: args.model.clone(),
-        epochs,
-        loss,
+        epochs: done,
+        loss: history.epochs.last().and_then(|epoch| epoch.training("loss")).unwrap_or(f64::NAN),
         metric: "accuracy",
         value: accuracy,
         seconds: spent.as_secs_f64(),
@@ -110,68 +142,107 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Trains and prints a line an epoch. Gives the last training loss and test accuracy, and the time
-/// spent.
-fn epochs_of(
+/// The rows to train and test on: columns `x` and `y`, in the model's floating-point type.
+fn table(args: &Args) -> Result<Table> {
+    let Some(path) = &args.data else {
+        return Table::from(data::digits()?).cast("x", args.float.dtype());
+    };
+    let limits = Limits::default();
+    let table = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("csv") => {
+            let table = data::read_csv(path, &limits)?;
+            let names: Vec<String> = table.names().map(str::to_owned).collect();
+            // The target is the last column, as in the sets that ship.
+            let (target, features) = names.split_last().map_or(("", &[][..]), |(y, x)| (y, x));
+            let y = table.column(target)?.clone();
+            let features: Vec<&str> = features.iter().map(String::as_str).collect();
+            let x = table.stack("x", &features)?.column("x")?.clone();
+            Table::new().with("x", x)?.with("y", y)?
+        }
+        Some("npz") => {
+            let arrays = data::read_npz(path, &limits)?;
+            arrays
+                .into_iter()
+                .try_fold(Table::new(), |table, (name, array)| table.with(&name, array))?
+        }
+        Some("safetensors") => Table::from_safetensors(path, &limits)?,
+        Some(_) | None => {
+            let message =
+                format!("expected a file that ends in .csv, .npz or .safetensors, found {path:?}");
+            return Err(Error::new(ErrorKind::Format, message));
+        }
+    };
+    table.cast("x", args.float.dtype())?.cast("y", I64)
+}
+
+/// Set by a signal: the step under way is the last.
+static STOP: AtomicBool = AtomicBool::new(false);
+
+/// Lets the first signal end the run after its step, and the second one at once.
+fn install_handler() {
+    // Without a handler a signal ends the process, which loses no file.
+    let _ = ctrlc::set_handler(|| {
+        if STOP.swap(true, Ordering::SeqCst) {
+            std::process::exit(130);
+        }
+    });
+}
+
+/// Trains and prints a line an epoch. Gives what became of the run, and the time spent.
+fn train_by(
+    engine: &mut impl kilngrad::trainer::Model,
     lines: Lines,
     model: &Model,
-    engine: &mut Engine,
     args: &Args,
     epochs: usize,
-    train: &Dataset<i64>,
-    test: &Rows,
-) -> Result<(f64, f64, Duration)> {
+    (train, test): (&Table, &Table),
+) -> Result<(History, Duration)> {
     lines.say("");
     lines.say("epoch   train loss    test loss   test accuracy       time");
-    let steps = train.len().div_ceil(model.batch);
-    let mut progress = Progress::new((epochs * steps) as u64);
-    let (mut loss, mut accuracy) = (f64::NAN, f64::NAN);
+    install_handler();
+    let steps = train.rows().div_ceil(model.batch);
+    let progress = RefCell::new(Progress::new((epochs * steps) as u64));
     let started = Instant::now();
-    for epoch in 0..epochs {
-        let begun = Instant::now();
-        let mut total = 0.0;
-        let name = format!("epoch {}", epoch + 1);
-        let order = u64::from(args.seed) << 32 | epoch as u64;
-        for batch in train.batches(model.batch, order) {
-            let rows = Rows::of(&batch, args.float);
-            let outputs = engine.call("train", &rows.feeds(), &["loss"])?;
-            total += outputs[0] * batch.len() as f64;
-            progress.step(&name);
-        }
-        loss = total / train.len() as f64;
-        let outputs = engine.call("evaluate", &test.feeds(), &["loss", "accuracy"])?;
-        accuracy = outputs[1];
-        let line = format!(
-            "{:>5} {loss:>12.6} {:>12.6} {:>14.2}% {:>10}",
-            epoch + 1,
-            outputs[0],
-            100.0 * accuracy,
-            time(begun.elapsed())
-        );
-        progress.suspend(|| lines.say(&line));
+    let mut begun = started;
+    let mut trainer = Trainer::new(engine, "train")
+        .epochs(epochs as u64)
+        .batch(model.batch)
+        .seed(args.seed)
+        .validate("evaluate", test)
+        .stop(&STOP)
+        .on_step(|step| {
+            progress.borrow_mut().reach((step.epoch - 1) as usize * steps + step.batch, step.epoch);
+            ControlFlow::Continue(())
+        })
+        .on_epoch(|epoch| {
+            let number = |found: Option<f64>| found.unwrap_or(f64::NAN);
+            let line = format!(
+                "{:>5} {:>12.6} {:>12.6} {:>14.2}% {:>10}",
+                epoch.number,
+                number(epoch.training("loss")),
+                number(epoch.validation("loss")),
+                100.0 * number(epoch.validation("accuracy")),
+                time(begun.elapsed())
+            );
+            begun = Instant::now();
+            progress.borrow().suspend(|| lines.say(&line));
+            ControlFlow::Continue(())
+        });
+    if let Some(path) = &args.checkpoint {
+        trainer = trainer.checkpoint(path);
     }
-    progress.finish();
-    Ok((loss, accuracy, started.elapsed()))
-}
-
-/// Rows in the model's floating-point type.
-struct Rows {
-    x: Box<dyn Input>,
-    y: ndarray::Array1<i64>,
-}
-
-impl Rows {
-    fn of(batch: &Batch<i64>, float: Float) -> Rows {
-        let x: Box<dyn Input> = match float {
-            Float::F32 => Box::new(batch.x.clone()),
-            Float::F64 => Box::new(Array2::<f64>::from(batch.x.mapv(f64::from))),
-        };
-        Rows { x, y: batch.y.clone() }
+    if args.resume {
+        trainer = trainer.resume();
     }
-
-    fn feeds(&self) -> [(&str, &dyn Input); 2] {
-        [("x", &*self.x), ("y", &self.y)]
+    if let Some(path) = &args.log {
+        trainer = trainer.log(path);
     }
+    if let Some(path) = &args.plot {
+        trainer = trainer.plot(path);
+    }
+    let history = trainer.run(train)?;
+    progress.into_inner().finish();
+    Ok((history, started.elapsed()))
 }
 
 fn header(

@@ -162,3 +162,79 @@ fn wrong_usage_exits_with_two() {
         assert!(!output.stderr.is_empty());
     }
 }
+
+#[test]
+fn training_is_logged_drawn_and_resumed() {
+    let folder = std::env::temp_dir().join(format!("kilngrad-train-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let (run, log, plot) = (file("run.safetensors"), file("log.csv"), file("loss.png"));
+    let train = |epochs: &str, more: &[&str]| {
+        kilngrad(&[&["train", "mlp", "--epochs", epochs], more].concat())
+    };
+    let whole = losses(&train("3", &[]));
+    let first = train("1", &["--checkpoint", &run, "--log", &log, "--plot", &plot]);
+    assert_eq!(losses(&first), whole[..1]);
+    let rest = train("3", &["--checkpoint", &run, "--log", &log, "--resume"]);
+    assert_eq!(losses(&rest), whole[1..]);
+    assert_eq!(std::fs::read_to_string(&log).unwrap().lines().count(), 4);
+    assert!(std::fs::read(&plot).unwrap().starts_with(b"\x89PNG"));
+
+    let refused = train("3", &["--checkpoint", &run]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("resume from it"), "{}", text(&refused.stderr));
+    let data = file("rows.csv");
+    let header: Vec<String> =
+        (0..64).map(|pixel| format!("p{pixel}")).chain(["y".into()]).collect();
+    let row = |digit: usize| vec![digit.to_string(); 65].join(",");
+    let rows: Vec<String> = (0..20).map(|row_at| row(row_at % 10)).collect();
+    std::fs::write(&data, format!("{}\n{}\n", header.join(","), rows.join("\n"))).unwrap();
+    let own = train("2", &["--data", &data]);
+    assert!(text(&own.stdout).contains("16 training rows, 4 test rows"), "{}", text(&own.stdout));
+    std::fs::write(&data, "a,y\n1,2\n3,4\n").unwrap();
+    let refused = train("1", &["--data", &data]);
+    assert!(text(&refused.stderr).contains("f32[n,64]"), "{}", text(&refused.stderr));
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_ends_training_after_its_step_and_keeps_the_run() {
+    let path =
+        std::env::temp_dir().join(format!("kilngrad-signal-{}.safetensors", std::process::id()));
+    let run = path.to_str().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_kilngrad"))
+        .args(["train", "mlp", "--epochs", "100000", "--checkpoint", run])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    while !path.exists() {
+        assert!(child.try_wait().unwrap().is_none(), "training ended by itself");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let sent = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", output.status);
+    let stdout = text(&output.stdout);
+    assert!(stdout.contains("steps; --resume goes on"), "{stdout}");
+    let steps: usize = {
+        let words = stdout.split("stopped after ").nth(1).unwrap();
+        words.split(' ').next().unwrap().replace(',', "").parse().unwrap()
+    };
+    // What was done is not done again: the next line is of the epoch that was cut off.
+    let epoch = steps.div_ceil(45);
+    let more = kilngrad(&[
+        "train",
+        "mlp",
+        "--epochs",
+        &epoch.to_string(),
+        "--checkpoint",
+        run,
+        "--resume",
+    ]);
+    assert_eq!(losses(&more).len(), 1, "{}", text(&more.stdout));
+    std::fs::remove_file(&path).unwrap();
+    std::fs::remove_file(path.with_extension("safetensors.lock")).unwrap();
+}

@@ -187,6 +187,16 @@ pub(crate) fn write_arrays<'a>(
     arrays: impl IntoIterator<Item = (&'a str, &'a Type, &'a [u8])>,
     text: Option<(&str, String)>,
 ) -> Result<(), Error> {
+    write(path, &serialized(path, arrays, text)?)
+}
+
+/// The bytes of a file of arrays with an entry of the header's table. One entry, for the format's
+/// writer puts several in any order.
+pub(crate) fn serialized<'a>(
+    path: &Path,
+    arrays: impl IntoIterator<Item = (&'a str, &'a Type, &'a [u8])>,
+    text: Option<(&str, String)>,
+) -> Result<Vec<u8>, Error> {
     let refused = |error| {
         Error::caused(ErrorKind::Format, format!("could not write {path:?} as safetensors"), error)
     };
@@ -196,21 +206,38 @@ pub(crate) fn write_arrays<'a>(
     });
     let views = views.collect::<Result<Vec<_>, _>>().map_err(refused)?;
     let table = text.map(|(key, text)| [(key.to_owned(), text)].into());
-    write(path, &safetensors::serialize(views, table).map_err(refused)?)
+    safetensors::serialize(views, table).map_err(refused)
 }
 
-/// Writes a file beside `path` and renames it.
+/// Writes a file beside `path` and renames it, so that what was there is whole or replaced, whenever
+/// the machine stops.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let beside = beside(path);
-    let written = File::create(&beside).and_then(|mut file| {
+    write_by(path, &beside(path), bytes)
+}
+
+/// [`write`] by a file of this name in the same folder.
+pub(crate) fn write_by(path: &Path, beside: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let written = File::create(beside).and_then(|mut file| {
         file.write_all(bytes)?;
         file.sync_all()
     });
-    written.and_then(|()| std::fs::rename(&beside, path)).map_err(|error| {
+    let renamed = written.and_then(|()| std::fs::rename(beside, path)).inspect_err(|_| {
         // The half-written file is of no use to anyone; that it could not be written is the error.
-        let _ = std::fs::remove_file(&beside);
-        Error::caused(ErrorKind::Io, format!("could not write {path:?}"), error)
-    })
+        let _ = std::fs::remove_file(beside);
+    });
+    renamed
+        .and_then(|()| sync_folder(path))
+        .map_err(|error| Error::caused(ErrorKind::Io, format!("could not write {path:?}"), error))
+}
+
+/// Lets the folder's list of names reach the disk, without which a renamed file may be lost.
+fn sync_folder(path: &Path) -> std::io::Result<()> {
+    if cfg!(not(unix)) {
+        // Other systems open no folder as a file; theirs order what is renamed by themselves.
+        return Ok(());
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// A name of its own in the same folder, so that renaming replaces at once.

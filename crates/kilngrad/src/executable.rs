@@ -317,6 +317,11 @@ impl Executable {
         self.inner.state_bytes()
     }
 
+    /// Replaces the bytes of a state by as many others, which are elements of its dtype.
+    pub(crate) fn set_state_bytes(&mut self, path: &str, bytes: &[u8]) -> Result<(), Error> {
+        self.inner.set_state_bytes(path, bytes)
+    }
+
     /// The program whose states begin with what they hold now: compiled again, it goes on from
     /// here, whatever the seed.
     ///
@@ -374,7 +379,10 @@ impl Executable {
         "assert_eq!(error.expect_err(\"there is no such file\").kind(), ErrorKind::Io);"
     )]
     pub fn load(&mut self, path: impl AsRef<Path>, load: &Load) -> Result<Loaded, Error> {
-        files::load_states(&mut self.inner, path.as_ref(), load)
+        let program = Arc::clone(&self.compiler.program);
+        files::load_states(&program, path.as_ref(), load, |name, bytes| {
+            self.inner.set_state_bytes(name, bytes)
+        })
     }
 }
 

@@ -14,7 +14,6 @@ use std::path::{Path, PathBuf};
 
 use kilngrad_ir::text::{self, Limits, ParseOptions, PrintOptions, Printed};
 use kilngrad_ir::{Dense, Error, ErrorKind, Init, Program, Source, Type};
-use kilngrad_runtime::Executable;
 
 use crate::arrays::{ArrayFile, looks_like_arrays, read, write, write_arrays};
 
@@ -121,6 +120,14 @@ impl Load {
     pub fn limits(mut self, limits: Limits) -> Load {
         self.limits = limits;
         self
+    }
+
+    pub(crate) fn limits_of(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(crate) fn is_partial(&self) -> bool {
+        self.partial
     }
 }
 
@@ -326,17 +333,27 @@ pub(crate) fn with_states(program: &Program, values: impl IntoIterator<Item = De
     program
 }
 
-/// Gives an executable's states their values from a file. Everything is checked before the first
-/// state changes.
-pub(crate) fn load_states<A>(
-    executable: &mut Executable<A>,
+/// Gives states their values from a file by `set`. Everything is checked before the first changes.
+pub(crate) fn load_states(
+    program: &Program,
     path: &Path,
     load: &Load,
+    set: impl FnMut(&str, &[u8]) -> Result<(), Error>,
 ) -> Result<Loaded, Error> {
     let file = ArrayFile::parse(path, read(path, &load.limits)?, &load.limits)?;
+    load_states_of(program, path, &file, load, set)
+}
+
+/// [`load_states`] of a file that is read already.
+pub(crate) fn load_states_of(
+    program: &Program,
+    path: &Path,
+    file: &ArrayFile,
+    load: &Load,
+    mut set: impl FnMut(&str, &[u8]) -> Result<(), Error>,
+) -> Result<Loaded, Error> {
     let names = file.names();
     let mut loaded = Loaded::default();
-    let program = std::sync::Arc::clone(executable.program());
     let mut unexpected: BTreeSet<&str> = names.iter().map(String::as_str).collect();
     for state in &program.states {
         let path = state.path.to_string();
@@ -344,7 +361,7 @@ pub(crate) fn load_states<A>(
             loaded.missing.push(path);
             continue;
         }
-        match elements(&file, &path, &state.ty) {
+        match elements(file, &path, &state.ty) {
             Ok(_) => loaded.loaded.push(path),
             Err(found) => {
                 loaded.mismatched.push(Mismatch { path, expected: state.ty.clone(), found });
@@ -359,7 +376,7 @@ pub(crate) fn load_states<A>(
     }
     for name in &loaded.loaded {
         if let Ok((_, bytes)) = file.get(name) {
-            executable.set_state_bytes(name, bytes)?;
+            set(name, bytes)?;
         }
     }
     Ok(loaded)
@@ -367,7 +384,7 @@ pub(crate) fn load_states<A>(
 
 impl Loaded {
     /// The error of a file that has not exactly the states that are expected.
-    fn expect_all(&self, path: &Path) -> Result<(), Error> {
+    pub(crate) fn expect_all(&self, path: &Path) -> Result<(), Error> {
         let mut wrong = Vec::new();
         for Mismatch { path, expected, found } in self.mismatched.iter().take(SHOWN) {
             wrong.push(format!("expected state {path:?} of {expected}, found {found}"));

@@ -80,6 +80,21 @@ impl Interpreted {
         self.interpreter.state(path)
     }
 
+    /// The values of the states, in the order of the program's table.
+    pub(crate) fn values(&self) -> &[Array] {
+        self.interpreter.states().values()
+    }
+
+    /// As it was declared, with gradient requests.
+    pub(crate) fn declared(&self) -> &Program {
+        &self.declared
+    }
+
+    /// Gives a state another value of its type.
+    pub(crate) fn set_state(&mut self, path: &str, value: Array) -> Result<(), Error> {
+        Ok(self.interpreter.set_state(path, value)?)
+    }
+
     /// Takes over every state of an executable of the same states.
     ///
     /// # Errors

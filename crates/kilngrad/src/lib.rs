@@ -34,7 +34,6 @@
 mod arrays;
 pub mod check;
 mod compiler;
-#[cfg(feature = "data")]
 pub mod data;
 mod dump;
 mod example;
@@ -43,6 +42,7 @@ mod files;
 mod flops;
 mod frozen;
 mod interpreted;
+mod names;
 mod nan;
 mod options;
 #[cfg(feature = "plot")]
@@ -50,6 +50,7 @@ pub mod plot;
 pub mod prelude;
 mod report;
 mod summary;
+pub mod trainer;
 pub mod units;
 mod values;
 mod why;
@@ -65,6 +66,7 @@ pub use kilngrad_ir::{Error, ErrorKind, random};
 pub use kilngrad_passes::{LiveValue, PlanReport, Reason, Rejection};
 pub use kilngrad_runtime::{Call, Element, Input, Outputs};
 pub use kilngrad_tiles::Features;
+pub use names::NameMap;
 pub use options::Options;
 pub use report::{KernelReport, Report, Stage};
 pub use summary::{CompiledSummary, EntrySummary, Layer, Size, Summary};

@@ -1,4 +1,4 @@
-//! Pictures of arrays: a grid of grey images as a PNG. Feature `plot`.
+//! Pictures as PNG files: a grid of grey images, and curves. Feature `plot`.
 //!
 //! ```
 //! use kilngrad::plot;
@@ -19,7 +19,7 @@ use std::io::BufWriter;
 use std::path::Path;
 
 use image::codecs::png::PngEncoder;
-use image::{GrayImage, ImageEncoder as _, Luma};
+use image::{GrayImage, ImageEncoder as _, Luma, Rgb, RgbImage};
 use kilngrad_ir::{Error, ErrorKind};
 use ndarray::{ArrayView, Axis, RemoveAxis};
 
@@ -109,6 +109,79 @@ fn grid<D: RemoveAxis>(
         }
     }
     Ok(picture)
+}
+
+/// The picture that [`curves`] draws: its size, and the margin around the frame.
+const CURVES: (u32, u32) = (640, 400);
+const MARGIN: u32 = 16;
+
+/// Draws series of numbers as curves from left to right in one frame: the first in blue, the second
+/// in orange, further ones in green. The frame is from the least to the greatest number that is
+/// finite; others leave gaps. Grey lines are at its quarters.
+///
+/// ```
+/// let path = std::env::temp_dir().join(format!("kilngrad-curves-{}.png", std::process::id()));
+/// kilngrad::plot::curves(&path, &[&[3.0, 2.0, 1.5], &[3.5, 2.5, 2.75]])?;
+/// assert!(std::fs::metadata(&path)?.len() > 0);
+/// # std::fs::remove_file(&path)?;
+/// # Ok::<(), kilngrad::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// If the file cannot be written.
+pub fn curves(path: impl AsRef<Path>, series: &[&[f64]]) -> Result<(), Error> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    let refused = |error| {
+        let message = format!("could not write {:?}", path.as_ref());
+        Error::caused(ErrorKind::Io, message, error)
+    };
+    draw_curves(series).write_to(&mut bytes, image::ImageFormat::Png).map_err(refused)?;
+    crate::arrays::write(path.as_ref(), bytes.get_ref())
+}
+
+fn draw_curves(series: &[&[f64]]) -> RgbImage {
+    const COLOURS: [[u8; 3]; 3] = [[31, 119, 180], [255, 127, 14], [44, 160, 44]];
+    let (width, height) = (CURVES.0 - 2 * MARGIN, CURVES.1 - 2 * MARGIN);
+    let mut picture = RgbImage::from_pixel(CURVES.0, CURVES.1, Rgb([255; 3]));
+    for quarter in 0..=4 {
+        let (x, y) = (MARGIN + (width - 1) * quarter / 4, MARGIN + (height - 1) * quarter / 4);
+        (0..width).for_each(|at| picture.put_pixel(MARGIN + at, y, Rgb([210; 3])));
+        (0..height).for_each(|at| picture.put_pixel(x, MARGIN + at, Rgb([210; 3])));
+    }
+    let finite = || series.iter().flat_map(|line| line.iter()).filter(|y| y.is_finite());
+    let low = finite().copied().fold(f64::INFINITY, f64::min);
+    let high = finite().copied().fold(f64::NEG_INFINITY, f64::max);
+    let longest = series.iter().map(|line| line.len()).max().unwrap_or(0);
+    // Halves, for the difference of two finite numbers may be infinite.
+    let span = high / 2.0 - low / 2.0;
+    let place = |at: usize, y: f64| {
+        let x = at as f64 / (longest.max(2) - 1) as f64;
+        let y = if span > 0.0 { (high / 2.0 - y / 2.0) / span } else { 0.5 };
+        (x * f64::from(width - 1), y * f64::from(height - 1))
+    };
+    for (line, colour) in series.iter().zip(COLOURS.iter().chain(std::iter::repeat(&COLOURS[2]))) {
+        for (at, y) in line.iter().enumerate().filter(|(_, y)| y.is_finite()) {
+            let to = place(at, *y);
+            let before = at.checked_sub(1).map(|at| (at, line[at])).filter(|(_, y)| y.is_finite());
+            let from = before.map_or(to, |(at, y)| place(at, y));
+            stroke(&mut picture, from, to, Rgb(*colour));
+        }
+    }
+    picture
+}
+
+/// A line two pixels thick within the frame.
+fn stroke(picture: &mut RgbImage, from: (f64, f64), to: (f64, f64), colour: Rgb<u8>) {
+    let steps = (to.0 - from.0).abs().max((to.1 - from.1).abs()).ceil().max(1.0);
+    for step in 0..=steps as u32 {
+        let part = f64::from(step) / steps;
+        let x = (from.0 + (to.0 - from.0) * part).round() as u32 + MARGIN;
+        let y = (from.1 + (to.1 - from.1) * part).round() as u32 + MARGIN;
+        for (dx, dy) in [(0, 0), (1, 0), (0, 1), (1, 1)] {
+            picture.put_pixel(x + dx, y + dy, colour);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -385,7 +385,7 @@ impl<'b> Tensor<'b> {
 
     /// A target in this tensor's shape; `None` after an error.
     #[track_caller]
-    fn target(self, name: &str, target: impl Operand<'b>) -> Option<Tensor<'b>> {
+    pub(super) fn target(self, name: &str, target: impl Operand<'b>) -> Option<Tensor<'b>> {
         if !self.is_real(name) {
             return None;
         }
@@ -403,7 +403,7 @@ impl<'b> Tensor<'b> {
     /// The axis of classes, and the target: indices, or probabilities where these are allowed.
     /// `None` after an error.
     #[track_caller]
-    fn classes(
+    pub(super) fn classes(
         self,
         name: &str,
         target: impl Operand<'b>,
@@ -440,7 +440,7 @@ impl<'b> Tensor<'b> {
     /// The elements that indices name along an axis, which disappears; a call with an index out of
     /// range fails. Elements are selected, not multiplied by 0, so that infinite ones do no harm.
     #[track_caller]
-    fn pick(self, axis: isize, indices: Tensor<'b>) -> Tensor<'b> {
+    pub(super) fn pick(self, axis: isize, indices: Tensor<'b>) -> Tensor<'b> {
         let (Some(ty), Some(from_first)) = (self.ty(), self.axis(axis)) else {
             return self.entry.poisoned();
         };

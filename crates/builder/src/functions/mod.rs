@@ -9,6 +9,7 @@ mod cumulative;
 mod einsum;
 mod interpolate;
 mod loss;
+mod metrics;
 mod normalise;
 mod pool;
 mod quantile;

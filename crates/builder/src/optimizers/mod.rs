@@ -13,8 +13,11 @@
 //! Everything that is one number a step, such as bias corrections, is computed in `f64`, and
 //! rounded to the parameter's dtype once.
 
+mod accumulate;
 mod adam;
 mod adaptive;
+mod groups;
+mod penalty;
 mod sgd;
 
 use std::collections::{HashMap, HashSet};
@@ -23,6 +26,7 @@ use std::sync::Arc;
 
 use kilngrad_ir::{DType, Diagnostic, Init, Literal, Role, Site, State, StateId, Type};
 
+pub use accumulate::Accumulator;
 pub use adam::{Adam, AdamW};
 pub use adaptive::{Adadelta, Adagrad, RmsProp};
 pub use sgd::Sgd;

@@ -5,6 +5,7 @@
 //! nothing but calls of these.
 
 mod compile;
+mod data;
 mod load;
 mod loops;
 mod memory;
@@ -12,6 +13,7 @@ mod plan;
 mod text;
 
 pub use compile::compile;
+pub use data::{csv, idx, npy, npz};
 pub use load::{load, weights};
 pub use loops::loops_text;
 pub use plan::plan;
@@ -21,7 +23,15 @@ pub use text::text;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 3] = [("text", text), ("compile", compile), ("loops_text", loops_text)];
+pub const TARGETS: [Target; 7] = [
+    ("text", text),
+    ("compile", compile),
+    ("loops_text", loops_text),
+    ("csv", csv),
+    ("idx", idx),
+    ("npy", npy),
+    ("npz", npz),
+];
 
 /// Ends a body whose promise is broken.
 fn hold<T>(result: Result<T, String>, case: &dyn std::fmt::Debug) -> T {

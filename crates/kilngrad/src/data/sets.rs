@@ -13,7 +13,9 @@
 
 use ndarray::{Array1, Array2, Axis};
 
-use kilngrad_ir::{DType, Error, ErrorKind, random};
+use kilngrad_ir::{Error, ErrorKind};
+
+use crate::data::order::permutation;
 
 /// Rows of features with a target each: a class index (`i64`) or a number (`f32`).
 ///
@@ -59,7 +61,7 @@ pub type Batch<T> = Dataset<T>;
 /// # Ok::<(), kilngrad::Error>(())
 /// ```
 pub fn digits() -> Result<Dataset<i64>, Error> {
-    let (x, y) = parse(include_str!("../../../data/digits.csv"))?;
+    let (x, y) = parse(include_str!("../../../../data/digits.csv"))?;
     Ok(Dataset { x: x / 16.0, y: y.mapv(|digit| digit as i64) })
 }
 
@@ -78,7 +80,7 @@ pub fn digits() -> Result<Dataset<i64>, Error> {
 /// # Ok::<(), kilngrad::Error>(())
 /// ```
 pub fn breast_cancer() -> Result<Dataset<f32>, Error> {
-    let (x, y) = parse(include_str!("../../../data/breast_cancer.csv"))?;
+    let (x, y) = parse(include_str!("../../../../data/breast_cancer.csv"))?;
     Ok(Dataset { x, y })
 }
 
@@ -97,7 +99,7 @@ pub fn breast_cancer() -> Result<Dataset<f32>, Error> {
 /// # Ok::<(), kilngrad::Error>(())
 /// ```
 pub fn diabetes() -> Result<Dataset<f32>, Error> {
-    let (x, y) = parse(include_str!("../../../data/diabetes.csv"))?;
+    let (x, y) = parse(include_str!("../../../../data/diabetes.csv"))?;
     Ok(Dataset { x, y })
 }
 
@@ -116,7 +118,7 @@ pub fn diabetes() -> Result<Dataset<f32>, Error> {
 /// # Ok::<(), kilngrad::Error>(())
 /// ```
 pub fn iris() -> Result<Dataset<i64>, Error> {
-    let (x, y) = parse(include_str!("../../../data/iris.csv"))?;
+    let (x, y) = parse(include_str!("../../../../data/iris.csv"))?;
     Ok(Dataset { x, y: y.mapv(|species| species as i64) })
 }
 
@@ -245,18 +247,6 @@ impl<T: Copy> Dataset<T> {
             self.select(&order[start..end])
         })
     }
-}
-
-/// A permutation of `0..len` drawn by `seed`: Fisher and Yates' shuffle on the generator of
-/// [`kilngrad_ir::random`].
-fn permutation(len: usize, seed: u64) -> Vec<usize> {
-    let key = random::key(seed as i64, random::stream_of("data.shuffle"), 0);
-    let mut order: Vec<usize> = (0..len).collect();
-    for last in (1..len).rev() {
-        let unit = random::element(key, last as u64, DType::F64).to_f64();
-        order.swap(last, (unit * (last + 1) as f64) as usize);
-    }
-    order
 }
 
 #[cfg(test)]

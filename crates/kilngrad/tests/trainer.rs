@@ -1,0 +1,401 @@
+//! Training runs: what they compute, how they end, and that a resumed one is an uninterrupted one.
+
+#![allow(clippy::unwrap_used)]
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use kilngrad::data::Table;
+use kilngrad::prelude::*;
+use kilngrad::trainer::{
+    Cosine, EarlyStopping, History, Schedule, Stopped, Trainer, evaluate, predict,
+};
+use ndarray::{Array1, Array2};
+
+/// A folder of its own that goes with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(test: &str) -> Folder {
+        let name = format!("kilngrad-trainer-{test}-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        Folder(folder)
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A classifier with dropout, gradients that add up, and a learning rate that is fed.
+fn program(width: usize) -> Program {
+    let b = Builder::new("classifier");
+    let n = b.dim("n");
+    let net = b.scope("net");
+    let (hidden, head) = (Dense::new(&net, "hidden", 4, width), Dense::new(&net, "head", width, 3));
+    let sums = Accumulator::new(&b.scope("sums"), b.params("net"));
+    let forward = |x| hidden.forward(x).relu();
+
+    let train = b.entry("train", Mode::Train);
+    let (x, y) = (train.input("x", F32, (n, 4)), train.input("y", I64, (n,)));
+    let logits = head.forward(forward(x).dropout("drop", 0.3));
+    let loss = logits.cross_entropy(y);
+    train.minimize(loss, b.params("net"), Adam::new(train.input("rate", F32, ())));
+    train.output("loss", loss);
+    train.output("accuracy", logits.accuracy(y));
+
+    let add = b.entry("add", Mode::Train);
+    let (x, y) = (add.input("x", F32, (n, 4)), add.input("y", I64, (n,)));
+    let loss = head.forward(forward(x).dropout("drop", 0.3)).cross_entropy(y);
+    sums.add(loss, x);
+    add.output("loss", loss);
+    let step = b.entry("step", Mode::Train);
+    let gradients = step.clip_grad_norm(&sums.take(step), 1.0);
+    let rate = step.input("rate", F32, ());
+    step.apply_gradients(b.params("net"), &gradients, Sgd::new(rate).momentum(0.9));
+
+    let e = b.entry("evaluate", Mode::Eval);
+    let (x, y) = (e.input("x", F32, (n, 4)), e.input("y", I64, (n,)));
+    let logits = head.forward(forward(x));
+    e.output("loss", logits.cross_entropy(y));
+    e.output("accuracy", logits.accuracy(y));
+    let predict = b.entry("predict", Mode::Eval);
+    let x = predict.input("x", F32, (n, 4));
+    predict.output("class", head.forward(forward(x)).argmax(-1));
+    b.finish().unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+fn executable(seed: i64) -> Executable {
+    program(8).compile(&Options::new().seed(seed)).unwrap()
+}
+
+/// Rows whose class is told by their sum.
+fn table(rows: usize) -> Table {
+    let x = Array2::from_shape_fn((rows, 4), |(i, j)| ((i * 7 + j * 3) % 11) as f32 / 11.0);
+    let y = Array1::from_iter(x.rows().into_iter().map(|row| (row.sum() * 0.74) as i64 % 3));
+    Table::new().with("x", x).unwrap().with("y", y).unwrap()
+}
+
+fn states(exe: &Executable) -> Vec<(String, Vec<u8>)> {
+    exe.state_bytes().map(|(path, bytes)| (path.to_owned(), bytes.to_vec())).collect()
+}
+
+const SCHEDULE: Cosine = Cosine { first: 0.02, last: 0.001, steps: 40 };
+
+#[test]
+fn a_run_is_its_calls() {
+    let rows = table(50);
+    let mut exe = executable(3);
+    let mut seen = Vec::new();
+    let history = Trainer::new(&mut exe, "train")
+        .epochs(3)
+        .batch(16)
+        .seed(5)
+        .schedule("rate", SCHEDULE)
+        .on_step(|step| {
+            seen.push((step.epoch, step.batch, step.metric("loss").unwrap()));
+            ControlFlow::Continue(())
+        })
+        .run(&rows)
+        .unwrap();
+    assert_eq!((history.stopped, history.steps, history.epochs.len()), (Stopped::Done, 12, 3));
+
+    let mut other = executable(3);
+    let mut losses = Vec::new();
+    for epoch in 0..3u64 {
+        let shuffled = rows.shuffle(5 << 32 | epoch);
+        let mut sum = 0.0;
+        for batch in 0..4usize {
+            let at: Vec<usize> = (batch * 16..(batch * 16 + 16).min(50)).collect();
+            let part = shuffled.select(&at);
+            let x: ndarray::ArrayD<f32> = part.column("x").unwrap().clone().try_into().unwrap();
+            let y: ndarray::ArrayD<i64> = part.column("y").unwrap().clone().try_into().unwrap();
+            let rate = SCHEDULE.rate(epoch * 4 + batch as u64) as f32;
+            let call = other.call("train").feed("x", &x).feed("y", &y).feed("rate", &rate);
+            let loss = f64::from(call.run().unwrap().scalar::<f32>("loss").unwrap());
+            sum += loss * at.len() as f64;
+            losses.push((epoch + 1, batch + 1, loss));
+        }
+        assert_eq!(history.epochs[epoch as usize].training("loss"), Some(sum / 50.0));
+    }
+    assert_eq!(seen, losses);
+    assert_eq!(states(&exe), states(&other));
+}
+
+/// A run with everything that has a position, which is stopped after `stop` batches.
+fn run(exe: &mut Executable, folder: &Folder, accumulate: bool, stop: Option<usize>) -> History {
+    let (rows, test) = table(60).split_every(5);
+    let entry = if accumulate { "add" } else { "train" };
+    let mut left = stop;
+    let mut trainer = Trainer::new(exe, entry)
+        .epochs(6)
+        .batch(10)
+        .seed(2)
+        .schedule("rate", SCHEDULE.warm_up(3))
+        .validate_by("evaluate", &test, 5)
+        .early_stopping(EarlyStopping::minimise("loss").patience(4).by_at_least(0.02))
+        .on_step(move |_| {
+            left = left.map(|left| left - 1);
+            if left == Some(0) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+        .checkpoint(folder.file("run.safetensors"))
+        .log(folder.file("log.csv"))
+        .resume();
+    if accumulate {
+        trainer = trainer.accumulate(2, "step");
+    }
+    trainer.run(&rows).unwrap()
+}
+
+#[test]
+fn a_resumed_run_is_an_uninterrupted_one() {
+    // Compiled once; forks share the code.
+    let (first, others) = (executable(1), executable(100));
+    for accumulate in [false, true] {
+        let folder = Folder::new("whole");
+        let mut exe = first.fork().unwrap();
+        let whole = run(&mut exe, &folder, accumulate, None);
+        let log = std::fs::read(folder.file("log.csv")).unwrap();
+        let file = std::fs::read(folder.file("run.safetensors")).unwrap();
+        let expected = states(&exe);
+        for stop in [1, 2, 4, 5, 6, 13] {
+            let folder = Folder::new("parts");
+            let mut parts = 0;
+            let (last, found) = loop {
+                // Another seed: everything that a run depends on is in the file.
+                let mut exe = if parts == 0 { first.fork() } else { others.fork() }.unwrap();
+                let history = run(&mut exe, &folder, accumulate, Some(stop));
+                parts += 1;
+                if history.stopped != Stopped::Callback {
+                    break (history, states(&exe));
+                }
+            };
+            assert!(parts > 1, "{stop} steps at a time");
+            assert_eq!(last, whole, "{stop} steps at a time");
+            assert!(found == expected, "{stop} steps at a time");
+            assert_eq!(std::fs::read(folder.file("log.csv")).unwrap(), log);
+            assert!(std::fs::read(folder.file("run.safetensors")).unwrap() == file);
+        }
+    }
+}
+
+#[test]
+fn the_interpreter_trains_as_compiled_code() {
+    let rows = table(20);
+    let (mut native, mut exact) =
+        (executable(1), program(8).interpret(&Options::new().seed(1)).unwrap());
+    let native = Trainer::new(&mut native, "train").schedule("rate", SCHEDULE).run(&rows).unwrap();
+    let exact = Trainer::new(&mut exact, "train").schedule("rate", SCHEDULE).run(&rows).unwrap();
+    let (native, exact) = (native.metric("loss").unwrap(), exact.metric("loss").unwrap());
+    assert!((native - exact).abs() < 1e-5, "{native} {exact}");
+}
+
+#[test]
+fn accumulated_batches_are_one_batch() {
+    let rows = table(30);
+    let train = |batch, accumulate| {
+        let b = Builder::new("line");
+        let w = b.param("w", (4,), Init::Constant(0.5));
+        let sums = Accumulator::new(&b.scope("sums"), w);
+        let e = b.entry("add", Mode::Train);
+        let (x, y) = (e.input("x", F32, (b.dim("n"), 4)), e.input("y", I64, (b.dim("n"),)));
+        let loss = (x.matmul(w) - y.cast(F32)).square().mean(..);
+        sums.add(loss, x);
+        e.output("loss", loss);
+        let e = b.entry("step", Mode::Train);
+        e.apply_gradients(w, &sums.take(e), Sgd::new(0.1));
+        let mut exe = b.finish().unwrap().compile(&Options::new()).unwrap();
+        let trainer = Trainer::new(&mut exe, "add").epochs(2).batch(batch);
+        assert_eq!(trainer.accumulate(accumulate, "step").run(&rows).unwrap().steps, 2);
+        exe.state::<f32>("w").unwrap().to_owned()
+    };
+    let (whole, parts) = (train(30, 1), train(8, 10));
+    assert!((&whole - &parts).iter().all(|d| d.abs() < 1e-6), "{whole} {parts}");
+}
+
+#[test]
+fn a_run_ends_early_when_asked_or_when_nothing_gets_better() {
+    let rows = table(40);
+    let flag = AtomicBool::new(false);
+    let mut exe = executable(1);
+    let history = Trainer::new(&mut exe, "train")
+        .epochs(9)
+        .schedule("rate", SCHEDULE)
+        .stop(&flag)
+        .on_step(|step| {
+            flag.store(step.step == 3, Ordering::SeqCst);
+            ControlFlow::Continue(())
+        })
+        .run(&rows)
+        .unwrap();
+    assert_eq!((history.stopped, history.steps), (Stopped::Asked, 3));
+
+    let mut exe = executable(1);
+    let history = Trainer::new(&mut exe, "train")
+        .epochs(50)
+        .schedule("rate", |_: u64| 0.0)
+        .validate("evaluate", &rows)
+        .early_stopping(EarlyStopping::minimise("loss").patience(3))
+        .run(&rows)
+        .unwrap();
+    assert_eq!((history.stopped, history.epochs.len()), (Stopped::Early, 4));
+
+    let mut exe = executable(1);
+    let history = Trainer::new(&mut exe, "train")
+        .epochs(50)
+        .schedule("rate", |_: u64| 0.0)
+        .on_epoch(|epoch| match epoch.number {
+            2 => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        })
+        .run(&rows)
+        .unwrap();
+    assert_eq!((history.stopped, history.epochs.len()), (Stopped::Callback, 2));
+}
+
+#[test]
+fn a_loss_that_is_not_finite_leaves_the_last_checkpoint() {
+    let folder = Folder::new("nan");
+    let path = folder.file("run.safetensors");
+    let rows = table(64);
+    let mut exe = executable(1);
+    let mut good = Vec::new();
+    let error = Trainer::new(&mut exe, "train")
+        .epochs(4)
+        .schedule("rate", |step: u64| if step < 4 { 0.01 } else { f64::NAN })
+        .checkpoint(&path)
+        .on_epoch(|epoch| {
+            good.push(epoch.number);
+            ControlFlow::Continue(())
+        })
+        .run(&rows)
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFinite);
+    let text = error.to_string();
+    assert!(
+        text.contains("found NaN in batch 2 of epoch 3") && text.contains("after step 4"),
+        "{text}"
+    );
+    assert_eq!(good, [1, 2]);
+    let mut again = executable(9);
+    again.load(&path, &Load::strict()).unwrap();
+    assert!(again.state::<f32>("net.head.w").unwrap().iter().all(|w| w.is_finite()));
+    assert_eq!(again.state::<i64>("net.hidden.w.adam.step").unwrap().sum(), 4);
+
+    // The step that spoils the parameters has a finite loss itself, and is not written.
+    let mut exe = executable(1);
+    let spoilt = Trainer::new(&mut exe, "train")
+        .schedule("rate", |_: u64| f64::NAN)
+        .checkpoint(folder.file("none.safetensors"))
+        .batch(64)
+        .run(&rows)
+        .unwrap_err();
+    assert_eq!(spoilt.kind(), ErrorKind::NotFinite);
+    assert!(spoilt.to_string().contains("\"net.hidden.w\""), "{spoilt}");
+    assert!(!folder.file("none.safetensors").exists());
+}
+
+#[test]
+fn a_checkpoint_is_of_one_run_and_one_writer() {
+    let folder = Folder::new("other");
+    let path = folder.file("run.safetensors");
+    let rows = table(20);
+    let train = |exe: &mut Executable, seed, resume| {
+        let trainer = Trainer::new(exe, "train").seed(seed).schedule("rate", SCHEDULE);
+        let trainer = trainer.checkpoint(&path);
+        if resume { trainer.resume().run(&rows) } else { trainer.run(&rows) }
+    };
+    let says = |found: Result<History>, words: &[&str]| {
+        let text = found.unwrap_err().to_string();
+        words.iter().for_each(|word| assert!(text.contains(word), "expected {word:?} in {text}"));
+    };
+    let mut exe = executable(1);
+    train(&mut exe, 1, false).unwrap();
+    says(train(&mut exe, 1, false), &["expected no file at", "resume"]);
+    says(train(&mut exe, 2, true), &["run of seed 2, found 1"]);
+    let mut wide = program(9).compile(&Options::new()).unwrap();
+    says(train(&mut wide, 1, true), &["\"net.hidden.w\" of f32[4,9], found f32[4,8]"]);
+    // The same states and other entries.
+    let mut other = program(8);
+    other.entries.pop();
+    says(train(&mut other.compile(&Options::new()).unwrap(), 1, true), &["digest"]);
+    // The same program from other lines, and with other initial values.
+    let mut moved = exe.snapshot().to_string();
+    moved = moved.replace("tests/trainer.rs:", "tests/moved.rs:1");
+    let moved = Program::parse(&moved, &Limits::default()).unwrap();
+    train(&mut moved.compile(&Options::new()).unwrap(), 1, true).unwrap();
+
+    let before = states(&exe);
+    std::fs::write(&path, &std::fs::read(&path).unwrap()[..300]).unwrap();
+    assert!(train(&mut exe, 1, true).is_err());
+    assert!(states(&exe) == before);
+    std::fs::remove_file(&path).unwrap();
+    let trainer = Trainer::new(&mut exe, "train").schedule("rate", SCHEDULE).checkpoint(&path);
+    let inner = trainer.on_step(|_| {
+        let mut second = executable(1);
+        says(train(&mut second, 1, true), &["locked by another run"]);
+        ControlFlow::Continue(())
+    });
+    inner.run(&rows).unwrap();
+}
+
+#[test]
+fn evaluation_and_prediction_are_of_the_whole_table() {
+    let rows = table(33);
+    let mut exe = executable(4);
+    let whole = evaluate(&mut exe, "evaluate", &rows, None).unwrap();
+    let parts = evaluate(&mut exe, "evaluate", &rows, Some(7)).unwrap();
+    for (whole, part) in whole.iter().zip(&parts) {
+        assert!((whole.value - part.value).abs() < 1e-6, "{whole} {part}");
+    }
+    let whole = predict(&mut exe, "predict", &rows, None).unwrap();
+    assert_eq!(whole, predict(&mut exe, "predict", &rows, Some(7)).unwrap());
+    assert_eq!(whole["class"].shape(), [33]);
+}
+
+#[test]
+fn mistakes_name_what_was_expected_and_found() {
+    let rows = table(20);
+    let mut exe = executable(1);
+    let mut says = |table: &Table,
+                    change: fn(Trainer<'_, Executable>) -> Trainer<'_, Executable>,
+                    words: &[&str]| {
+        let trainer = change(Trainer::new(&mut exe, "train").schedule("rate", SCHEDULE));
+        let text = trainer.run(table).unwrap_err().to_string();
+        words.iter().for_each(|word| assert!(text.contains(word), "expected {word:?} in {text}"));
+    };
+    let none = Table::new().with("x", Array2::<f32>::zeros((0, 4))).unwrap();
+    says(&none, |t| t, &["at least one row", "found none"]);
+    says(&rows, |t| t.batch(0), &["at least one row, found 0"]);
+    let lacking = Table::new().with("x", Array2::<f32>::zeros((5, 4))).unwrap();
+    says(&lacking, |t| t, &["input \"y\" of i64[n]", "found columns \"x\""]);
+    let double = rows.clone().cast("x", F64).unwrap();
+    says(&double, |t| t, &["expected a column \"x\" of f32[n,4]", "found f64[20,4]"]);
+    let narrow = Table::new().with("x", Array2::<f32>::zeros((5, 3))).unwrap();
+    says(&narrow, |t| t, &["\"x\" of f32[n,4]", "found rows [3]"]);
+    says(
+        &rows,
+        |t| t.schedule("lr", |_: u64| 0.1),
+        &["expected an input \"lr\"", "\"x\", \"y\", \"rate\""],
+    );
+    says(&rows, |t| t.schedule("y", |_: u64| 0.1), &["float scalar", "i64[n]"]);
+    says(&rows, |t| t.loss("los"), &["expected a metric \"los\"", "\"loss\", \"accuracy\""]);
+    says(
+        &rows,
+        |t| t.early_stopping(EarlyStopping::minimise("f1")),
+        &["expected a metric \"f1\" of \"train\""],
+    );
+    says(&rows, |t| t.accumulate(2, "evaluate"), &["no input but the schedule's", "\"x\""]);
+    says(&rows, |t| t.accumulate(0, "step"), &["at least one batch, found 0"]);
+    says(&rows, |t| t.resume(), &["expected a checkpoint"]);
+    says(&rows, |t| t.checkpoint("/proc/none/x.safetensors"), &["could not lock"]);
+}

@@ -1,0 +1,5 @@
+//! See `kilngrad_testing::fuzz::csv`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| kilngrad_testing::fuzz::csv(bytes));
