@@ -4,6 +4,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use kilngrad::Array;
+use kilngrad::check::{GradientCheck, check_gradients};
 use kilngrad::internals::loops::Item;
 use kilngrad::prelude::*;
 use kilngrad_testing::reference::{Reference, far};
@@ -160,6 +161,138 @@ fn layers_are_the_references() {
             assert!(far.is_none(), "{case} {name}: {far:?}");
         }
     }
+}
+
+/// A loop whose body sorts, looks through windows, contracts, and has a derivative of the user's own.
+fn of_every_kind(length: Option<usize>) -> Program {
+    let b = Builder::new("bodies").with_float(F64);
+    let w = b.scope("net").param("w", (1, 1, 3), Init::Values(vec![0.5, -0.25, 0.75]));
+    let e = b.entry("train", Mode::Train);
+    let xs = match length {
+        Some(length) => e.input("x", F64, (length, 2, 6)),
+        None => e.input("x", F64, (b.dim("time"), 2, 6)),
+    };
+    let (last, all) = xs.scan(e.zeros(F64, (2, 6)), |h, x| {
+        let (sorted, order) = x.sort(-1);
+        let mixed = h.unsqueeze(1).conv1d(w, Conv::new().padding(1)).squeeze(1);
+        let pooled = x.unsqueeze(1).max_pool1d(3, Pool::new().stride(1).padding(1)).squeeze(1);
+        let own = (sorted * h).custom_gradient(|x| x.tanh(), |_, y, dy| dy * (1.0 - y * y));
+        let h = (mixed + pooled * 0.25 + own + order.cast(F64) * 0.125).sin();
+        (h, h.gather(-1, order) + sorted.cumsum(-1))
+    });
+    let loss = all.square().sum(..) + last.sum(..);
+    let [by_x, by_w] = loss.gradient([xs, e.read(w)]);
+    e.output("loss", loss);
+    e.output("by_x", by_x);
+    e.output("by_w", by_w);
+    b.finish().unwrap()
+}
+
+#[test]
+fn bodies_hold_every_kind_of_operation() {
+    for length in [0, 1, 3, 8] {
+        let case = Case::of(of_every_kind(None), Regime::Reals, length);
+        properties::text_round_trips(&case.program).unwrap();
+        properties::passes_keep_values(&case, features()).unwrap();
+        properties::loops_and_native_agree(&case, features()).unwrap();
+        properties::kernels_compute_what_is_meant(&case, features()).unwrap();
+        properties::native_computes_what_is_meant(&case, features()).unwrap();
+    }
+}
+
+#[test]
+fn their_gradients_are_derivatives() {
+    let program = of_every_kind(Some(3));
+    let report = check_gradients(&program, "train", &GradientCheck::new().outputs(&["loss"]));
+    let report = report.unwrap();
+    assert!(report.passed(), "{report}");
+}
+
+/// The product of what stands before has a derivative by a factor of zero, and a second one.
+#[test]
+fn cumulative_products_are_differentiated_at_zeros() {
+    let b = Builder::new("products").with_float(F64);
+    let e = b.entry("train", Mode::Train);
+    let x = e.input("x", F64, (4,));
+    let loss = (x.cumprod(0) * e.constant([4], &[1.0, 2.0, 3.0, 4.0])).sum(..);
+    let [slope] = loss.gradient([x]);
+    let [second] = slope.index(0, 1).gradient([x]);
+    e.output("slope", slope);
+    e.output("second", second);
+    let mut exe = b.finish().unwrap().compile(&Options::new()).unwrap();
+    let x = ndarray::array![2.0, 0.0, 5.0, 0.0];
+    let out = exe.call("train").feed("x", &x).run().unwrap();
+    // Of a + 2ab + 3abc + 4abcd.
+    let slope: Vec<f64> = out.view("slope").unwrap().iter().copied().collect();
+    assert_eq!(slope, [1.0, 2.0 * 2.0 + 3.0 * 2.0 * 5.0, 0.0, 0.0]);
+    let second: Vec<f64> = out.view("second").unwrap().iter().copied().collect();
+    assert_eq!(second, [2.0 + 3.0 * 5.0, 0.0, 3.0 * 2.0, 4.0 * 2.0 * 5.0]);
+}
+
+/// A layer whose weights are constants, some of its work before the loop and some in it.
+#[test]
+fn a_frozen_loop_gives_the_same() {
+    let b = Builder::new("frozen");
+    let net = b.scope("net");
+    let gru = Gru::with(&net, "gru", 3, 5, &RecurrentOptions::new().layers(2));
+    let scale = net.param("scale", (5,), Init::Uniform { low: 0.5, high: 1.5 });
+    let e = b.entry("run", Mode::Eval);
+    let (all, _) = gru.forward(e.input("x", F32, (b.dim("n"), b.dim("time"), 3)));
+    let (sum, ()) = all
+        .transpose([1, 0, 2])
+        .scan(e.zeros(F32, (b.dim("n"), 5)), |sum, h| (sum + h * (e.read(scale).exp() + 1.0), ()));
+    e.output("all", all);
+    e.output("sum", sum);
+    let mut exe = b.finish().unwrap().compile(&Options::new().features(features())).unwrap();
+    let frozen = exe.freeze().unwrap();
+    for (n, time) in [(2, 7), (1, 1), (3, 0)] {
+        let x = ndarray::Array3::from_shape_fn((n, time, 3), |(i, j, k)| {
+            ((i * 31 + j * 7 + k) as f32).sin()
+        });
+        let expected = exe.call("run").feed("x", &x).run().unwrap();
+        let mut session = frozen.session();
+        let found = session.call("run").feed("x", &x).run().unwrap();
+        for name in ["all", "sum"] {
+            let [found, expected] = [&found, &expected].map(|it| output(it, name).unwrap());
+            let far = far(&found, &expected, Reference::F32);
+            assert!(far.is_none(), "{name} of {n}×{time}: {far:?}");
+        }
+    }
+}
+
+/// What is not finite is told of the loop, and what an iteration computes has no value to fetch.
+#[test]
+fn what_is_within_a_body_is_told_of_the_loop() {
+    let b = Builder::new("within");
+    let e = b.entry("run", Mode::Eval);
+    let x = e.input("x", F32, (3,));
+    let line = line!() + 1;
+    let (sum, all) = x.scan(e.scalar(F32, 0), |sum, x| {
+        let inside = x.log().named("inside");
+        (sum + inside, sum)
+    });
+    e.output("sum", sum);
+    let _ = all.named("all");
+    let program = b.finish().unwrap();
+    let options = Options::new().check_nan(true);
+    let (mut exe, mut slow) =
+        (program.clone().compile(&options).unwrap(), program.interpret(&options).unwrap());
+    let (good, bad) = (ndarray::array![1f32, 1.0, 1.0], ndarray::array![1f32, -2.0, 1.0]);
+    let native = exe.call("run").feed("x", &bad).run().unwrap_err();
+    let interpreted = slow.call("run").feed("x", &bad).run().unwrap_err();
+    for error in [native, interpreted] {
+        assert_eq!(error.kind(), ErrorKind::NotFinite, "{error}");
+        for word in ["scan", &format!("scans.rs:{line}")] {
+            assert!(error.to_string().contains(word), "expected {word} in: {error}");
+        }
+    }
+    let native = exe.call("run").feed("x", &good).fetch("inside").run().unwrap_err();
+    let interpreted = slow.call("run").feed("x", &good).fetch("inside").run().unwrap_err();
+    for error in [native, interpreted] {
+        assert_eq!(error.kind(), ErrorKind::Name, "{error}");
+    }
+    let out = exe.call("run").feed("x", &good).fetch("all").run().unwrap();
+    assert_eq!(output(&out, "all").unwrap().to_f64_vec(), [0.0; 3]);
 }
 
 #[test]

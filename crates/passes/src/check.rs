@@ -24,7 +24,7 @@
 //!
 //! - `plan_c1`: the entry has a plan, and each value has a place and a size without symbols.
 //! - `plan_c2`: the graph holds states, constants with elements, views (`reshape`), kernels and scans
-//!   only.
+//!   only; the region of a scan holds no constants, whose places are the entry's to give.
 //! - `plan_c3`: an argument lies in the buffer of its position.
 //! - `plan_c4`: a read state lies in its own memory.
 //! - `plan_c5`: constants lie among the constants, aligned to their elements, each in bytes of its
@@ -122,6 +122,10 @@ fn check_graph(program: &Program, entry: &Entry, region: Option<&Scan>) -> Resul
     }
     let decided = entry.decided_after();
     for (id, node) in entry.graph.nodes() {
+        if let (Some(_), Op::Constant(_)) = (region, &node.op) {
+            let message = "expected no constant in the region of a scan, found one".into();
+            return Err(replay.error("plan_c2", message, &node.results));
+        }
         replay.node(id, node)?;
         if Some(id) == decided {
             replay.decide()?;

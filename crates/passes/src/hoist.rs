@@ -2,8 +2,9 @@
 //!
 //! Assumes bound symbols. Guarantees values of the same bits: operations move, none changes.
 //!
-//! - What depends on constants of the scan alone is computed once. Sources, broadcasts and other
-//!   ways to read a value stay, as kernels read through them for nothing.
+//! - What depends on constants of the scan alone is computed once, and arrays that the region states
+//!   are stated around it. Other sources, broadcasts and ways to read a value stay, as kernels read
+//!   through them for nothing.
 //! - A contraction of what depends on slices alone with what is constant is computed of all slices
 //!   at once, since one large product is faster than many small ones: the input projection of a
 //!   recurrent layer becomes one product over time and batch. What it is computed from moves with it

@@ -82,6 +82,8 @@ impl Pipeline {
             .then(Strength)
             .then(Simplify)
             .then(Fold)
+            // Arrays that folding stated within a loop: a region holds none when it is planned.
+            .then(Hoist)
             .then(Cse)
             .then(Dce)
             .then(Fuse)

@@ -1,8 +1,8 @@
 //! Loops: accumulators that stay in bounds, carries that swap, a constant that every iteration
-//! reads, and loops in loops.
+//! reads, orders and windows of slices, arrays that a body states, and loops in loops.
 
-use kilngrad_ir::op::{BinaryOp, Scan, UnaryOp};
-use kilngrad_ir::{Constant, DType, Graph, Literal, Op, Origin, Type, Value};
+use kilngrad_ir::op::{BinaryOp, Scan, UnaryOp, Window, Windows};
+use kilngrad_ir::{Constant, DType, Dense, Graph, Literal, Op, Origin, Type, Value};
 
 use super::Generator;
 use super::range::Range;
@@ -37,10 +37,20 @@ impl Generator {
         }
         let Some(first) = self.scan_value(&slice, picks) else { return };
         let Some(constant) = self.scan_value(&slice, picks) else { return };
-        let body = match picks.below(3) {
-            0 => accumulate(&slice, step),
+        let near = self.wild() || self.range(stack).magnitude() <= BOUND;
+        let stated = self.shape(&slice).iter().product::<usize>() <= 256
+            && slice.shape.as_constant().is_some();
+        let body = match picks.below(6) {
             1 => swap(&slice, step),
-            _ if slice.rank() > 0 => nested(&slice, step),
+            2 if slice.rank() > 0 => nested(&slice, step),
+            // Neighbours in the order are where a difference quotient stops.
+            3 if slice.rank() > 0 && slice.dtype != DType::Bool && !self.smooth => {
+                ordered(&slice, step)
+            }
+            4 if near && slice.dtype != DType::Bool && self.shape(&ty).get(1) > Some(&1) => {
+                windowed(&slice, step)
+            }
+            5 if near && slice.dtype != DType::Bool && stated => shifted(&slice, step),
             _ => accumulate(&slice, step),
         };
         let carries = body.arguments().len() - 2;
@@ -168,6 +178,43 @@ fn swap(ty: &Type, step: Step) -> Graph {
     let (mut region, arguments) = Region::new(ty, 2);
     let next = region.next(step, [arguments[0], arguments[1], arguments[3]]);
     region.body.set_results(vec![arguments[2], next, arguments[1]]);
+    region.body
+}
+
+/// One carry of the slice's places in its order.
+fn ordered(ty: &Type, step: Step) -> Graph {
+    let (mut region, arguments) = Region::new(ty, 1);
+    let order = Op::Argsort { axis: ty.rank() - 1, descending: false };
+    let order = region.emit(order, &[arguments[2]], &[])[0];
+    let places = region.emit(Op::Cast, &[order], std::slice::from_ref(ty))[0];
+    let next = region.next(step, [arguments[0], arguments[1], places]);
+    region.body.set_results(vec![next, arguments[1]]);
+    region.body
+}
+
+/// One carry of the sums of what windows of two rows show of each.
+fn windowed(ty: &Type, step: Step) -> Graph {
+    let (mut region, arguments) = Region::new(ty, 1);
+    let windows: Windows =
+        [Window { axis: 0, size: 2, stride: 1, dilation: 1 }].into_iter().collect();
+    let shown = region.emit(Op::Windows(windows.clone()), &[arguments[2]], &[])[0];
+    let folded = region.emit(Op::Fold(windows), &[shown], std::slice::from_ref(ty))[0];
+    let next = region.next(step, [arguments[0], arguments[1], folded]);
+    region.body.set_results(vec![next, arguments[1]]);
+    region.body
+}
+
+/// One carry of the slice and an array that the region states.
+fn shifted(ty: &Type, step: Step) -> Graph {
+    let (mut region, arguments) = Region::new(ty, 1);
+    let count = ty.element_count().expect("its shape is constant");
+    let elements = (0..count).map(|at| Literal::from_i64(ty.dtype, at as i64 % 2));
+    let dense = Dense::new(ty.dtype, elements).expect("elements of the dtype");
+    let types = std::slice::from_ref(ty);
+    let array = region.emit(Op::Constant(Constant::Dense(dense)), &[], types)[0];
+    let sum = region.binary(BinaryOp::Add, arguments[2], array);
+    let next = region.next(step, [arguments[0], arguments[1], sum]);
+    region.body.set_results(vec![next, array]);
     region.body
 }
 
