@@ -2,6 +2,7 @@
 //! and sharing a layer is applying it again.
 
 mod convolution;
+mod recurrent;
 
 use crate::builder::Param;
 use crate::example::example;
@@ -13,6 +14,7 @@ use crate::tensor::Tensor;
 pub use convolution::{
     Conv1d, Conv2d, Conv3d, ConvInit, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d,
 };
+pub use recurrent::{CellWeights, Gru, Lstm, RecurrentOptions, Rnn};
 
 /// `x·w + b`: a dense layer.
 ///

@@ -8,12 +8,13 @@ use kilngrad::random;
 use ndarray::{ArrayD, IxDyn};
 
 /// What `kilngrad bench` accepts, with a line each.
-pub(crate) const WORKLOADS: [(&str, &str); 7] = [
+pub(crate) const WORKLOADS: [(&str, &str); 8] = [
     ("linreg", "linear regression, 4096×128 full batch, MSE, SGD"),
     ("logreg", "logistic regression, 4096×64 full batch, BCE with logits, SGD"),
     ("mlp", "784-512-256-10, relu, batch 128, softmax cross-entropy, Adam"),
     ("mlp_small", "16-32-32-4, tanh, batch 16, softmax cross-entropy, SGD"),
     ("autoencoder", "784-256-784, relu then sigmoid, batch 128, MSE, Adam"),
+    ("lstm", "LSTM(50)-LSTM(50)-Dense(1), 64 steps of 16 features, batch 32, MSE, Adam"),
     (
         "cnn",
         "conv 32 3×3, pool 2, conv 64 3×3, pool 2, dense 128, dense 10 on 1×28×28, relu, batch 32, Adam",
@@ -35,6 +36,7 @@ pub(crate) fn workload(name: &str) -> Result<Workload> {
         "logreg" => regression(4096, 64, |z, t| z.bce_with_logits(t), coin),
         "mlp" => classifier(128, &[784, 512, 256, 10], |x| x.relu(), Rule::Adam),
         "mlp_small" => classifier(16, &[16, 32, 32, 4], |x| x.tanh(), Rule::Sgd),
+        "lstm" => recurrent(32, 64, [16, 50]),
         "autoencoder" => autoencoder(128, 784, 256),
         "cnn" => convolutional(32),
         _ => convolution(8, 64, 28),
@@ -114,6 +116,24 @@ fn autoencoder(batch: usize, pixels: usize, code: usize) -> Result<Workload> {
     step.minimize(loss, b.params("model"), Adam::new(1e-3));
     step.output("loss", loss);
     let floats = vec![("x", uniform("x", &[batch, pixels]))];
+    Ok(Workload { program: b.finish()?, floats, classes: Vec::new() })
+}
+
+/// Two layers over sequences, of which a dense layer reads the last step.
+fn recurrent(batch: usize, steps: usize, [features, hidden]: [usize; 2]) -> Result<Workload> {
+    let b = Builder::new("recurrent");
+    let scope = b.scope("model");
+    let options = RecurrentOptions::new().layers(2);
+    let lstm = Lstm::with(&scope, "lstm", features, hidden, &options);
+    let head = Dense::new(&scope, "head", hidden, 1);
+    let step = b.entry("step", Mode::Train);
+    let (x, t) = (step.input("x", F32, (batch, steps, features)), step.input("t", F32, (batch, 1)));
+    let (_, lasts) = lstm.forward(x);
+    let loss = head.forward(lasts[1].0).mse_loss(t);
+    step.minimize(loss, b.params("model"), Adam::new(1e-3));
+    step.output("loss", loss);
+    let floats =
+        vec![("x", normal("x", &[batch, steps, features])), ("t", normal("t", &[batch, 1]))];
     Ok(Workload { program: b.finish()?, floats, classes: Vec::new() })
 }
 
