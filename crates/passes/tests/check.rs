@@ -674,7 +674,7 @@ fn regions_are_replayed() {
     let moves = "%5: f32[3] = slice %2 ranges=[1:4]\n      %6: f32[] = constant 0.0\n      \
                  %4: f32[4] = pad %5, %6 amounts=[0:1]\n";
     breaks(&with(LOOP, adds, moves), "plan_c10", "not elementwise");
-    let stated = format!("%9: f32[2] at constant+0 = constant [1.0, 2.0]\n      {KERNEL_OF_LOOP}");
+    let stated = format!("%9: f32[2] at constants+0 = constant [1.0, 2.0]\n      {KERNEL_OF_LOOP}");
     breaks(&with(LOOP, KERNEL_OF_LOOP, &stated), "plan_c2", "expected no constant in the region");
 }
 

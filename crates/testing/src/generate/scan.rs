@@ -214,7 +214,7 @@ fn shifted(ty: &Type, step: Step) -> Graph {
     let array = region.emit(Op::Constant(Constant::Dense(dense)), &[], types)[0];
     let sum = region.binary(BinaryOp::Add, arguments[2], array);
     let next = region.next(step, [arguments[0], arguments[1], sum]);
-    region.body.set_results(vec![next, array]);
+    region.body.set_results(vec![next, arguments[1]]);
     region.body
 }
 
