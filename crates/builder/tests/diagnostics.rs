@@ -587,3 +587,21 @@ fn options_of_activations() {
     let l = line!();
     check(b, "loss_b2", l - 1, &["in order", "1 and -1"], &[l - 1]);
 }
+
+#[test]
+fn gradients_are_not_clipped_by_what_is_no_bound() {
+    for (bound, found) in [(-1.0, "found -1"), (f64::NAN, "found NaN")] {
+        for by_norm in [true, false] {
+            let b = Builder::new("t");
+            let e = b.entry("e", Mode::Eval);
+            let x = e.input("x", F32, (8,));
+            let clipped = match by_norm {
+                true => e.clip_grad_norm(&[x], bound),
+                false => e.clip_grad_value(&[x], bound),
+            };
+            let l = line!() - if by_norm { 3 } else { 2 };
+            e.output("clipped", clipped[0]);
+            check(b, "optimizer_b3", l, &["at least 0", found], &[l - if by_norm { 2 } else { 3 }]);
+        }
+    }
+}

@@ -13,7 +13,9 @@ mod list;
 mod models;
 mod output;
 mod program;
+mod rows;
 mod run;
+mod signals;
 mod table;
 mod train;
 mod workloads;
@@ -31,7 +33,8 @@ struct Args {
     command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 success, 1 failure, 2 wrong usage.";
+const EXIT_CODES: &str =
+    "Exit codes: 0 success, 1 failure, 2 wrong usage, 130 training that a signal ended.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -68,6 +71,8 @@ fn main() -> ExitCode {
         Command::Completion(args) => completion::run(&args, &mut Args::command()),
     };
     match result {
+        // So that nothing goes on with what is half trained.
+        Ok(()) if signals::asked() => ExitCode::from(signals::EXIT_CODE),
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Diagnostics say of themselves that they are errors.

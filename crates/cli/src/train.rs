@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use kilngrad::data::{self, Table};
@@ -13,6 +12,7 @@ use kilngrad::trainer::{History, Stopped, Trainer};
 use crate::engine::{Engine, Float, Processor};
 use crate::models::{self, Model};
 use crate::output::{Lines, Progress, bytes, grouped, time};
+use crate::{rows, signals};
 
 /// Arguments of `kilngrad train`.
 #[derive(Debug, clap::Args)]
@@ -144,48 +144,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 /// The rows to train and test on: columns `x` and `y`, in the model's floating-point type.
 fn table(args: &Args) -> Result<Table> {
-    let Some(path) = &args.data else {
-        return Table::from(data::digits()?).cast("x", args.float.dtype());
-    };
-    let limits = Limits::default();
-    let table = match path.extension().and_then(|extension| extension.to_str()) {
-        Some("csv") => {
-            let table = data::read_csv(path, &limits)?;
-            let names: Vec<String> = table.names().map(str::to_owned).collect();
-            // The target is the last column, as in the sets that ship.
-            let (target, features) = names.split_last().map_or(("", &[][..]), |(y, x)| (y, x));
-            let y = table.column(target)?.clone();
-            let features: Vec<&str> = features.iter().map(String::as_str).collect();
-            let x = table.stack("x", &features)?.column("x")?.clone();
-            Table::new().with("x", x)?.with("y", y)?
-        }
-        Some("npz") => {
-            let arrays = data::read_npz(path, &limits)?;
-            arrays
-                .into_iter()
-                .try_fold(Table::new(), |table, (name, array)| table.with(&name, array))?
-        }
-        Some("safetensors") => Table::from_safetensors(path, &limits)?,
-        Some(_) | None => {
-            let message =
-                format!("expected a file that ends in .csv, .npz or .safetensors, found {path:?}");
-            return Err(Error::new(ErrorKind::Format, message));
-        }
-    };
-    table.cast("x", args.float.dtype())?.cast("y", I64)
-}
-
-/// Set by a signal: the step under way is the last.
-static STOP: AtomicBool = AtomicBool::new(false);
-
-/// Lets the first signal end the run after its step, and the second one at once.
-fn install_handler() {
-    // Without a handler a signal ends the process, which loses no file.
-    let _ = ctrlc::set_handler(|| {
-        if STOP.swap(true, Ordering::SeqCst) {
-            std::process::exit(130);
-        }
-    });
+    match &args.data {
+        None => Table::from(data::digits()?).cast("x", args.float.dtype()),
+        Some(path) => rows::read(path, args.float.dtype(), I64),
+    }
 }
 
 /// Trains and prints a line an epoch. Gives what became of the run, and the time spent.
@@ -199,9 +161,9 @@ fn train_by(
 ) -> Result<(History, Duration)> {
     lines.say("");
     lines.say("epoch   train loss    test loss   test accuracy       time");
-    install_handler();
+    signals::install();
     let steps = train.rows().div_ceil(model.batch);
-    let progress = RefCell::new(Progress::new((epochs * steps) as u64));
+    let progress = RefCell::new(Progress::new(epochs.saturating_mul(steps) as u64));
     let started = Instant::now();
     let mut begun = started;
     let mut trainer = Trainer::new(engine, "train")
@@ -209,7 +171,7 @@ fn train_by(
         .batch(model.batch)
         .seed(args.seed)
         .validate("evaluate", test)
-        .stop(&STOP)
+        .stop(signals::stop())
         .on_step(|step| {
             progress.borrow_mut().reach((step.epoch - 1) as usize * steps + step.batch, step.epoch);
             ControlFlow::Continue(())

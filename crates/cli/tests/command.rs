@@ -216,7 +216,7 @@ fn a_signal_ends_training_after_its_step_and_keeps_the_run() {
     let sent = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
     assert!(sent.success());
     let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", output.status);
+    assert_eq!(output.status.code(), Some(130), "a script does not go on: {}", output.status);
     let stdout = text(&output.stdout);
     assert!(stdout.contains("steps; --resume goes on"), "{stdout}");
     let steps: usize = {
@@ -237,4 +237,94 @@ fn a_signal_ends_training_after_its_step_and_keeps_the_run() {
     assert_eq!(losses(&more).len(), 1, "{}", text(&more.stdout));
     std::fs::remove_file(&path).unwrap();
     std::fs::remove_file(path.with_extension("safetensors.lock")).unwrap();
+}
+
+/// A terminal that is closed ends a run as any signal does, and no run that is to outlive it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_signal_that_is_ignored_stays_ignored() {
+    for ignored in [false, true] {
+        let name = format!("kilngrad-nohup-{ignored}-{}.safetensors", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let script = if ignored { "trap '' HUP; exec \"$@\"" } else { "exec \"$@\"" };
+        let mut child = Command::new("sh")
+            .args(["-c", script, "sh", env!("CARGO_BIN_EXE_kilngrad"), "train", "mlp"])
+            .args(["--epochs", "100000", "--checkpoint", path.to_str().unwrap()])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        while !path.exists() {
+            assert!(child.try_wait().unwrap().is_none(), "training ended by itself");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        let id = child.id().to_string();
+        let send = |signal: &str| Command::new("kill").args([signal, &id]).status().unwrap();
+        assert!(send("-HUP").success());
+        if ignored {
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            assert!(child.try_wait().unwrap().is_none(), "ended by a signal that it was to ignore");
+            assert!(send("-TERM").success());
+        }
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(130), "{}", output.status);
+        assert!(text(&output.stdout).contains("steps; --resume goes on"));
+        std::fs::remove_file(&path).unwrap();
+        std::fs::remove_file(path.with_extension("safetensors.lock")).unwrap();
+    }
+}
+
+/// An archive with a scalar `x`.
+const NPZ: &[u8] = b"PK\x03\x04\x14\0\0\0\0\0\xfahv]h\xa8\xe8'E\0\0\0E\0\0\0\x05\0\0\0x.npy\
+    \x93NUMPY\x01\x007\0{'descr': '<f4', 'fortran_order': False, 'shape': (), }\0\0\x80?\
+    PK\x01\x02\x14\x03\x14\0\0\0\0\0\xfahv]h\xa8\xe8'E\0\0\0E\0\0\0\x05\0\0\0\0\0\0\0\0\0\0\0\x80\x01\
+    \0\0\0\0x.npyPK\x05\x06\0\0\0\0\x01\0\x01\x003\0\0\0h\0\0\0\0\0";
+
+#[test]
+fn rows_of_a_file_are_what_it_says() {
+    let folder = std::env::temp_dir().join(format!("kilngrad-rows-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    let write = |name: &str, target: &str, pixel: &str, labels: &[&str]| {
+        let path = folder.join(name);
+        let names = (0..64).map(|pixel| format!("p{pixel}")).chain([target.to_owned()]);
+        let header = names.collect::<Vec<_>>().join(",");
+        let row = |label: &&str| format!("{}{label}", format!("{pixel},").repeat(64));
+        let rows: Vec<String> = labels.iter().map(row).collect();
+        std::fs::write(&path, format!("{header}\n{}\n", rows.join("\n"))).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let train = |path: &str, more: &[&str]| {
+        kilngrad(&[&["train", "mlp", "--epochs", "1", "--data", path], more].concat())
+    };
+    // A label that is no whole number is no class.
+    for (label, found) in [("nan", "NaN"), ("2.7", "2.7"), ("-0.4", "-0.4"), ("1e300", "1e300")] {
+        let path = write("labels.csv", "y", "0", &["1", "2", "3", label, "5", "6"]);
+        let refused = train(&path, &[]);
+        let stderr = text(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(1), "{label}");
+        for words in ["labels.csv", "row 4", "whole number", &format!("found {found}")] {
+            assert!(stderr.contains(words), "expected {words:?} in {stderr}");
+        }
+    }
+    // Whole numbers may be written as floats, and a column may have any name.
+    let path = write("x.csv", "x", "0.5", &["1.0", "2", "3e0", "4", "5", "6"]);
+    assert!(train(&path, &[]).status.success(), "{}", text(&train(&path, &[]).stderr));
+    // Features keep the precision that the model has.
+    let path = write("fine.csv", "y", "1.00000001", &["1"; 6]);
+    let row = json(&train(&path, &["--float", "f64", "--json"]));
+    let path = write("fine.csv", "y", "1", &["1"; 6]);
+    let whole = json(&train(&path, &["--float", "f64", "--json"]));
+    assert_ne!(row["loss"], whole["loss"]);
+    // A file that is no table is named.
+    let path = folder.join("rows.npz");
+    std::fs::write(&path, NPZ).unwrap();
+    let refused = train(path.to_str().unwrap(), &[]);
+    let stderr = text(&refused.stderr);
+    assert!(stderr.contains("rows.npz") && stderr.contains("found a scalar"), "{stderr}");
+    // However many epochs.
+    let (path, there) = (write("rows.csv", "y", "0", &["1"; 6]), folder.join("x.csv"));
+    let most = ["--epochs", &u64::MAX.to_string(), "--checkpoint", there.to_str().unwrap()];
+    let refused = kilngrad(&[&["train", "mlp", "--data", &path], &most[..]].concat());
+    assert_eq!(refused.status.code(), Some(1));
+    std::fs::remove_dir_all(&folder).unwrap();
 }

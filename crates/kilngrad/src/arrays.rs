@@ -54,12 +54,13 @@ pub fn load_arrays(
     let arrays = file.names().into_iter().map(|name| {
         let found = file.get(&name).map_err(|found| {
             let expected = format!("{path:?}: expected an array of a dtype of the compiler for");
-            Error::new(ErrorKind::Format, format!("{expected} {name:?}, found {found}"))
+            Error::new(ErrorKind::Format, format!("{expected} {}, found {found}", excerpt(&name)))
         });
         let (ty, bytes) = found?;
         let shape = ty.shape.as_constant().unwrap_or_default();
         let array = Array::from_bytes(ty.dtype, &shape, bytes).ok_or_else(|| {
-            let message = format!("{path:?}: expected truth values of 0 and 1 in {name:?}");
+            let message =
+                format!("{path:?}: expected truth values of 0 and 1 in {}", excerpt(&name));
             Error::new(ErrorKind::Format, message)
         })?;
         Ok((name, array))
@@ -145,6 +146,8 @@ impl ArrayFile {
     /// Checks the file's bytes; errors name it by `path`.
     pub(crate) fn parse(path: &Path, bytes: Vec<u8>, limits: &Limits) -> Result<ArrayFile, Error> {
         let damaged = |why: String| {
+            // The format's own reader repeats what it found, however long.
+            let why: String = why.chars().take(200).collect();
             let message = format!("{path:?} is not a safetensors file: {}", shown(&why));
             Error::new(ErrorKind::Format, message)
         };
@@ -152,19 +155,31 @@ impl ArrayFile {
         let (length, header) =
             SafeTensors::read_metadata(&bytes).map_err(|error| damaged(error.to_string()))?;
         let file = ArrayFile { bytes, start: size_of::<u64>() + length, header };
-        let counts = file.header.tensors().into_values().filter_map(|info| {
-            Some(type_of(info.dtype, &info.shape).ok()?.element_count().unwrap_or(0))
-        });
-        if counts.fold(0, usize::saturating_add) > limits.elements {
-            let most = limits.elements;
-            return Err(damaged(format!("expected at most {most} elements, found more")));
+        let mut elements = 0usize;
+        for info in file.header.tensors().into_values() {
+            // What is of no known type is refused when it is asked for.
+            if type_of(info.dtype, &info.shape).is_ok() {
+                let count = count_within(&info.shape, limits).map_err(damaged)?;
+                elements = elements.saturating_add(count);
+            }
         }
-        Ok(file)
+        match elements > limits.elements {
+            false => Ok(file),
+            true => {
+                let most = limits.elements;
+                Err(damaged(format!("expected at most {most} elements, found more")))
+            }
+        }
     }
 
     /// The names of the arrays, in the order of their elements.
     pub(crate) fn names(&self) -> Vec<String> {
         self.header.offset_keys()
+    }
+
+    /// Whether there is an array of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.header.info(name).is_some()
     }
 
     /// A text of the header's table.
@@ -249,6 +264,39 @@ fn beside(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
+/// How many elements a shape has, if they are within the limits and their bytes are a number. A zero
+/// counts as one there: whoever goes through an array's rows does so whether there is anything in
+/// them or not.
+pub(crate) fn count_within(shape: &[usize], limits: &Limits) -> Result<usize, String> {
+    let most = limits.elements.min(usize::MAX / size_of::<u64>());
+    let steps = shape.iter().try_fold(1usize, |steps, length| steps.checked_mul((*length).max(1)));
+    let count = if shape.contains(&0) { Some(0) } else { steps };
+    match (count, steps) {
+        (Some(count), Some(steps)) if count <= most && steps <= most.max(1) => Ok(count),
+        _ => Err(format!("expected at most {most} elements, found shape {shape:?}")),
+    }
+}
+
+/// The beginning of a text from a file, in quotes and escaped, as errors show it.
+pub(crate) fn excerpt(text: &str) -> String {
+    const SHOWN: usize = 80;
+    match text.char_indices().nth(SHOWN) {
+        None => format!("{text:?}"),
+        Some((end, _)) => format!("{:?}…", &text[..end]),
+    }
+}
+
+/// The first of some names, as errors list them.
+pub(crate) fn listed<'n>(names: impl IntoIterator<Item = &'n str>) -> String {
+    const SHOWN: usize = 4;
+    let mut names = names.into_iter();
+    let mut list: Vec<String> = names.by_ref().take(SHOWN).map(excerpt).collect();
+    if names.next().is_some() {
+        list.push("…".into());
+    }
+    list.join(", ")
+}
+
 fn dtype_in_file(dtype: DType) -> Dtype {
     match dtype {
         DType::F32 => Dtype::F32,
@@ -263,7 +311,7 @@ fn dtype_in_file(dtype: DType) -> Dtype {
 /// The type of an array, whose size fits memory; the error says what there is instead.
 fn type_of(dtype: Dtype, shape: &[usize]) -> Result<Type, String> {
     let known = DType::ALL.into_iter().find(|known| dtype_in_file(*known) == dtype);
-    // Lengths beside a zero may be any number.
+    // Of lengths beside a zero the product says nothing.
     let fits = shape.iter().all(|length| i64::try_from(*length).is_ok());
     let ty = known.filter(|_| fits).map(|known| Type::new(known, shape.iter().copied().collect()));
     ty.filter(|ty| ty.byte_count().is_some()).ok_or_else(|| format!("{dtype}{shape:?}"))
@@ -325,7 +373,8 @@ impl<'de> serde::de::Visitor<'de> for Names {
                 map.next_value::<IgnoredAny>()?;
             }
             if names.contains(&name) {
-                return Err(error(format!("expected unique names, found {name:?} twice")));
+                let name = excerpt(&name);
+                return Err(error(format!("expected unique names, found {name} twice")));
             }
             names.insert(name);
             if names.len() > self.most {

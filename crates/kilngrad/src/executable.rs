@@ -444,7 +444,8 @@ pub trait ProgramExt {
     /// Writes it: as text where `path` ends in `.kg`, with large arrays in `PATH.safetensors`
     /// beside it; or, where it ends in `.safetensors`, as one file of every array that a state
     /// begins with, under the state's path, and the text. Each file is written beside its place
-    /// and renamed, so what was there is whole or replaced.
+    /// and renamed, so what was there is whole or replaced; of the two of a `.kg` the arrays go first,
+    /// so a process that is killed between them leaves the old text beside new arrays.
     ///
     /// # Errors
     ///

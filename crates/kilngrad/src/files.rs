@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use kilngrad_ir::text::{self, Limits, ParseOptions, PrintOptions, Printed};
 use kilngrad_ir::{Dense, Error, ErrorKind, Init, Program, Source, Type};
 
-use crate::arrays::{ArrayFile, looks_like_arrays, read, write, write_arrays};
+use crate::arrays::{ArrayFile, excerpt, listed, looks_like_arrays, read, write, write_arrays};
 
 /// The key of the program's text in a header's table.
 const PROGRAM: &str = "kilngrad.program";
@@ -301,7 +301,8 @@ fn expect_named(path: &Path, file: &ArrayFile, named: &HashSet<String>) -> Resul
     match file.names().iter().find(|name| !named.contains(*name)) {
         None => Ok(()),
         Some(name) => {
-            let message = format!("{path:?}: expected arrays that the text names, found {name:?}");
+            let name = excerpt(name);
+            let message = format!("{path:?}: expected arrays that the text names, found {name}");
             Err(Error::new(ErrorKind::Format, message))
         }
     }
@@ -313,8 +314,12 @@ fn elements(file: &ArrayFile, name: &str, ty: &Type) -> Result<Dense, String> {
     if found != *ty {
         return Err(found.to_string());
     }
-    Dense::from_bytes(ty.dtype, bytes.into())
-        .ok_or_else(|| format!("{found} of other truth values than 0 and 1"))
+    Dense::from_bytes(ty.dtype, bytes.into()).ok_or_else(|| other_truths(ty))
+}
+
+/// What there is instead of truth values.
+pub(crate) fn other_truths(ty: &Type) -> String {
+    format!("{ty} of other truth values than 0 and 1")
 }
 
 /// Where the arrays of a text are.
@@ -391,11 +396,8 @@ impl Loaded {
         }
         for (what, names) in [("no", &self.missing), ("unexpected", &self.unexpected)] {
             if !names.is_empty() {
-                let shown: Vec<String> =
-                    names.iter().take(SHOWN).map(|name| format!("{name:?}")).collect();
-                let more = if names.len() > SHOWN { ", …" } else { "" };
-                let list = shown.join(", ");
-                wrong.push(format!("expected the program's states, found {what} {list}{more}"));
+                let list = listed(names.iter().map(String::as_str));
+                wrong.push(format!("expected the program's states, found {what} {list}"));
             }
         }
         match wrong.is_empty() {
@@ -408,5 +410,5 @@ impl Loaded {
     }
 }
 
-/// How many names of a kind an error lists.
+/// How many states of another type an error lists.
 const SHOWN: usize = 4;

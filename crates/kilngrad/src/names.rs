@@ -7,7 +7,7 @@ use kilngrad_ir::{DType, Error, ErrorKind, Role, Type};
 
 use crate::arrays::{ArrayFile, read};
 use crate::executable::Executable;
-use crate::files::{Load, Loaded, Mismatch};
+use crate::files::{Load, Loaded, Mismatch, other_truths};
 
 /// Which array of a file, under the name that another framework gave it, is which state's.
 ///
@@ -120,44 +120,42 @@ impl Executable {
         let file = ArrayFile::parse(path, read(path, limits)?, limits)?;
         let (mut loaded, mut values) = (Loaded::default(), Vec::new());
         let mut unmapped: BTreeSet<String> = file.names().into_iter().collect();
-        let mut mapped = BTreeSet::new();
+        // States with a name, and those of them whose array is not there.
+        let (mut mapped, mut absent) = (BTreeSet::new(), BTreeSet::new());
         for Named { state: wanted, array, transposed } in &names.names {
             let program = self.program();
             let id = program.find_state(wanted).ok_or_else(|| {
                 let message = format!("expected a state {wanted:?} for {array:?}, found none");
                 Error::new(ErrorKind::Name, message)
             })?;
-            if !mapped.insert(wanted.clone()) {
+            if !mapped.insert(wanted.as_str()) {
                 let message =
                     format!("expected one name for state {wanted:?}, found {array:?} too");
                 return Err(Error::new(ErrorKind::Name, message));
             }
             unmapped.remove(array);
+            if !file.has(array) {
+                absent.insert(wanted.as_str());
+                continue;
+            }
             let expected = &program.state(id).ty;
-            let found = file.get(array).and_then(|(ty, bytes)| match transposed {
-                true => turned(&ty, bytes),
-                false => Ok((ty, bytes.to_vec())),
-            });
-            match found {
-                Ok((ty, bytes)) if ty == *expected && valid(&ty, &bytes) => {
+            match value(&file, array, expected, *transposed) {
+                Ok(bytes) => {
                     loaded.loaded.push(wanted.clone());
                     values.push((wanted.clone(), bytes));
                 }
-                Ok((ty, _)) => loaded.mismatched.push(Mismatch {
-                    path: wanted.clone(),
-                    expected: expected.clone(),
-                    found: ty.to_string(),
-                }),
                 Err(found) => loaded.mismatched.push(Mismatch {
                     path: wanted.clone(),
                     expected: expected.clone(),
-                    found: format!("{found} under {array:?}"),
+                    found,
                 }),
             }
         }
-        let parameters = self.program().states.iter().filter(|s| s.role == Role::Parameter);
-        let missing = parameters.map(|state| state.path.to_string());
-        loaded.missing = missing.filter(|path| !mapped.contains(path)).collect();
+        let missing = self.program().states.iter().filter(|state| {
+            let unmapped = state.role == Role::Parameter && !mapped.contains(&*state.path);
+            unmapped || absent.contains(&*state.path)
+        });
+        loaded.missing = missing.map(|state| state.path.to_string()).collect();
         loaded.unexpected = unmapped.into_iter().collect();
         if !load.is_partial() {
             loaded.expect_all(path)?;
@@ -169,23 +167,43 @@ impl Executable {
     }
 }
 
-/// A matrix with rows for columns, or what there is instead.
-fn turned(ty: &Type, bytes: &[u8]) -> Result<(Type, Vec<u8>), String> {
+/// The bytes of a state of this type by the file's array, or what there is instead.
+fn value(
+    file: &ArrayFile,
+    array: &str,
+    expected: &Type,
+    transposed: bool,
+) -> Result<Vec<u8>, String> {
+    let (mut ty, bytes) = file.get(array)?;
     let shape = ty.shape.as_constant().unwrap_or_default();
-    let [rows, columns] = shape[..] else {
-        return Err(format!("{ty}, which is no matrix to transpose"));
+    let matrix = match (transposed, &shape[..]) {
+        (false, _) => None,
+        (true, [rows, columns]) => Some((*rows, *columns)),
+        (true, _) => return Err(format!("{ty}, which is no matrix to transpose")),
     };
-    let size = ty.dtype.size();
+    if let Some((rows, columns)) = matrix {
+        ty.shape = [columns, rows].into_iter().collect();
+    }
+    // Before anything goes through the elements: lengths may be any numbers.
+    if ty != *expected {
+        return Err(ty.to_string());
+    }
+    if ty.dtype == DType::Bool && bytes.iter().any(|byte| *byte > 1) {
+        return Err(other_truths(&ty));
+    }
+    Ok(match matrix {
+        Some((rows, columns)) if !bytes.is_empty() => turned(rows, columns, ty.dtype.size(), bytes),
+        Some(_) | None => bytes.to_vec(),
+    })
+}
+
+/// The elements of a matrix, column by column.
+fn turned(rows: usize, columns: usize, size: usize, bytes: &[u8]) -> Vec<u8> {
     let mut turned = Vec::with_capacity(bytes.len());
     for column in 0..columns {
         for row in 0..rows {
             turned.extend_from_slice(&bytes[(row * columns + column) * size..][..size]);
         }
     }
-    Ok((Type::new(ty.dtype, [columns, rows].into_iter().collect()), turned))
-}
-
-/// Whether truth values are 0 and 1.
-fn valid(ty: &Type, bytes: &[u8]) -> bool {
-    ty.dtype != DType::Bool || bytes.iter().all(|byte| *byte <= 1)
+    turned
 }

@@ -132,7 +132,7 @@ fn csv_says_where_it_is_wrong() {
     assert_eq!(table.column("a").unwrap(), &vec![1i64, 4].into());
     assert!(table.column("b").unwrap().to_f64_vec()[1].is_nan());
     says(parse_csv(b"", &limits), "column names, found none");
-    says(parse_csv(b"a,b\n1,2\n3\n", &limits), "found record with 1 fields");
+    says(parse_csv(b"a,b\n1,2\n3\n", &limits), "line 3: expected 2 fields, found 1");
     says(
         parse_csv(b"a,b\n1,2\n3,\n", &limits),
         "line 3: expected a number in column \"b\", found \"\"",
@@ -169,7 +169,7 @@ fn weights_of_pytorch_come_by_their_names() {
     );
     says(
         names.clone().transposed("net.fc.w", "weight").state("net.fc.b", "fc.bias"),
-        "found none under \"weight\"",
+        "found no \"net.fc.w\"; expected the program's states, found unexpected \"fc.weight\"",
     );
     says(names.clone().state("net.w", "fc.weight"), "expected a state \"net.w\"");
     says(names.clone().transposed("net.fc.b", "fc.bias"), "no matrix to transpose");
@@ -204,4 +204,161 @@ fn a_table_keeps_rows_together() {
     says(table.clone().with("z", 1f32), "found a scalar");
     says(table.clone().with("y", vec![0f32; 10]), "found \"y\" again");
     says(table.stack("m", &["x"]), "one number a row, found f32[10,2]");
+}
+
+/// What a table of many columns costs is in proportion to them.
+#[test]
+fn tables_may_have_many_columns() {
+    let begun = std::time::Instant::now();
+    let names: Vec<String> = (0..50_000).map(|column| format!("c{column}")).collect();
+    let text = format!("{}\n{}\n", names.join(","), vec!["1"; names.len()].join(","));
+    let table = parse_csv(text.as_bytes(), &Limits::default()).unwrap();
+    says(table.column("none"), "found columns \"c0\", \"c1\", \"c2\", \"c3\", …");
+    let path = std::env::temp_dir().join(format!("kilngrad-wide-{}", std::process::id()));
+    let arrays: Vec<Array> = names.iter().map(|_| vec![1i64].into()).collect();
+    save_arrays(&path, names.iter().map(String::as_str).zip(&arrays)).unwrap();
+    let read = Table::from_safetensors(&path, &Limits::default()).unwrap();
+    assert_eq!(read.names().count(), names.len());
+    std::fs::remove_file(&path).unwrap();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let stacked = table.stack("x", &names).unwrap();
+    assert_eq!(stacked.names().collect::<Vec<_>>(), ["x"]);
+    assert!(begun.elapsed() < std::time::Duration::from_secs(30), "{:?}", begun.elapsed());
+}
+
+/// A length beside a zero has no element behind it, and rows are gone through all the same.
+#[test]
+fn lengths_beside_a_zero_count() {
+    let limits = Limits::default();
+    for (fortran, shape) in [
+        ("False", "(1099511627776, 0)"),
+        ("True", "(0, 1099511627776)"),
+        ("False", "(268435457, 0)"),
+    ] {
+        says(parse_npy(&npy("<f4", fortran, shape, &[]), &limits), "at most 268435456 elements");
+    }
+    let longest = [[255; 4], [0; 4]].concat();
+    says(parse_idx(&[&[0, 0, 8, 2], &longest[..]].concat(), &limits), "at most 268435456 elements");
+    let path = std::env::temp_dir().join(format!("kilngrad-zero-{}", std::process::id()));
+    let arrays = |shape: (usize, usize)| {
+        save_arrays(&path, [("x", &ndarray::Array2::<f32>::zeros(shape).into())]).unwrap();
+    };
+    arrays((1 << 40, 0));
+    says(Table::from_safetensors(&path, &limits), "at most 268435456 elements");
+    // So long as there are not too many of them, rows may have nothing in them.
+    arrays((10, 0));
+    let (train, test) = Table::from_safetensors(&path, &limits).unwrap().split_every(5);
+    assert_eq!((train.rows(), test.rows()), (8, 2));
+    let array = parse_npy(&npy("<f4", "False", "(10, 0)", &[]), &limits).unwrap();
+    assert_eq!(array.shape(), [10, 0]);
+    // A matrix is refused before there is memory for the rows.
+    let table = Table::new().with("x", ndarray::Array2::<f32>::zeros((1 << 40, 0))).unwrap();
+    says(table.stack("m", &["x"]), "one number a row");
+
+    // To be transposed, it would be gone through too.
+    arrays((0, 1 << 40));
+    let b = Builder::new("net");
+    b.param("w", (2, 3), Init::Zeros);
+    let mut exe = b.finish().unwrap().compile(&Options::new()).unwrap();
+    let load = Load::strict().limits(Limits { elements: usize::MAX, ..limits });
+    let names = NameMap::new().transposed("w", "x");
+    let text = exe.load_named(&path, &names, &load).unwrap_err().to_string();
+    assert!(text.contains("of f32[2,3], found f32[1099511627776,0]"), "{text}");
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn sizes_that_overflow_are_refused_with_any_limits() {
+    let limits = Limits { elements: usize::MAX, ..Limits::default() };
+    let bytes = npy("<f4", "False", "(4611686018427387904,)", &[]);
+    says(parse_npy(&bytes, &limits), "expected at most");
+    let doubles = [&[0, 0, 0xe, 2][..], &[0x80, 0, 0, 0], &[0x80, 0, 0, 0]].concat();
+    says(parse_idx(&doubles, &limits), "expected at most");
+}
+
+/// Whatever ends a line, and however many are blank.
+#[test]
+fn csv_errors_name_the_line_of_the_file() {
+    for (text, words) in [
+        ("a,b\r\n1,2\r\n3,four\r\n", "line 3: expected a number in column \"b\", found \"four\""),
+        ("a,b\n\n\n\n3,four\n", "line 5: expected a number"),
+        ("\n\na,b\n1,2\n3,four", "line 5: expected a number"),
+        ("a,b\n\"1\",2\n\r\n\r\n3\r\n", "line 5: expected 2 fields, found 1"),
+        ("a,b\r\n1,2\r\n3,4,5\r\n", "line 3: expected 2 fields, found 3"),
+    ] {
+        says(parse_csv(text.as_bytes(), &Limits::default()), words);
+    }
+    says(parse_csv(b"a,b\r\n1,2\r\n3,\xff\r\n", &Limits::default()), "line 3: expected UTF-8");
+}
+
+#[test]
+fn csv_keeps_the_sign_of_zero() {
+    let table = parse_csv(b"a,b\n-0,0\n1,-1\n", &Limits::default()).unwrap();
+    assert_eq!(table.column("b").unwrap().dtype(), I64);
+    assert_eq!(table.column("a").unwrap().dtype(), F64);
+    assert!(table.column("a").unwrap().to_f64_vec()[0].is_sign_negative());
+}
+
+/// An error of a file that is made to fill the screen does not.
+#[test]
+fn errors_show_the_beginning_of_what_is_long() {
+    let long = "\u{1}".repeat(5_000);
+    let short = |text: String| {
+        assert!(text.len() < 2_000 && text.contains("\"\\u{1}\\u{1}"), "{} {text}", text.len());
+        assert!(!text.contains("\"\\\""), "quoted once: {text}");
+    };
+    let limits = Limits::default();
+    short(parse_csv(format!("{long}\nx\n").as_bytes(), &limits).unwrap_err().to_string());
+    short(parse_csv(format!("a\n{long}\n").as_bytes(), &limits).unwrap_err().to_string());
+    short(parse_csv(format!("{long},{long}\n").as_bytes(), &limits).unwrap_err().to_string());
+    short(parse_npy(&npy(&long, "False", "()", &[]), &limits).unwrap_err().to_string());
+    let table = Table::new().with(&long, vec![1f32]).unwrap();
+    short(table.column("a").unwrap_err().to_string());
+    short(table.column(&long[1..]).unwrap_err().to_string());
+    short(table.clone().with(&long, vec![1f32]).unwrap_err().to_string());
+    short(table.with(&format!("{long}a"), 1f32).unwrap_err().to_string());
+
+    let path = std::env::temp_dir().join(format!("kilngrad-long-{}", std::process::id()));
+    let escaped = "\\u0001".repeat(5_000);
+    let header =
+        format!("{{\"{escaped}\":{{\"dtype\":\"F16\",\"shape\":[],\"data_offsets\":[0,2]}}}}");
+    let file = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &[0; 2]].concat();
+    std::fs::write(&path, file).unwrap();
+    short(kilngrad::load_arrays(&path, &limits).unwrap_err().to_string());
+    let b = Builder::new("none");
+    b.param("w", (), Init::Zeros);
+    let mut exe = b.finish().unwrap().compile(&Options::new()).unwrap();
+    short(exe.load(&path, &Load::strict()).unwrap_err().to_string());
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn what_a_map_of_names_does_not_find_is_missing() {
+    let path = std::env::temp_dir().join(format!("kilngrad-map-{}", std::process::id()));
+    let header = "{\"on\":{\"dtype\":\"BOOL\",\"shape\":[4],\"data_offsets\":[0,4]}}";
+    let file =
+        [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &[0, 1, 2, 1]].concat();
+    std::fs::write(&path, file).unwrap();
+    let b = Builder::new("mask");
+    b.param("w", (), Init::Zeros);
+    b.state("mask", Bool, (4,), Init::Zeros);
+    let mut exe = b.finish().unwrap().compile(&Options::new()).unwrap();
+    let names = NameMap::new().state("w", "weight").state("mask", "on");
+    let done = exe.load_named(&path, &names, &Load::partial()).unwrap();
+    assert_eq!((done.loaded.len(), done.missing), (0, vec!["w".to_owned()]));
+    assert_eq!(done.mismatched[0].found, "bool[4] of other truth values than 0 and 1");
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
+#[should_panic(expected = "every zeroth row is no row")]
+fn a_set_is_not_split_at_every_zeroth_row() {
+    kilngrad::data::iris().unwrap().split_every(0);
+}
+
+#[test]
+#[should_panic(expected = "a target for each row")]
+fn a_set_without_a_target_for_each_row_is_no_table() {
+    let x = ndarray::Array2::zeros((3, 1));
+    let _ = Table::from(kilngrad::data::Dataset { x, y: ndarray::Array1::<i64>::zeros(5) });
 }

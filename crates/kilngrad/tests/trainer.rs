@@ -3,13 +3,13 @@
 #![allow(clippy::unwrap_used)]
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use kilngrad::data::Table;
 use kilngrad::prelude::*;
 use kilngrad::trainer::{
-    Cosine, EarlyStopping, History, Schedule, Stopped, Trainer, evaluate, predict,
+    Cosine, EarlyStopping, History, Schedule, StepDecay, Stopped, Trainer, evaluate, predict,
 };
 use ndarray::{Array1, Array2};
 
@@ -144,7 +144,7 @@ fn run(exe: &mut Executable, folder: &Folder, accumulate: bool, stop: Option<usi
         .validate_by("evaluate", &test, 5)
         .early_stopping(EarlyStopping::minimise("loss").patience(4).by_at_least(0.02))
         .on_step(move |_| {
-            left = left.map(|left| left - 1);
+            left = left.map(|left| left.saturating_sub(1));
             if left == Some(0) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })
         .checkpoint(folder.file("run.safetensors"))
@@ -398,4 +398,255 @@ fn mistakes_name_what_was_expected_and_found() {
     says(&rows, |t| t.accumulate(0, "step"), &["at least one batch, found 0"]);
     says(&rows, |t| t.resume(), &["expected a checkpoint"]);
     says(&rows, |t| t.checkpoint("/proc/none/x.safetensors"), &["could not lock"]);
+}
+
+/// What early stopping has seen is in the history, so it may be told of another metric.
+#[test]
+fn early_stopping_goes_by_the_history() {
+    let folder = Folder::new("early");
+    let (rows, test) = table(60).split_every(3);
+    let first = executable(1);
+    let train = |name: &str, epochs, stopping: EarlyStopping| {
+        let mut exe = first.fork().unwrap();
+        let trainer = Trainer::new(&mut exe, "train").epochs(epochs);
+        let trainer = trainer.schedule("rate", |_: u64| 1e-3);
+        let trainer = trainer.validate("evaluate", &test).early_stopping(stopping.patience(4));
+        trainer.checkpoint(folder.file(name)).resume().run(&rows).unwrap()
+    };
+    // The loss stays above the accuracy, so as the same number it would never be better.
+    let (less, more) = (EarlyStopping::minimise("loss"), EarlyStopping::maximise("accuracy"));
+    let whole = train("whole", 20, less.clone());
+    assert_eq!((whole.stopped, whole.epochs.len()), (Stopped::Done, 20));
+    assert_eq!(train("parts", 2, more).epochs, whole.epochs[..2]);
+    assert_eq!(train("parts", 20, less), whole);
+}
+
+/// The files that are for people to look at cost no epoch.
+#[test]
+fn a_log_that_cannot_be_written_costs_no_epoch() {
+    let folder = Folder::new("log");
+    let rows = table(40);
+    let mut exe = executable(1);
+    let before = states(&exe);
+    let trainer = Trainer::new(&mut exe, "train").schedule("rate", SCHEDULE);
+    let error = trainer.log(folder.file("none").join("log.csv")).run(&rows).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Io);
+    assert!(states(&exe) == before, "before the first step");
+
+    // From the second epoch on.
+    let logs = folder.file("logs");
+    std::fs::create_dir(&logs).unwrap();
+    let trainer = Trainer::new(&mut exe, "train").epochs(3).schedule("rate", SCHEDULE);
+    let trainer =
+        trainer.log(logs.join("log.csv")).checkpoint(folder.file("run")).on_step(|step| {
+            if (step.epoch, step.batch) == (2, step.batches) {
+                std::fs::remove_dir_all(&logs).unwrap();
+            }
+            ControlFlow::Continue(())
+        });
+    assert_eq!(trainer.run(&rows).unwrap_err().kind(), ErrorKind::Io);
+    let trainer = Trainer::new(&mut exe, "train").epochs(2).schedule("rate", SCHEDULE);
+    let history = trainer.checkpoint(folder.file("run")).resume().run(&rows).unwrap();
+    assert_eq!((history.epochs.len(), history.steps), (2, 4));
+}
+
+#[test]
+fn a_log_has_a_field_for_every_metric_of_every_epoch() {
+    let folder = Folder::new("ragged");
+    let rows = table(20);
+    let mut exe = executable(1);
+    let trainer = Trainer::new(&mut exe, "train").schedule("rate", SCHEDULE);
+    trainer.checkpoint(folder.file("run")).run(&rows).unwrap();
+    let trainer = Trainer::new(&mut exe, "train").epochs(2).schedule("rate", SCHEDULE);
+    let trainer = trainer.validate("evaluate", &rows).log(folder.file("log.csv"));
+    trainer.checkpoint(folder.file("run")).resume().run(&rows).unwrap();
+    let log = std::fs::read_to_string(folder.file("log.csv")).unwrap();
+    let lines: Vec<Vec<&str>> = log.lines().map(|line| line.split(',').collect()).collect();
+    let names = ["epoch", "step", "loss", "accuracy", "validation loss", "validation accuracy"];
+    assert_eq!(lines[0], names);
+    assert_eq!((lines.len(), lines[1].len(), lines[2].len()), (3, 6, 6), "{log}");
+    assert_eq!(lines[1][4..], ["", ""]);
+}
+
+/// Nothing is left in the sums for whatever comes next.
+#[test]
+fn a_run_ends_between_steps() {
+    let rows = table(40);
+    let flag = AtomicBool::new(true);
+    for asked in [true, false] {
+        let mut exe = executable(1);
+        let trainer = Trainer::new(&mut exe, "add").batch(8).accumulate(3, "step");
+        let trainer = trainer.schedule("rate", SCHEDULE).epochs(9);
+        let history = match asked {
+            true => trainer.stop(&flag).run(&rows).unwrap(),
+            false => trainer.on_step(|_| ControlFlow::Break(())).run(&rows).unwrap(),
+        };
+        assert_eq!(history.steps, 1);
+        assert_eq!(exe.state::<f64>("sums.rows").unwrap().sum(), 0.0);
+    }
+}
+
+/// What cannot be looked at may be a checkpoint.
+#[cfg(unix)]
+#[test]
+fn a_checkpoint_that_cannot_be_looked_at_is_no_new_one() {
+    let folder = Folder::new("loop");
+    let path = folder.file("run.safetensors");
+    std::os::unix::fs::symlink(&path, &path).unwrap();
+    for resume in [false, true] {
+        let mut exe = executable(1);
+        let trainer = Trainer::new(&mut exe, "train").schedule("rate", SCHEDULE).checkpoint(&path);
+        let trainer = if resume { trainer.resume() } else { trainer };
+        let error = trainer.run(&table(20)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+        assert!(error.to_string().contains("run.safetensors"), "{error}");
+    }
+    assert!(std::fs::symlink_metadata(&path).unwrap().is_symlink());
+}
+
+/// The file with its header changed by `edit`.
+fn edited(path: &Path, edit: impl Fn(&str) -> String) {
+    let bytes = std::fs::read(path).unwrap();
+    let (length, rest) = bytes.split_first_chunk::<8>().unwrap();
+    let (header, elements) = rest.split_at(u64::from_le_bytes(*length) as usize);
+    let header = edit(std::str::from_utf8(header).unwrap());
+    let length = (header.len() as u64).to_le_bytes();
+    std::fs::write(path, [&length, header.as_bytes(), elements].concat()).unwrap();
+}
+
+#[test]
+fn positions_are_not_trusted() {
+    let folder = Folder::new("position");
+    let path = folder.file("run.safetensors");
+    let rows = table(50);
+    let train = |exe: &mut Executable, stop: usize, resume: bool| {
+        let trainer = Trainer::new(exe, "train").batch(10).epochs(3).checkpoint(&path);
+        let trainer = trainer.schedule("rate", SCHEDULE).on_step(move |step| {
+            let flow = step.epoch == 2 && step.batch == stop;
+            if flow { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        if resume { trainer.resume().run(&rows) } else { trainer.run(&rows) }
+    };
+    train(&mut executable(1), 3, false).unwrap();
+    let file = std::fs::read(&path).unwrap();
+    // Numbers as large as they may be.
+    let most = u64::MAX.to_string();
+    for name in ["step", "number", "epoch", "stale"] {
+        std::fs::write(&path, &file).unwrap();
+        edited(&path, |header| {
+            let parts: Vec<&str> = header.split(&format!("\\\"{name}\\\":")).collect();
+            let rest =
+                parts[1..].iter().map(|part| part.trim_start_matches(|c: char| c.is_numeric()));
+            let parts: Vec<&str> = parts[..1].iter().copied().chain(rest).collect();
+            parts.join(&format!("\\\"{name}\\\":{most}"))
+        });
+        let history = train(&mut executable(1), 0, true).unwrap();
+        assert_eq!((history.steps, history.epochs.len()), (15, 3), "{name}");
+    }
+    // A sum too many is refused before a state changes.
+    std::fs::write(&path, &file).unwrap();
+    edited(&path, |header| header.replace("\\\"sums\\\":[", "\\\"sums\\\":[0,"));
+    let mut exe = executable(7);
+    let before = states(&exe);
+    let error = train(&mut exe, 0, true).unwrap_err().to_string();
+    assert!(error.contains("sums of 2 metrics") && error.contains("found 3"), "{error}");
+    assert!(states(&exe) == before);
+}
+
+#[test]
+fn a_moment_that_is_not_finite_is_not_written() {
+    let folder = Folder::new("moment");
+    let b = Builder::new("steep");
+    let w = b.param("w", (), Init::Constant(1.0));
+    let e = b.entry("train", Mode::Train);
+    let loss = (e.input("x", F32, (b.dim("n"),)) * w).mean(..);
+    e.minimize(loss, w, Adam::new(0.1));
+    e.output("loss", loss);
+    let mut exe = b.finish().unwrap().compile(&Options::new()).unwrap();
+    // The square of the gradient is infinite, so the step is 0.
+    let rows = Table::new().with("x", vec![1e25f32; 4]).unwrap();
+    let trainer = Trainer::new(&mut exe, "train").checkpoint(folder.file("run"));
+    let error = trainer.run(&rows).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFinite);
+    assert!(error.to_string().contains("\"w.adam.v\""), "{error}");
+    assert_eq!(exe.state::<f32>("w").unwrap().sum(), 1.0);
+}
+
+#[test]
+fn rows_that_never_fit_are_refused_before_the_first_step() {
+    let b = Builder::new("fixed");
+    let w = b.param("w", (), Init::Zeros);
+    let e = b.entry("train", Mode::Train);
+    let loss = (e.input("x", F32, (32,)) * w).mean(..);
+    e.minimize(loss, w, Sgd::new(e.input("rate", F32, ())));
+    e.output("loss", loss);
+    b.entry("step", Mode::Train).input("rate", F64, ());
+    let mut exe = b.finish().unwrap().compile(&Options::new()).unwrap();
+    let rows = |rows| Table::new().with("x", vec![1f32; rows]).unwrap();
+    let mut says = |count: usize, batch: usize, words: &str| {
+        let mut steps = 0;
+        let trainer = Trainer::new(&mut exe, "train").batch(batch).schedule("rate", |_: u64| 0.1);
+        let run = trainer.on_step(|_| {
+            steps += 1;
+            ControlFlow::Continue(())
+        });
+        let text = run.run(&rows(count)).unwrap_err().to_string();
+        assert!(text.contains(words) && steps == 0, "expected {words:?} in {text}");
+    };
+    says(100, 32, "batches of 32 rows for input \"x\" of f32[32], found a last one of 4");
+    says(100, 20, "batches of 32 rows for input \"x\" of f32[32], found 20");
+    says(20, 32, "batches of 32 rows for input \"x\" of f32[32], found 20");
+    let trainer = Trainer::new(&mut exe, "train").schedule("rate", |_: u64| 0.1);
+    assert_eq!(trainer.epochs(2).run(&rows(96)).unwrap().steps, 6);
+
+    let trainer = Trainer::new(&mut exe, "train").schedule("rate", |_: u64| 0.1);
+    let error = trainer.accumulate(1, "step").run(&rows(32)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::DType);
+    let text = error.to_string();
+    assert!(text.contains("\"rate\"") && text.contains("f32") && text.contains("f64"), "{text}");
+}
+
+#[test]
+fn one_batch_is_its_own_mean() {
+    let b = Builder::new("most");
+    let e = b.entry("run", Mode::Eval);
+    e.output("most", e.input("x", F64, (b.dim("n"),)).max(..));
+    let mut exe = b.finish().unwrap().compile(&Options::new()).unwrap();
+    let rows = Table::new().with("x", vec![0.1; 3]).unwrap();
+    // Three times it is rounded up.
+    assert_ne!(0.1 * 3.0 / 3.0, 0.1);
+    assert_eq!(evaluate(&mut exe, "run", &rows, None).unwrap()[0].value, 0.1);
+}
+
+#[test]
+fn accuracy_counts_no_class_that_there_is_not() {
+    for name in ["accuracy", "top_k_accuracy"] {
+        let b = Builder::new("metrics");
+        let e = b.entry("run", Mode::Eval);
+        let (x, y) = (e.input("x", F32, (b.dim("n"), 3)), e.input("y", I64, (b.dim("n"),)));
+        e.output("share", if name == "accuracy" { x.accuracy(y) } else { x.top_k_accuracy(y, 1) });
+        let mut exe = b.finish().unwrap().compile(&Options::new()).unwrap();
+        for (class, fits) in [(2i64, true), (3, false), (-1, false)] {
+            let rows = Table::new().with("x", Array2::<f32>::zeros((2, 3))).unwrap();
+            let found = evaluate(&mut exe, "run", &rows.with("y", vec![0, class]).unwrap(), None);
+            match fits {
+                true => {
+                    assert_eq!(found.unwrap()[0].value, if name == "accuracy" { 0.5 } else { 1.0 })
+                }
+                false => assert_eq!(found.unwrap_err().kind(), ErrorKind::Check, "{name} {class}"),
+            }
+        }
+    }
+}
+
+/// Schedules are the same bits on every machine: of sums, products and `libm`'s cosine.
+#[test]
+fn schedules_are_of_portable_arithmetic() {
+    let cosine = Cosine { first: 1.0, last: 0.0, steps: 23 };
+    assert_eq!(cosine.rate(7).to_bits(), 0x3fe9_3a15_253b_ae7d);
+    // More than 2³¹ factors.
+    let slow = StepDecay { first: 1.0, factor: 1.0 - 2f64.powi(-33), every: 1 };
+    assert!((slow.rate(1 << 33) - (-1f64).exp()).abs() < 1e-6, "{}", slow.rate(1 << 33));
+    let half = StepDecay { first: 3.0, factor: 0.5, every: 2 };
+    assert_eq!([0, 1, 5, 4_000].map(|step| half.rate(step)), [3.0, 3.0, 0.75, 0.0]);
 }

@@ -441,16 +441,24 @@ impl<'b> Tensor<'b> {
     /// range fails. Elements are selected, not multiplied by 0, so that infinite ones do no harm.
     #[track_caller]
     pub(super) fn pick(self, axis: isize, indices: Tensor<'b>) -> Tensor<'b> {
+        let Some(ty) = self.ty() else { return self.entry.poisoned() };
+        let indices = self.indices_inside(axis, indices);
+        let counts = self.entry.iota(DType::I64, &ty.shape, axis);
+        indices.unsqueeze(axis).eq(counts).select(self, 0.0).sum(axis)
+    }
+
+    /// Class indices along an axis, in `i64`, which no number of classes overflows; a call with one
+    /// that is out of range fails.
+    #[track_caller]
+    pub(super) fn indices_inside(self, axis: isize, indices: Tensor<'b>) -> Tensor<'b> {
         let (Some(ty), Some(from_first)) = (self.ty(), self.axis(axis)) else {
             return self.entry.poisoned();
         };
-        // In `i64`, which no number of classes overflows.
         let indices = indices.cast_exactly(DType::I64);
-        let counts = self.entry.iota(DType::I64, &ty.shape, axis);
         let classes = &ty.shape.dims()[from_first];
         let (least, greatest) = (indices.min(..), indices.max(..));
         let inside = least.ge(0) & greatest.lt(self.count(&[from_first], greatest, 0));
         self.entry.check(inside, &format!("class indices from 0 to below {classes}"));
-        indices.unsqueeze(axis).eq(counts).select(self, 0.0).sum(axis)
+        indices
     }
 }

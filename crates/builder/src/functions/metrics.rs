@@ -28,7 +28,7 @@ impl<'b> Tensor<'b> {
             return self.entry.poisoned();
         };
         let _scope = self.entry.enter("accuracy");
-        self.argmax(axis).eq(target.cast(crate::I64)).share_like(self)
+        self.argmax(axis).eq(self.indices_inside(axis, target)).share_like(self)
     }
 
     /// The share of samples whose class is among the `k` greatest logits; of equals all count as

@@ -338,6 +338,11 @@ impl<'b> Entry<'b> {
     #[must_use]
     pub fn clip_grad_norm(self, gradients: &[Tensor<'b>], max_norm: f64) -> Vec<Tensor<'b>> {
         let Some((first, rest)) = gradients.split_first() else { return Vec::new() };
+        if !(max_norm.is_finite() && max_norm >= 0.0) {
+            let message = format!("expected a norm of at least 0, found {max_norm}");
+            let failed = self.fail_on("optimizer_b3", message, gradients);
+            return vec![failed; gradients.len()];
+        }
         let _scope = self.enter("clip_grad_norm");
         let mut total = first.square().sum(..);
         for gradient in rest {

@@ -1,11 +1,12 @@
 //! CSV: a header of names, and rows of numbers.
 
+use std::collections::HashSet;
 use std::path::Path;
 
-use kilngrad_ir::text::{Limits, shown};
+use kilngrad_ir::text::Limits;
 use kilngrad_ir::{Error, ErrorKind};
 
-use crate::arrays::read;
+use crate::arrays::{excerpt, read};
 use crate::data::{Table, named};
 
 /// Reads a CSV file with a header row: see [`parse_csv`].
@@ -31,8 +32,8 @@ pub fn read_csv(path: impl AsRef<Path>, limits: &Limits) -> Result<Table, Error>
 }
 
 /// A column for each column of a CSV text with a header row: of `i64` where every field is an
-/// integer, else of `f64`. Fields are numbers, in quotes or not, with `nan` and `inf` among them;
-/// blanks around them are left out.
+/// integer of 64 bits, else of `f64`; `-0` is no integer. Fields are numbers, in quotes or not, with
+/// `nan` and `inf` among them; blanks around a field are left out, but quotes follow a comma at once.
 ///
 /// ```
 /// use kilngrad::{Limits, data::parse_csv};
@@ -46,41 +47,65 @@ pub fn read_csv(path: impl AsRef<Path>, limits: &Limits) -> Result<Table, Error>
 /// If a row has another number of fields than the header, a field is no number, two columns have one
 /// name, or there is more than `limits` allow.
 pub fn parse_csv(bytes: &[u8], limits: &Limits) -> Result<Table, Error> {
-    let format = |message: String| Error::new(ErrorKind::Format, message);
-    let wrong = |error| Error::caused(ErrorKind::Format, "expected rows of fields", error);
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(bytes);
-    let names = reader.headers().map_err(wrong)?.clone();
-    if names.is_empty() {
-        return Err(format("expected a row of column names, found none".into()));
+    parse(bytes, limits).map_err(|message| Error::new(ErrorKind::Format, message))
+}
+
+fn parse(bytes: &[u8], limits: &Limits) -> Result<Table, String> {
+    let mut reader =
+        csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_reader(bytes);
+    let wrong = |error: csv::Error| format!("expected rows of fields: {error}");
+    let header = reader.byte_headers().map_err(wrong)?.clone();
+    if header.is_empty() {
+        return Err("expected a row of column names, found none".into());
     }
-    if names.len() > limits.values {
+    if header.len() > limits.values {
         let most = limits.values;
-        return Err(format(format!("expected at most {most} columns, found {}", names.len())));
+        return Err(format!("expected at most {most} columns, found {}", header.len()));
+    }
+    let names = header.iter().map(|name| text(bytes, &header, name));
+    let names = names.collect::<Result<Vec<&str>, _>>()?;
+    let mut known = HashSet::new();
+    if let Some(name) = names.iter().find(|name| !known.insert(**name)) {
+        return Err(format!("expected unique column names, found {} again", excerpt(name)));
     }
     let mut columns: Vec<Column> = names.iter().map(|_| Column::Integers(Vec::new())).collect();
-    let (mut row, mut elements) = (csv::StringRecord::new(), 0);
-    while reader.read_record(&mut row).map_err(wrong)? {
+    let (mut row, mut elements) = (csv::ByteRecord::new(), 0);
+    while reader.read_byte_record(&mut row).map_err(wrong)? {
         elements += row.len();
         if elements > limits.elements {
-            return Err(format(format!(
-                "expected at most {} numbers, found more",
-                limits.elements
-            )));
+            return Err(format!("expected at most {} numbers, found more", limits.elements));
+        }
+        if row.len() != names.len() {
+            let (line, expected, found) = (line(bytes, &row), names.len(), row.len());
+            return Err(format!("line {line}: expected {expected} fields, found {found}"));
         }
         for ((field, name), column) in row.iter().zip(&names).zip(&mut columns) {
+            let field = text(bytes, &row, field)?;
             column.push(field).ok_or_else(|| {
-                let line = row.position().map_or(0, csv::Position::line);
-                let (name, field) = (shown(name), shown(field));
-                format(format!(
-                    "line {line}: expected a number in column \"{name}\", found \"{field}\""
-                ))
+                let (line, name, field) = (line(bytes, &row), excerpt(name), excerpt(field));
+                format!("line {line}: expected a number in column {name}, found {field}")
             })?;
         }
     }
-    names.iter().zip(columns).try_fold(Table::new(), |table, (name, column)| match column {
-        Column::Integers(integers) => table.with(name, integers),
-        Column::Floats(floats) => table.with(name, floats),
-    })
+    let columns = names.into_iter().zip(columns).map(|(name, column)| match column {
+        Column::Integers(integers) => (name.to_owned(), integers.into()),
+        Column::Floats(floats) => (name.to_owned(), floats.into()),
+    });
+    Table::of(columns).map_err(|error| error.to_string())
+}
+
+fn text<'f>(bytes: &[u8], row: &csv::ByteRecord, field: &'f [u8]) -> Result<&'f str, String> {
+    let found = std::str::from_utf8(field);
+    found.map_err(|error| format!("line {}: expected UTF-8, found {error}", line(bytes, row)))
+}
+
+/// The line of a row, from 1. The reader knows where it began to look for the row: at the end of the
+/// row before, of which a part may still be ahead, and before blank lines.
+fn line(bytes: &[u8], row: &csv::ByteRecord) -> usize {
+    let from = row.position().map_or(0, |position| position.byte() as usize).min(bytes.len());
+    let (before, after) = bytes.split_at(from);
+    let ends = after.iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
+    1 + before.iter().chain(ends).filter(|byte| **byte == b'\n').count()
 }
 
 /// A column whose fields so far are all integers, or not.
@@ -93,11 +118,17 @@ impl Column {
     /// Adds a field, if it is a number.
     fn push(&mut self, field: &str) -> Option<()> {
         if let Column::Integers(integers) = self {
-            if let Ok(integer) = field.parse() {
-                integers.push(integer);
-                return Some(());
+            match field.parse() {
+                // No integer has the sign of a float's zero.
+                Ok(integer) if integer != 0 || !field.starts_with('-') => {
+                    integers.push(integer);
+                    return Some(());
+                }
+                Ok(_) | Err(_) => {
+                    let floats = integers.iter().map(|integer| *integer as f64).collect();
+                    *self = Column::Floats(floats);
+                }
             }
-            *self = Column::Floats(integers.iter().map(|integer| *integer as f64).collect());
         }
         if let Column::Floats(floats) = self {
             floats.push(field.parse().ok()?);

@@ -9,7 +9,7 @@ use kilngrad_interp::Array;
 use kilngrad_ir::text::{Limits, MAX_RANK};
 use kilngrad_ir::{Error, ErrorKind};
 
-use crate::arrays::read;
+use crate::arrays::{count_within, read};
 use crate::data::named;
 
 /// Reads an IDX file, gzipped or not: see [`parse_idx`].
@@ -88,12 +88,8 @@ fn parse(bytes: &[u8], limits: &Limits) -> Result<Array, String> {
     let (lengths, _) = lengths.as_chunks::<4>();
     let shape: Vec<usize> =
         lengths.iter().map(|length| u32::from_be_bytes(*length) as usize).collect();
-    let count = shape.iter().try_fold(1usize, |count, length| count.checked_mul(*length));
-    let count = count.filter(|count| *count <= limits.elements).ok_or_else(|| {
-        format!("expected at most {} elements, found shape {shape:?}", limits.elements)
-    })?;
-    if elements.len() != count * size {
-        let (expected, found) = (count * size, elements.len());
+    let (expected, found) = (count_within(&shape, limits)? * size, elements.len());
+    if found != expected {
         return Err(format!("expected {expected} bytes of shape {shape:?}, found {found}"));
     }
     /// Elements of so many bytes each.

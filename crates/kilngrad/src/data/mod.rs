@@ -17,7 +17,8 @@
 //!
 //! Files are untrusted. Every reader takes [`Limits`](crate::Limits), allocates in proportion to
 //! bytes that are there, never to a number that they state, and says what was expected, what was
-//! found and where.
+//! found and where. A length beside a zero counts as elements do, so that rows with nothing in them
+//! are within the limits too.
 
 #[cfg(feature = "data")]
 mod csv;

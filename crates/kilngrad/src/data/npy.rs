@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use kilngrad_interp::Array;
-use kilngrad_ir::text::{Limits, MAX_RANK, shown};
+use kilngrad_ir::text::{Limits, MAX_RANK};
 use kilngrad_ir::{DType, Error, ErrorKind};
 
-use crate::arrays::read;
+use crate::arrays::{count_within, excerpt, read};
 use crate::data::{for_array, named};
 
 /// Reads a `.npy` file: see [`parse_npy`].
@@ -73,13 +73,8 @@ fn parse(bytes: &[u8], limits: &Limits) -> Result<Array, String> {
     let (header, elements) = rest.split_at_checked(length).ok_or(cut)?;
     let header = std::str::from_utf8(header).map_err(|_| "expected a header that is text")?;
     let Header { dtype, fortran, shape } = Header::parse(header)?;
-    let count = shape.iter().try_fold(1usize, |count, length| count.checked_mul(*length));
-    let count = count.filter(|count| *count <= limits.elements).ok_or_else(|| {
-        format!("expected at most {} elements, found shape {shape:?}", limits.elements)
-    })?;
-    if elements.len() != count * dtype.size() {
-        let expected = count * dtype.size();
-        let found = elements.len();
+    let (expected, found) = (count_within(&shape, limits)? * dtype.size(), elements.len());
+    if found != expected {
         return Err(format!("expected {expected} bytes of {dtype}{shape:?}, found {found}"));
     }
     let truth = || format!("expected truth values of 0 and 1 in {dtype}{shape:?}");
@@ -179,12 +174,6 @@ fn dtype_of(found: &str) -> Result<DType, String> {
             Err(format!("expected one of <f4, <f8, <i4, <i8, |u1 and |b1, found {found}"))
         }
     }
-}
-
-/// The beginning of a text, to be shown.
-fn excerpt(text: &str) -> String {
-    let start: String = text.chars().take(80).collect();
-    format!("\"{}\"", shown(&start))
 }
 
 /// Reads the arrays of a `.npz` file by name: see [`parse_npz`].

@@ -217,6 +217,7 @@ impl<T: Copy> Dataset<T> {
     /// # Ok::<(), kilngrad::Error>(())
     /// ```
     pub fn split_every(&self, every: usize) -> (Dataset<T>, Dataset<T>) {
+        assert!(every > 0, "every zeroth row is no row");
         let (test, train): (Vec<usize>, Vec<usize>) =
             (0..self.len()).partition(|row| row.is_multiple_of(every));
         (self.select(&train), self.select(&test))

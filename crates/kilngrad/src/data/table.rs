@@ -1,6 +1,6 @@
 //! Named columns with as many rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 use kilngrad_interp::Array;
@@ -8,6 +8,7 @@ use kilngrad_ir::text::Limits;
 use kilngrad_ir::{DType, Error, ErrorKind};
 use ndarray::{ArrayD, Axis};
 
+use crate::arrays::{excerpt, listed};
 use crate::data::order::permutation;
 
 /// Named columns: arrays of any dtype whose first axis has one length, the number of rows.
@@ -63,16 +64,37 @@ impl Table {
         Table::from_arrays(path.as_ref(), crate::load_arrays(path.as_ref(), limits)?)
     }
 
+    /// Every array of a NumPy archive as a column.
+    ///
+    /// ```
+    /// use kilngrad::{Limits, data::Table};
+    /// let error = Table::from_npz("/no/such/file.npz", &Limits::default()).unwrap_err();
+    /// assert!(error.to_string().contains("file.npz"));
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`read_npz`](crate::data::read_npz), and if numbers of rows differ.
+    #[cfg(feature = "data")]
+    pub fn from_npz(path: impl AsRef<Path>, limits: &Limits) -> Result<Table, Error> {
+        Table::from_arrays(path.as_ref(), crate::data::read_npz(path.as_ref(), limits)?)
+    }
+
     /// The arrays of a file as columns.
     pub(crate) fn from_arrays(
         path: &Path,
         arrays: BTreeMap<String, Array>,
     ) -> Result<Table, Error> {
-        arrays.into_iter().try_fold(Table::new(), |table, (name, array)| {
-            table.with(&name, array).map_err(|error| {
-                Error::caused(ErrorKind::Format, format!("{path:?} is no table"), error)
-            })
+        Table::of(arrays).map_err(|error| {
+            Error::caused(ErrorKind::Format, format!("{path:?} is no table"), error)
         })
+    }
+
+    /// Columns whose names are known to be unique.
+    pub(crate) fn of(columns: impl IntoIterator<Item = (String, Array)>) -> Result<Table, Error> {
+        let mut table = Table::new();
+        columns.into_iter().try_for_each(|(name, array)| table.add(name, array))?;
+        Ok(table)
     }
 
     /// Adds a column.
@@ -87,20 +109,28 @@ impl Table {
     ///
     /// If there is a column of this name, the array is a scalar, or it has another number of rows.
     pub fn with(mut self, name: &str, array: impl Into<Array>) -> Result<Table, Error> {
-        let array = row_major(array.into());
-        let wrong = |message| Err(Error::new(ErrorKind::Shape, message));
-        if self.column(name).is_ok() {
-            return wrong(format!("expected a new name for a column, found {name:?} again"));
+        if self.names().any(|known| known == name) {
+            let message =
+                format!("expected a new name for a column, found {} again", excerpt(name));
+            return Err(Error::new(ErrorKind::Shape, message));
         }
+        self.add(name.to_owned(), array.into())?;
+        Ok(self)
+    }
+
+    /// Adds a column of a new name.
+    fn add(&mut self, name: String, array: Array) -> Result<(), Error> {
+        let wrong = |message| Err(Error::new(ErrorKind::Shape, message));
         let Some(rows) = array.shape().first().copied() else {
-            return wrong(format!("expected rows in column {name:?}, found a scalar"));
+            return wrong(format!("expected rows in column {}, found a scalar", excerpt(&name)));
         };
         if !self.columns.is_empty() && rows != self.rows {
-            return wrong(format!("expected {} rows in column {name:?}, found {rows}", self.rows));
+            let (expected, name) = (self.rows, excerpt(&name));
+            return wrong(format!("expected {expected} rows in column {name}, found {rows}"));
         }
         self.rows = rows;
-        self.columns.push((name.to_owned(), array));
-        Ok(self)
+        self.columns.push((name, row_major(array)));
+        Ok(())
     }
 
     /// The table with these columns, which are numbers, side by side in one matrix of `f32` called
@@ -118,21 +148,26 @@ impl Table {
     ///
     /// If there is no such column, one is no vector, or there is another column called `name`.
     pub fn stack(mut self, name: &str, columns: &[&str]) -> Result<Table, Error> {
-        let mut matrix = ndarray::Array2::<f32>::zeros((self.rows, columns.len()));
-        for (column, mut place) in columns.iter().zip(matrix.columns_mut()) {
-            let found = self.column(column)?;
-            if found.shape().len() != 1 {
-                let message = format!(
-                    "expected a column {column:?} of one number a row, found {}",
-                    found.ty()
-                );
-                return Err(Error::new(ErrorKind::Shape, message));
+        let known: HashMap<&str, &Array> =
+            self.columns.iter().map(|(name, array)| (&**name, array)).collect();
+        let parts = columns.iter().map(|name| match known.get(name) {
+            Some(found) if found.shape().len() == 1 => Ok(*found),
+            Some(found) => {
+                let (name, ty) = (excerpt(name), found.ty());
+                let message = format!("expected a column {name} of one number a row, found {ty}");
+                Err(Error::new(ErrorKind::Shape, message))
             }
-            for (place, element) in place.iter_mut().zip(found.iter()) {
+            None => self.column(name),
+        });
+        let parts = parts.collect::<Result<Vec<&Array>, _>>()?;
+        let mut matrix = ndarray::Array2::<f32>::zeros((self.rows, parts.len()));
+        for (part, mut place) in parts.into_iter().zip(matrix.columns_mut()) {
+            for (place, element) in place.iter_mut().zip(part.iter()) {
                 *place = element.to_f64() as f32;
             }
         }
-        self.columns.retain(|(known, _)| !columns.contains(&known.as_str()));
+        let stacked: HashSet<&str> = columns.iter().copied().collect();
+        self.columns.retain(|(known, _)| !stacked.contains(&**known));
         self.with(name, matrix)
     }
 
@@ -173,14 +208,15 @@ impl Table {
     pub fn column(&self, name: &str) -> Result<&Array, Error> {
         let found = self.columns.iter().find(|(known, _)| known == name);
         found.map(|(_, array)| array).ok_or_else(|| {
-            let names: Vec<String> = self.names().map(|name| format!("{name:?}")).collect();
-            let found = if names.is_empty() { "none".into() } else { names.join(", ") };
-            let message = format!("expected a column {name:?}, found columns {found}");
-            Error::new(ErrorKind::Name, message)
+            let (name, found) = (excerpt(name), listed(self.names()));
+            let found = if found.is_empty() { "none".into() } else { found };
+            Error::new(ErrorKind::Name, format!("expected a column {name}, found columns {found}"))
         })
     }
 
-    /// The table with a column's numbers in another dtype. Floats are cut to integers towards zero.
+    /// The table with a column's numbers in another dtype. Floats are cut to integers towards zero,
+    /// those that are beyond become the integer type's least or greatest, and NaN becomes 0: whether
+    /// numbers are whole is for who casts them to see.
     ///
     /// ```
     /// use kilngrad::prelude::*;
@@ -272,8 +308,13 @@ impl Table {
 #[cfg(feature = "data")]
 impl<T: kilngrad_interp::Element> From<crate::data::Dataset<T>> for Table {
     /// Columns `x` and `y`.
+    ///
+    /// # Panics
+    ///
+    /// If the set has not a target for each row.
     fn from(set: crate::data::Dataset<T>) -> Table {
         let rows = set.y.len();
+        assert_eq!(set.x.nrows(), rows, "a target for each row");
         let columns = [("x", Array::from(set.x)), ("y", Array::from(set.y))];
         let columns = columns.map(|(name, array)| (name.to_owned(), row_major(array)));
         Table { rows, columns: columns.into() }

@@ -6,7 +6,9 @@ use std::io::Read;
 
 use flate2::Crc;
 use flate2::read::DeflateDecoder;
-use kilngrad_ir::text::{Limits, shown};
+use kilngrad_ir::text::Limits;
+
+use crate::arrays::excerpt;
 
 /// A member as the directory has it.
 pub(super) struct Member<'f> {
@@ -50,7 +52,7 @@ fn member<'f>(file: &'f [u8], entry: &'f [u8]) -> Result<(Member<'f>, &'f [u8]),
     let name = String::from_utf8_lossy(named).into_owned();
     let whole = 46 + named.len() + usize::from(extra) + usize::from(comment);
     let rest = entry.get(whole..).ok_or("expected a whole directory, found the end")?;
-    let wrong = |what: &str| Err(format!("\"{}\": expected {what}", shown(&name)));
+    let wrong = |what: &str| Err(format!("{}: expected {what}", excerpt(&name)));
     if u16_at(entry, 8)? & 1 != 0 {
         return wrong("a member that is not encrypted");
     }
@@ -74,7 +76,7 @@ fn member<'f>(file: &'f [u8], entry: &'f [u8]) -> Result<(Member<'f>, &'f [u8]),
 impl<'f> Member<'f> {
     /// What is in it.
     pub(super) fn content(&self, limits: &Limits) -> Result<Cow<'f, [u8]>, String> {
-        let wrong = |what: String| Err(format!("\"{}\": {what}", shown(&self.name)));
+        let wrong = |what: String| Err(format!("{}: {what}", excerpt(&self.name)));
         if self.size > limits.file_bytes {
             let most = limits.file_bytes;
             return wrong(format!("expected at most {most} bytes in all, found {}", self.size));

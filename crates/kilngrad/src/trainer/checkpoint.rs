@@ -33,22 +33,14 @@ pub(super) struct Run {
     pub(super) accumulate: usize,
 }
 
-/// How far a run is.
+/// How far a run is. What follows from these is not there, so that nothing can contradict them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 pub(super) struct Position {
-    /// Epochs that are over.
-    pub(super) epoch: u64,
     /// Batches of the next epoch that are done.
     pub(super) batch: usize,
-    /// Updates so far.
-    pub(super) step: u64,
     /// Of the metrics over the rows of the batches that are done, by the batches' rows.
     pub(super) sums: Vec<Bits>,
-    pub(super) rows: usize,
-    /// The best value that early stopping has seen.
-    pub(super) best: Option<Bits>,
-    /// Epochs since.
-    pub(super) stale: u64,
+    /// The epochs that are over.
     pub(super) history: Vec<Epoch>,
 }
 
@@ -69,6 +61,23 @@ pub(super) struct Checkpoint {
     path: PathBuf,
     /// Locked until it is dropped.
     _lock: File,
+}
+
+impl Run {
+    /// Batches of an epoch.
+    pub(super) fn batches(&self) -> usize {
+        self.rows.div_ceil(self.batch.max(1))
+    }
+
+    /// Updates up to a position: one after each so many batches, and one at the end of an epoch.
+    pub(super) fn step(&self, position: &Position) -> u64 {
+        let batches = self.batches();
+        let done = match position.batch == batches {
+            true => batches.div_ceil(self.accumulate),
+            false => position.batch / self.accumulate,
+        };
+        (position.history.len() * batches.div_ceil(self.accumulate) + done) as u64
+    }
 }
 
 impl Checkpoint {
@@ -96,7 +105,8 @@ impl Checkpoint {
         &self.path
     }
 
-    /// Writes the states and the position. A model that is no longer finite is not written.
+    /// Writes the states and the position. A model whose parameters or moments are no longer finite
+    /// is not written.
     pub(super) fn write(
         &self,
         model: &impl Model,
@@ -105,11 +115,11 @@ impl Checkpoint {
     ) -> Result<(), Error> {
         let states = model.states();
         for (state, (path, _, bytes)) in model.declared().states.iter().zip(&states) {
-            if state.role == Role::Parameter && !finite(state.ty.dtype, bytes) {
+            let learned = matches!(state.role, Role::Parameter | Role::Optimizer);
+            if learned && !finite(state.ty.dtype, bytes) {
                 let message = format!(
-                    "expected finite parameters to save, found {path:?} with NaN or infinity after \
-                     step {}",
-                    position.step
+                    "expected finite states to save, found {path:?} with NaN or infinity after step {}",
+                    run.step(position)
                 );
                 return Err(Error::new(ErrorKind::NotFinite, message));
             }
@@ -124,11 +134,13 @@ impl Checkpoint {
         write_by(&self.path, &with_suffix(&self.path, ".tmp"), &bytes)
     }
 
-    /// Gives the model the states of the file, and the position; nothing changes after an error.
+    /// Gives the model the states of the file, and the position, with a sum for each of so many
+    /// metrics; nothing changes after an error.
     pub(super) fn read(
         &self,
         model: &mut impl Model,
         run: &Run,
+        metrics: usize,
         limits: &Limits,
     ) -> Result<Position, Error> {
         let path = &self.path;
@@ -151,8 +163,12 @@ impl Checkpoint {
             Ok(())
         })?;
         expect_run(path, run, &found)?;
-        if position.batch > run.rows.div_ceil(run.batch.max(1)) {
+        if position.batch > run.batches() {
             return Err(wrong(&format!("a position in the epoch, found batch {}", position.batch)));
+        }
+        if position.sums.len() != metrics {
+            let found = position.sums.len();
+            return Err(wrong(&format!("sums of {metrics} metrics, found {found}")));
         }
         for (name, bytes) in values {
             model.set_state(&name, &bytes)?;

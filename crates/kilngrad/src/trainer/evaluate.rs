@@ -75,24 +75,33 @@ pub fn evaluate(
         let entry = entry_of(model.declared(), entry)?;
         expect_metrics(&entry.name, metrics(entry))?
     };
-    let mut rows =
-        Rows::new(entry_of(model.declared(), entry)?, table, batch.unwrap_or(table.rows()), &[])?;
-    let order: Vec<usize> = (0..table.rows()).collect();
+    let mut rows = in_order(model, entry, table, batch)?;
     let mut found = vec![0.0; names.len()];
     let mut sums = vec![0.0; names.len()];
     for at in 0..rows.batches() {
-        let count = rows.gather(&order, at);
+        let count = rows.gather(at);
         model.numbers(entry, &mut rows.feeds(count), &names, &mut found)?;
-        add(&mut sums, &found, count);
+        add(&mut sums, &found, rows.weight(count));
     }
-    let means = sums.into_iter().map(|sum| sum / table.rows() as f64);
+    let means = sums.into_iter().map(|sum| rows.mean(sum));
     Ok(names.into_iter().zip(means).map(|(name, value)| Metric { name, value }).collect())
 }
 
-/// Adds numbers that so many rows have in the mean.
-pub(super) fn add(sums: &mut [f64], found: &[f64], rows: usize) {
+/// The rows of a table for an entry, whole or so many at a time.
+fn in_order<'t>(
+    model: &impl Model,
+    entry: &str,
+    table: &'t Table,
+    batch: Option<usize>,
+) -> Result<Rows<'t>, Error> {
+    let entry = entry_of(model.declared(), entry)?;
+    Ok(Rows::new(entry, table, batch.unwrap_or(table.rows()), &[])?.in_order())
+}
+
+/// Adds numbers that count so much.
+pub(super) fn add(sums: &mut [f64], found: &[f64], weight: f64) {
     for (sum, found) in sums.iter_mut().zip(found) {
-        *sum += found * rows as f64;
+        *sum += found * weight;
     }
 }
 
@@ -135,12 +144,10 @@ pub fn predict(
         let entry = entry_of(model.declared(), entry)?;
         entry.outputs.iter().map(ToString::to_string).collect()
     };
-    let mut rows =
-        Rows::new(entry_of(model.declared(), entry)?, table, batch.unwrap_or(table.rows()), &[])?;
-    let order: Vec<usize> = (0..table.rows()).collect();
+    let mut rows = in_order(model, entry, table, batch)?;
     let mut parts: Vec<Vec<Array>> = names.iter().map(|_| Vec::new()).collect();
     for at in 0..rows.batches() {
-        let count = rows.gather(&order, at);
+        let count = rows.gather(at);
         let outputs = model.arrays(entry, &mut rows.feeds(count), &names)?;
         for ((name, output), parts) in names.iter().zip(outputs).zip(&mut parts) {
             if output.shape().first() != Some(&count) {

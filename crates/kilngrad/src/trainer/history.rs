@@ -110,28 +110,49 @@ impl History {
 }
 
 /// Writes a table with a row an epoch: `epoch`, `step`, the training metrics by their names, and
-/// those of validation as `validation NAME`.
-pub(super) fn write_log(path: &Path, epochs: &[Epoch]) -> Result<(), Error> {
+/// those of validation as `validation NAME`. It has these metrics, and any that an epoch before the
+/// run was resumed had; a field is empty where an epoch has none.
+pub(super) fn write_log(
+    path: &Path,
+    training: &[String],
+    validation: &[String],
+    epochs: &[Epoch],
+) -> Result<(), Error> {
+    let training = names(training, epochs.iter().flat_map(|epoch| &epoch.training));
+    let validation = names(validation, epochs.iter().flat_map(|epoch| &epoch.validation));
     let mut text = String::from("epoch,step");
-    if let Some(first) = epochs.first() {
-        for metric in &first.training {
-            text += &format!(",{}", quoted(&metric.name));
-        }
-        for metric in &first.validation {
-            text += &format!(",{}", quoted(&format!("validation {}", metric.name)));
-        }
+    for name in &training {
+        text += &format!(",{}", quoted(name));
+    }
+    for name in &validation {
+        text += &format!(",{}", quoted(&format!("validation {name}")));
     }
     text.push('\n');
     for epoch in epochs {
-        let numbers = epoch.training.iter().chain(&epoch.validation);
+        let trained = training.iter().map(|name| epoch.training(name));
+        let validated = validation.iter().map(|name| epoch.validation(name));
         // Writing to a string fails nowhere. The shortest digits that are read as the same number.
         let _ = write!(text, "{},{}", epoch.number, epoch.step);
-        for metric in numbers {
-            let _ = write!(text, ",{}", metric.value);
+        for value in trained.chain(validated) {
+            let _ = match value {
+                Some(value) => write!(text, ",{value}"),
+                None => write!(text, ","),
+            };
         }
         text.push('\n');
     }
     write(path, text.as_bytes())
+}
+
+/// These names and then those of metrics that are not among them.
+fn names<'n>(known: &'n [String], met: impl Iterator<Item = &'n Metric>) -> Vec<&'n str> {
+    let mut names: Vec<&str> = known.iter().map(String::as_str).collect();
+    for metric in met {
+        if !names.contains(&&*metric.name) {
+            names.push(&metric.name);
+        }
+    }
+    names
 }
 
 /// A field as CSV has it.

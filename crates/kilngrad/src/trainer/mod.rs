@@ -218,6 +218,24 @@ impl EarlyStopping {
         EarlyStopping { least, ..self }
     }
 
+    /// Whether the last epochs, as many as patience has, were no better than the best before them.
+    /// Those without the metric, which the run did not have before it was resumed, do not count.
+    fn is_over(&self, epochs: &[Epoch], validated: bool) -> bool {
+        let (mut best, mut stale) = (None, 0);
+        for epoch in epochs {
+            let value = match validated {
+                true => epoch.validation(&self.metric),
+                false => epoch.training(&self.metric),
+            };
+            match value {
+                Some(value) if self.is_better(value, best) => (best, stale) = (Some(value), 0),
+                Some(_) => stale += 1,
+                None => {}
+            }
+        }
+        stale >= self.patience.max(1)
+    }
+
     /// Whether a value is better than the best before. NaN never is.
     fn is_better(&self, value: f64, best: Option<f64>) -> bool {
         match best {
@@ -370,7 +388,9 @@ impl<'a, M: Model> Trainer<'a, M> {
     }
 
     /// Calls `entry`, which steps, after each `batches` batches and at the end of an epoch; the
-    /// trained entry adds gradients up. See [`Accumulator`](kilngrad_builder::Accumulator).
+    /// trained entry adds gradients up. See [`Accumulator`](kilngrad_builder::Accumulator). A run ends
+    /// between steps, so none leaves gradients in the sums for the next one, save by an error: load
+    /// the last checkpoint then.
     ///
     /// ```
     /// use kilngrad::{data::Table, prelude::*, trainer::Trainer};
@@ -409,7 +429,8 @@ impl<'a, M: Model> Trainer<'a, M> {
         self
     }
 
-    /// Is called after each batch; [`ControlFlow::Break`] ends the run.
+    /// Is called after each batch; [`ControlFlow::Break`] ends the run, after the step where batches
+    /// [accumulate](Self::accumulate).
     #[doc = ""]
     #[doc = example!(
         "let mut seen = 0;"
@@ -442,7 +463,7 @@ impl<'a, M: Model> Trainer<'a, M> {
         self
     }
 
-    /// Ends the run after the batch during which the flag is set: a signal's handler may set it. The
+    /// Ends the run after the step during which the flag is set: a signal's handler may set it. The
     /// library installs none.
     #[doc = ""]
     #[doc = example!(
@@ -454,8 +475,8 @@ impl<'a, M: Model> Trainer<'a, M> {
         self
     }
 
-    /// Writes a checkpoint after each epoch and at the end, however the run ends, save for an error:
-    /// then the last one stays. Where the file exists, the run is to be [resumed](Self::resume).
+    /// Writes a checkpoint after each epoch, before anything else is made of it, and at the end,
+    /// however the run ends, save for an error: then the last one stays. Where the file exists, the run is to be [resumed](Self::resume).
     #[doc = ""]
     #[doc = example!(
         "let path = folder.join(\"run.safetensors\");"
@@ -480,7 +501,10 @@ impl<'a, M: Model> Trainer<'a, M> {
     }
 
     /// Goes on from the checkpoint, if there is one; the run is then, bit for bit, one that was never
-    /// interrupted.
+    /// interrupted. The checkpoint of another program, entry or seed, or of another number of rows,
+    /// batch or accumulation, is refused. Other rows of the same number, another schedule, other
+    /// validation and other early stopping are not noticed: they count from here, and early stopping
+    /// goes by the history, the epochs before included.
     #[doc = ""]
     #[doc = example!(
         "let path = folder.join(\"run.safetensors\");"
@@ -507,7 +531,8 @@ impl<'a, M: Model> Trainer<'a, M> {
         self
     }
 
-    /// Writes a CSV file with a row an epoch: step, training metrics, validation metrics.
+    /// Writes a CSV file with a row an epoch: step, training metrics, validation metrics. What was
+    /// there before the run is gone when it begins.
     #[doc = ""]
     #[doc = example!(
         "let path = folder.join(\"log.csv\");"

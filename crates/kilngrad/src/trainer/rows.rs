@@ -1,10 +1,10 @@
 //! Rows of a table as the inputs of an entry.
 
 use kilngrad_interp::Array;
-use kilngrad_ir::{Entry, Error, ErrorKind, Program, Type, ValueName};
+use kilngrad_ir::{Dim, Entry, Error, ErrorKind, Program, Type, ValueName};
 use kilngrad_runtime::Input;
 
-use crate::data::{Table, gather};
+use crate::data::{Table, gather, permute};
 use crate::trainer::model::input;
 
 /// Feeds an entry with rows of a table, by way of memory that is reused: one batch of the usual size
@@ -14,12 +14,15 @@ pub(super) struct Rows<'t> {
     columns: Vec<(String, &'t Array)>,
     rows: usize,
     size: usize,
+    order: Vec<usize>,
+    /// Empty where one batch has every row in the table's order: its places are the columns.
     full: Vec<Array>,
     last: Vec<Array>,
 }
 
 impl<'t> Rows<'t> {
-    /// Columns for every input of the entry but those in `given`, `size` rows at a time.
+    /// Columns for every input of the entry but those in `given`, `size` rows at a time, once they
+    /// have an order.
     pub(super) fn new(
         entry: &Entry,
         table: &'t Table,
@@ -35,14 +38,34 @@ impl<'t> Rows<'t> {
             let message = "expected a batch of at least one row, found 0";
             return Err(Error::new(ErrorKind::Shape, message));
         }
+        let size = size.min(rows);
         let mut columns = Vec::new();
         for (name, ty) in inputs(entry).filter(|(name, _)| !given.contains(name)) {
-            columns.push((name.to_owned(), column(entry, table, name, ty)?));
+            columns.push((name.to_owned(), column(entry, table, size, name, ty)?));
         }
-        let size = size.min(rows);
-        let of = |rows: usize| columns.iter().map(|(_, column)| zeros(column, rows)).collect();
-        let (full, last) = (of(size), of(rows % size));
-        Ok(Rows { columns, rows, size, full, last })
+        Ok(Rows { columns, rows, size, order: Vec::new(), full: Vec::new(), last: Vec::new() })
+    }
+
+    /// Goes through the rows in the table's order.
+    pub(super) fn in_order(mut self) -> Rows<'t> {
+        if self.size < self.rows {
+            self.order.extend(0..self.rows);
+            self.make_places();
+        }
+        self
+    }
+
+    /// Goes through the rows in an order drawn by `seed`.
+    pub(super) fn shuffle(&mut self, seed: u64) {
+        permute(&mut self.order, self.rows, seed);
+        if self.full.is_empty() {
+            self.make_places();
+        }
+    }
+
+    fn make_places(&mut self) {
+        let of = |rows| self.columns.iter().map(|(_, column)| zeros(column, rows)).collect();
+        (self.full, self.last) = (of(self.size), of(self.rows % self.size));
     }
 
     /// How many batches have every row once.
@@ -50,21 +73,33 @@ impl<'t> Rows<'t> {
         self.rows.div_ceil(self.size)
     }
 
-    /// Copies the rows of batch `at` in this order of all rows, and says how many they are.
-    pub(super) fn gather(&mut self, order: &[usize], at: usize) -> usize {
-        let rows = &order[at * self.size..((at + 1) * self.size).min(self.rows)];
-        let places = if rows.len() == self.size { &mut self.full } else { &mut self.last };
+    /// What so many rows count in a mean over all. One batch of all rows is its own mean, to the
+    /// last bit.
+    pub(super) fn weight(&self, rows: usize) -> f64 {
+        if self.batches() == 1 { 1.0 } else { rows as f64 }
+    }
+
+    /// The mean over all rows of sums by [`weight`](Self::weight).
+    pub(super) fn mean(&self, sum: f64) -> f64 {
+        sum / self.weight(self.rows)
+    }
+
+    /// Makes the rows of batch `at` those that are fed, and says how many they are.
+    pub(super) fn gather(&mut self, at: usize) -> usize {
+        let from = at * self.size;
+        let rows = self.size.min(self.rows - from);
+        let places = if rows == self.size { &mut self.full } else { &mut self.last };
         for ((_, column), place) in self.columns.iter().zip(places) {
-            gather(column, rows, place);
+            gather(column, &self.order[from..from + rows], place);
         }
-        rows.len()
+        rows
     }
 
     /// The feeds of a batch of so many rows that was gathered.
     pub(super) fn feeds(&self, rows: usize) -> impl Iterator<Item = (&str, &dyn Input)> {
         let places = if rows == self.size { &self.full } else { &self.last };
-        let names = self.columns.iter().map(|(name, _)| name.as_str());
-        names.zip(places.iter().map(input))
+        let columns = self.columns.iter().enumerate();
+        columns.map(|(at, (name, column))| (name.as_str(), input(places.get(at).unwrap_or(column))))
     }
 }
 
@@ -94,8 +129,15 @@ pub(super) fn metrics(entry: &Entry) -> Vec<String> {
     scalars.map(|(name, _)| name.to_string()).collect()
 }
 
-/// The column that an input takes, of its type as far as it is known before a call.
-fn column<'t>(entry: &Entry, table: &'t Table, name: &str, ty: &Type) -> Result<&'t Array, Error> {
+/// The column that an input takes `size` rows at a time, of its type as far as it is known before a
+/// call.
+fn column<'t>(
+    entry: &Entry,
+    table: &'t Table,
+    size: usize,
+    name: &str,
+    ty: &Type,
+) -> Result<&'t Array, Error> {
     let of = |error| {
         let message = format!("the table does not fit input {name:?} of {ty} of {:?}", entry.name);
         Error::caused(ErrorKind::Name, message, error)
@@ -106,25 +148,29 @@ fn column<'t>(entry: &Entry, table: &'t Table, name: &str, ty: &Type) -> Result<
         && dims.iter().zip(found).skip(1).all(|(dim, length)| {
             dim.as_constant().is_none_or(|dim| usize::try_from(dim) == Ok(*length))
         });
-    match column.dtype() == ty.dtype {
-        true if fits => Ok(column),
-        true => {
-            let message = format!(
-                "expected a column {name:?} of {ty} for {:?}, found rows {:?} of {}",
-                entry.name,
-                &found[1..],
-                column.ty()
-            );
-            Err(Error::new(ErrorKind::Shape, message))
-        }
-        false => {
-            let message = format!(
-                "expected a column {name:?} of {ty} for {:?}, found {}",
-                entry.name,
-                column.ty()
-            );
-            Err(Error::new(ErrorKind::DType, message))
-        }
+    if column.dtype() != ty.dtype {
+        let found = column.ty();
+        let message =
+            format!("expected a column {name:?} of {ty} for {:?}, found {found}", entry.name);
+        return Err(Error::new(ErrorKind::DType, message));
+    }
+    let wrong = |message| Err(Error::new(ErrorKind::Shape, message));
+    if !fits {
+        return wrong(format!(
+            "expected a column {name:?} of {ty} for {:?}, found rows {:?} of {}",
+            entry.name,
+            &found[1..],
+            column.ty()
+        ));
+    }
+    let Some(rows) = dims.first().and_then(Dim::as_constant) else { return Ok(column) };
+    let batches = |found| {
+        wrong(format!("expected batches of {rows} rows for input {name:?} of {ty}, found {found}"))
+    };
+    match (usize::try_from(rows) == Ok(size), table.rows() % size) {
+        (true, 0) => Ok(column),
+        (true, last) => batches(format!("a last one of {last}")),
+        (false, _) => batches(size.to_string()),
     }
 }
 

@@ -1,12 +1,13 @@
 //! The loop.
 
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use kilngrad_ir::{DType, Entry, Error, ErrorKind};
 use kilngrad_runtime::Input;
 
-use crate::data::{Table, permute};
+use crate::data::Table;
 use crate::trainer::checkpoint::{Bits, Checkpoint, Position, Run, digest};
 use crate::trainer::evaluate::{Metric, add, evaluate, expect_metrics};
 use crate::trainer::history::{Epoch, History, Stopped, write_log};
@@ -23,6 +24,8 @@ struct Training<'r, 'a, M: Model> {
     names: Vec<String>,
     /// Which of them must stay finite.
     loss: usize,
+    /// Of validation's metrics.
+    validated: Vec<String>,
     rate: Option<Rate>,
     run: Run,
     checkpoint: Option<Checkpoint>,
@@ -30,8 +33,6 @@ struct Training<'r, 'a, M: Model> {
     /// The metrics of the batch.
     found: Vec<f64>,
     sums: Vec<f64>,
-    /// The order of this epoch's rows.
-    order: Vec<usize>,
     /// The step that the file is of.
     saved: Option<u64>,
 }
@@ -86,17 +87,17 @@ impl<'r, 'a, M: Model> Training<'r, 'a, M> {
         let rows = Rows::new(entry, table, plan.batch, &given)?;
         let names = expect_metrics(plan.entry, metrics(entry))?;
         let loss = position_of(&names, plan.loss.as_deref(), plan.entry)?;
-        let validated = match plan.validation {
-            None => None,
-            Some((name, table, batch)) => {
-                let entry = entry_of(program, name)?;
-                Rows::new(entry, table, batch.unwrap_or(table.rows()), &[])?;
-                Some((name, expect_metrics(name, metrics(entry))?))
-            }
-        };
+        let mut validated = Vec::new();
+        if let Some((name, table, batch)) = plan.validation {
+            let entry = entry_of(program, name)?;
+            Rows::new(entry, table, batch.unwrap_or(table.rows()), &[])?;
+            validated = expect_metrics(name, metrics(entry))?;
+        }
         if let Some(early) = &plan.early {
-            let (entry, known) =
-                validated.as_ref().map_or((plan.entry, &names), |(name, known)| (*name, known));
+            let (entry, known) = match plan.validation {
+                Some((entry, ..)) => (entry, &validated),
+                None => (plan.entry, &names),
+            };
             position_of(known, Some(&early.metric), entry)?;
         }
         let run = Run {
@@ -118,89 +119,103 @@ impl<'r, 'a, M: Model> Training<'r, 'a, M> {
             found: numbers.clone(),
             sums: numbers,
             names,
-            order: Vec::with_capacity(table.rows()),
+            validated,
             saved: None,
             model,
             plan,
         })
     }
 
-    /// Takes the checkpoint's lock, and its position if the run is resumed.
+    /// Takes the checkpoint's lock, and its position if the run is resumed; begins the log.
     fn start(&mut self) -> Result<(), Error> {
-        let Some(path) = &self.plan.checkpoint else {
-            if self.plan.resume {
+        match &self.plan.checkpoint {
+            Some(path) => self.open(&path.clone())?,
+            None if self.plan.resume => {
                 let message = "expected a checkpoint to resume from, found no path of one";
                 return Err(Error::new(ErrorKind::Io, message));
             }
-            return Ok(());
-        };
+            None => {}
+        }
+        self.log()
+    }
+
+    fn open(&mut self, path: &Path) -> Result<(), Error> {
         let checkpoint = Checkpoint::open(path)?;
-        match (path.exists(), self.plan.resume) {
-            (false, _) => {}
-            (true, true) => {
-                self.position = checkpoint.read(self.model, &self.run, &self.plan.limits)?;
-                self.saved = Some(self.position.step);
-            }
-            (true, false) => {
-                let message = format!(
-                    "expected no file at {path:?}, found one: resume from it, or remove it first"
-                );
-                return Err(Error::new(ErrorKind::Io, message));
+        let exists = path.try_exists().map_err(|error| {
+            Error::caused(ErrorKind::Io, format!("could not look at {path:?}"), error)
+        })?;
+        if exists && !self.plan.resume {
+            let message = format!(
+                "expected no file at {path:?}, found one: resume from it, or remove it first"
+            );
+            return Err(Error::new(ErrorKind::Io, message));
+        }
+        if exists {
+            let (metrics, limits) = (self.names.len(), &self.plan.limits);
+            self.position = checkpoint.read(self.model, &self.run, metrics, limits)?;
+            self.saved = Some(self.step());
+            for (sum, Bits(found)) in self.sums.iter_mut().zip(&self.position.sums) {
+                *sum = *found;
             }
         }
         self.checkpoint = Some(checkpoint);
-        let sums = &self.position.sums;
-        if !sums.is_empty() && sums.len() != self.sums.len() {
-            let (expected, found) = (self.sums.len(), sums.len());
-            let message = format!("expected sums of {expected} metrics to resume, found {found}");
-            return Err(Error::new(ErrorKind::Format, message));
-        }
-        for (sum, Bits(found)) in self.sums.iter_mut().zip(sums) {
-            *sum = *found;
-        }
         Ok(())
+    }
+
+    /// Updates so far.
+    fn step(&self) -> u64 {
+        self.run.step(&self.position)
+    }
+
+    /// Epochs that are over.
+    fn epoch(&self) -> u64 {
+        self.position.history.len() as u64
     }
 
     /// Goes through the epochs that are left.
     fn epochs(&mut self) -> Result<Stopped, Error> {
         loop {
-            if self.is_stale() {
+            let history = &self.position.history;
+            let validated = self.plan.validation.is_some();
+            if self.plan.early.as_ref().is_some_and(|early| early.is_over(history, validated)) {
                 return Ok(Stopped::Early);
             }
-            if self.position.epoch >= self.plan.epochs {
+            if self.epoch() >= self.plan.epochs {
                 return Ok(Stopped::Done);
             }
             if let Some(stopped) = self.batches()? {
                 return Ok(stopped);
             }
-            let stopped = self.end_epoch()?;
+            self.end_epoch()?;
+            // First of all: what can fail after it costs no epoch.
             self.save()?;
-            if let Some(stopped) = stopped {
+            if let Some(stopped) = self.tell()? {
                 return Ok(stopped);
             }
         }
     }
 
-    /// Goes through the batches that are left of an epoch.
+    /// Goes through the batches that are left of an epoch. A run ends between steps, so that no sum
+    /// of gradients is left for another one.
     fn batches(&mut self) -> Result<Option<Stopped>, Error> {
-        let seed = u64::from(self.plan.seed) << 32 | (self.position.epoch & u64::from(u32::MAX));
-        permute(&mut self.order, self.run.rows, seed);
+        let seed = u64::from(self.plan.seed) << 32 | (self.epoch() & u64::from(u32::MAX));
+        self.rows.shuffle(seed);
         let batches = self.rows.batches();
+        let mut stopped = None;
         while self.position.batch < batches {
             let updated = self.batch(batches)?;
-            let flow = self.report_step(batches);
-            let due = self.plan.every.is_some_and(|every| {
-                updated && every > 0 && self.position.step.is_multiple_of(every)
-            });
-            let asked = self.plan.stop.is_some_and(|flag| flag.load(Ordering::SeqCst));
-            if due || asked || flow.is_break() {
+            if self.report_step(batches).is_break() {
+                stopped = Some(Stopped::Callback);
+            }
+            if self.plan.stop.is_some_and(|flag| flag.load(Ordering::SeqCst)) {
+                stopped = Some(Stopped::Asked);
+            }
+            let due = self.plan.every.is_some_and(|every| self.step().is_multiple_of(every));
+            if updated && (due || stopped.is_some()) {
                 self.save()?;
             }
-            if asked {
-                return Ok(Some(Stopped::Asked));
-            }
-            if flow.is_break() {
-                return Ok(Some(Stopped::Callback));
+            if updated && stopped.is_some() {
+                return Ok(stopped);
             }
         }
         Ok(None)
@@ -209,11 +224,10 @@ impl<'r, 'a, M: Model> Training<'r, 'a, M> {
     /// Feeds the next batch, steps if it is time to, and says whether it was.
     fn batch(&mut self, batches: usize) -> Result<bool, Error> {
         if let (Some(rate), Some((_, schedule))) = (&mut self.rate, &self.plan.schedule) {
-            rate.double = schedule.rate(self.position.step);
+            rate.double = schedule.rate(self.run.step(&self.position));
             rate.single = rate.double as f32;
         }
-        let at = self.position.batch;
-        let count = self.rows.gather(&self.order, at);
+        let count = self.rows.gather(self.position.batch);
         {
             let mut feeds = self.rows.feeds(count).chain(fed(&self.rate, 0));
             self.model.numbers(self.plan.entry, &mut feeds, &self.names, &mut self.found)?;
@@ -222,15 +236,13 @@ impl<'r, 'a, M: Model> Training<'r, 'a, M> {
         if !loss.is_finite() {
             return Err(self.not_finite(loss));
         }
-        add(&mut self.sums, &self.found, count);
-        self.position.rows += count;
+        add(&mut self.sums, &self.found, self.rows.weight(count));
         self.position.batch += 1;
         let due = self.position.batch.is_multiple_of(self.run.accumulate)
             || self.position.batch == batches;
         if let (true, Some((_, entry))) = (due, self.plan.accumulate) {
             self.model.numbers(entry, &mut fed(&self.rate, 1), &[], &mut [])?;
         }
-        self.position.step += u64::from(due);
         Ok(due)
     }
 
@@ -246,18 +258,18 @@ impl<'r, 'a, M: Model> Training<'r, 'a, M> {
             "expected a finite {:?}, found {loss} in batch {} of epoch {}, after {} steps{last}",
             self.names[self.loss],
             self.position.batch + 1,
-            self.position.epoch + 1,
-            self.position.step,
+            self.epoch() + 1,
+            self.step(),
         );
         Error::new(ErrorKind::NotFinite, message)
     }
 
     fn report_step(&mut self, batches: usize) -> ControlFlow<()> {
         let step = Step {
-            epoch: self.position.epoch + 1,
+            epoch: self.epoch() + 1,
             batch: self.position.batch,
             batches,
-            step: self.position.step,
+            step: self.step(),
             names: &self.names,
             values: &self.found,
         };
@@ -268,36 +280,26 @@ impl<'r, 'a, M: Model> Training<'r, 'a, M> {
     }
 
     /// Validates, notes the epoch and goes to the next one.
-    fn end_epoch(&mut self) -> Result<Option<Stopped>, Error> {
-        let rows = self.position.rows as f64;
+    fn end_epoch(&mut self) -> Result<(), Error> {
         let means = self.names.iter().zip(&self.sums);
-        let training =
-            means.map(|(name, sum)| Metric { name: name.clone(), value: sum / rows }).collect();
+        let training = means
+            .map(|(name, sum)| Metric { name: name.clone(), value: self.rows.mean(*sum) })
+            .collect();
         let validation = match self.plan.validation {
             Some((entry, table, batch)) => evaluate(self.model, entry, table, batch)?,
             None => Vec::new(),
         };
-        let position = &mut self.position;
-        position.epoch += 1;
-        (position.batch, position.rows) = (0, 0);
+        let (number, step) = (self.epoch() + 1, self.step());
+        self.position.history.push(Epoch { number, step, training, validation });
+        self.position.batch = 0;
         self.sums.fill(0.0);
-        let epoch = Epoch { number: position.epoch, step: position.step, training, validation };
-        if let Some(early) = &self.plan.early {
-            let value = match self.plan.validation {
-                Some(_) => epoch.validation(&early.metric),
-                None => epoch.training(&early.metric),
-            };
-            let best = position.best.map(|Bits(best)| best);
-            match value.filter(|value| early.is_better(*value, best)) {
-                Some(value) => (position.best, position.stale) = (Some(Bits(value)), 0),
-                None => position.stale += 1,
-            }
-        }
-        position.history.push(epoch);
+        Ok(())
+    }
+
+    /// Lets people and callbacks know of the epoch that is over.
+    fn tell(&mut self) -> Result<Option<Stopped>, Error> {
+        self.log()?;
         let epochs = &self.position.history;
-        if let Some(path) = &self.plan.log {
-            write_log(path, epochs)?;
-        }
         #[cfg(feature = "plot")]
         if let Some(path) = &self.plan.plot {
             let loss = &self.names[self.loss];
@@ -312,8 +314,10 @@ impl<'r, 'a, M: Model> Training<'r, 'a, M> {
         Ok(flow.is_break().then_some(Stopped::Callback))
     }
 
-    fn is_stale(&self) -> bool {
-        self.plan.early.as_ref().is_some_and(|early| self.position.stale >= early.patience.max(1))
+    /// Writes the log, where there is to be one.
+    fn log(&self) -> Result<(), Error> {
+        let Some(path) = &self.plan.log else { return Ok(()) };
+        write_log(path, &self.names, &self.validated, &self.position.history)
     }
 
     /// Writes the checkpoint, where there is to be one.
@@ -322,7 +326,7 @@ impl<'r, 'a, M: Model> Training<'r, 'a, M> {
         self.position.sums.clear();
         self.position.sums.extend(self.sums.iter().copied().map(Bits));
         checkpoint.write(self.model, &self.run, &self.position)?;
-        self.saved = Some(self.position.step);
+        self.saved = Some(self.step());
         Ok(())
     }
 
@@ -332,7 +336,7 @@ impl<'r, 'a, M: Model> Training<'r, 'a, M> {
     }
 
     fn ended(self, stopped: Stopped) -> History {
-        History { epochs: self.position.history, steps: self.position.step, stopped }
+        History { steps: self.step(), epochs: self.position.history, stopped }
     }
 }
 
@@ -354,6 +358,16 @@ fn rate(input: &str, entry: &Entry, stepping: Option<&Entry>) -> Result<Rate, Er
         found.map(|(_, ty)| ty.clone())
     };
     let types = [of(entry), stepping.and_then(of)];
+    if let [Some(batch), Some(step)] = &types
+        && batch.dtype != step.dtype
+    {
+        let message = format!(
+            "expected inputs {input:?} of one type for the schedule, found {batch} of {:?} and \
+             {step} of the entry that steps",
+            entry.name
+        );
+        return Err(Error::new(ErrorKind::DType, message));
+    }
     for ty in types.iter().flatten() {
         if ty.rank() != 0 || !ty.dtype.is_float() {
             let message =

@@ -1,4 +1,5 @@
-//! Learning rates as functions of the step.
+//! Learning rates as functions of the step: of arithmetic and `libm`, so the same bits on every
+//! machine.
 
 use std::f64::consts::PI;
 
@@ -115,8 +116,17 @@ impl Schedule for Constant {
 
 impl Schedule for StepDecay {
     fn rate(&self, step: u64) -> f64 {
-        let times = step.checked_div(self.every).unwrap_or(0);
-        self.first * self.factor.powi(i32::try_from(times).unwrap_or(i32::MAX))
+        let mut times = step.checked_div(self.every).unwrap_or(0);
+        let (mut factor, mut rate) = (self.factor, self.first);
+        // By squares, of which the power has those that its exponent has bits.
+        while times > 0 {
+            if times & 1 == 1 {
+                rate *= factor;
+            }
+            factor *= factor;
+            times >>= 1;
+        }
+        rate
     }
 }
 
@@ -126,7 +136,7 @@ impl Schedule for Cosine {
             return self.last;
         }
         let angle = PI * step as f64 / self.steps as f64;
-        self.last + (self.first - self.last) * 0.5 * (1.0 + angle.cos())
+        self.last + (self.first - self.last) * 0.5 * (1.0 + libm::cos(angle))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Any bytes as files of data.
 
-use kilngrad::data::{parse_csv, parse_idx, parse_npy, parse_npz};
+use kilngrad::data::{Table, parse_csv, parse_idx, parse_npy, parse_npz};
 use kilngrad::{Array, Error};
 use kilngrad_ir::text::Limits;
 
@@ -70,7 +70,14 @@ fn said<T>(read: Result<T, Error>) -> Option<T> {
     }
 }
 
+/// An array is within the limits, and so are the rows of a table of it.
 fn within(array: &Array) {
     assert!(array.len() <= limits().elements, "{} elements", array.len());
     assert_eq!(array.shape().iter().product::<usize>(), array.len());
+    if let Ok(table) = Table::new().with("x", array.clone()) {
+        let rows = table.rows();
+        assert!(rows <= limits().elements, "{rows} rows");
+        let (train, test) = table.split_every(2);
+        assert_eq!((train.rows(), test.rows()), (rows / 2, rows.div_ceil(2)));
+    }
 }
