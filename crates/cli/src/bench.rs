@@ -1,4 +1,4 @@
-//! `kilngrad bench`: one training step of a workload against the clock.
+//! `kilngrad bench`: one step of a workload against the clock.
 
 use std::time::{Duration, Instant};
 
@@ -52,7 +52,8 @@ struct Row {
     arena_bytes: usize,
     arena_lower_bound_bytes: usize,
     flops: u64,
-    loss: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    loss: Option<f64>,
     /// Median step of the interpreter over the median step of compiled code.
     interpreter_ratio: Option<f64>,
 }
@@ -127,11 +128,12 @@ fn print(row: &Row) {
     }
 }
 
-fn step(engine: &mut Engine, workload: &Workload) -> Result<f64> {
+/// Gives the loss, where there is one.
+fn step(engine: &mut Engine, workload: &Workload) -> Result<Option<f64>> {
     let floats = workload.floats.iter().map(|(name, array)| (*name, array as &dyn Input));
     let classes = workload.classes.iter().map(|(name, array)| (*name, array as &dyn Input));
     let feeds: Vec<(&str, &dyn Input)> = floats.chain(classes).collect();
-    Ok(engine.call("step", &feeds, &["loss"])?[0])
+    Ok(engine.call("step", &feeds, workload.scalars())?.first().copied())
 }
 
 /// Milliseconds of each step, sorted.
@@ -139,7 +141,7 @@ fn times(
     engine: &mut Engine,
     workload: &Workload,
     duration: Duration,
-    loss: &mut f64,
+    loss: &mut Option<f64>,
 ) -> Result<Vec<f64>> {
     let end = Instant::now() + duration;
     let mut times = Vec::new();
