@@ -67,8 +67,8 @@ pub use init::Init;
 pub use kilngrad_ir::DType::{self, Bool, F32, F64, I32, I64, U8};
 pub use kilngrad_ir::{Diagnostic, Mode, Program, Related, Site};
 pub use layers::{
-    Conv1d, Conv2d, Conv3d, ConvInit, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, Dense,
-    DenseOptions, LayerNorm, RmsNorm,
+    BatchNorm, Conv1d, Conv2d, Conv3d, ConvInit, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d,
+    Dense, DenseOptions, LayerNorm, RmsNorm,
 };
 pub use operand::{IntoTensor, Operand};
 pub use ops::{IntoAxes, IntoDotAxes, IntoRange};

@@ -5,7 +5,7 @@
 
 mod micro;
 mod training;
-mod transformer;
+pub(crate) mod transformer;
 
 use kilngrad::prelude::*;
 use kilngrad::random;
