@@ -67,6 +67,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Engine::Native(executable) => train(&mut **executable, lines, &model, common, epochs)?,
         Engine::Interpreter(program) => train(&mut **program, lines, &model, common, epochs)?,
     };
+    if let Some(path) = &common.save {
+        engine.save(path)?;
+    }
     let metric = model.metric();
     let done = history.epochs.len();
     lines.say("");

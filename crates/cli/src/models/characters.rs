@@ -72,14 +72,17 @@ impl Writer {
 
 /// The model of a file's text, or of the project's own.
 pub(super) fn declare(text: Option<&Path>, common: &Common) -> Result<Model> {
-    let text = match text {
-        None => OWN.concat(),
-        Some(path) => std::fs::read_to_string(path).map_err(|error| {
-            Error::caused(ErrorKind::Io, format!("could not read {path:?} as text"), error)
-        })?,
+    let (text, alphabet, rows) = match text {
+        None => prepared(OWN.concat())?,
+        Some(path) => {
+            let text = std::fs::read_to_string(path).map_err(|error| {
+                Error::caused(ErrorKind::Io, format!("could not read {path:?} as text"), error)
+            })?;
+            prepared(text).map_err(|error| {
+                Error::caused(error.kind(), format!("{path:?} is not to be trained on"), error)
+            })?
+        }
     };
-    let alphabet = Alphabet::of(&text);
-    let rows = windows(&text, &alphabet)?;
 
     let b = common.builder("characters");
     let (n, t) = (b.dim("n"), b.dim("t"));
@@ -106,11 +109,18 @@ pub(super) fn declare(text: Option<&Path>, common: &Common) -> Result<Model> {
     let model = Model::new(b.finish()?, description, &rows, bits);
     Ok(Model {
         batch: 16,
-        epochs: 12,
+        epochs: 20,
         lengths: vec![("t", LENGTH)],
         show: Some(write(alphabet, common.seed)),
         ..model
     })
+}
+
+/// A text, its alphabet and its rows.
+fn prepared(text: String) -> Result<(String, Alphabet, Table)> {
+    let alphabet = Alphabet::of(&text);
+    let rows = windows(&text, &alphabet)?;
+    Ok((text, alphabet, rows))
 }
 
 /// Stretches of the text as `x`, and the same ones a character later as `y`.

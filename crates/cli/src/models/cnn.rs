@@ -72,7 +72,7 @@ impl Declare for Args {
         let train = b.entry("train", Mode::Train);
         let (x, y) = (train.input("x", F32, (n, 64)), train.input("y", I64, (n,)));
         let loss = net.forward(x).cross_entropy(y);
-        train.minimize(loss, b.params("net"), Adam::new(2e-3));
+        train.minimize(loss, b.params("net"), Adam::new(3e-3));
         train.output("loss", loss);
 
         let evaluate = b.entry("evaluate", Mode::Eval);
@@ -92,6 +92,6 @@ impl Declare for Args {
             "conv 16 3×3{norm}, {pool} pool 2, conv 32 3×3{norm}, {pool} pool 2, 64-10, Adam"
         );
         let model = Model::new(b.finish()?, description, &common.digits()?, Column::ACCURACY);
-        Ok(Model { epochs: 20, ..model })
+        Ok(Model { epochs: 30, ..model })
     }
 }

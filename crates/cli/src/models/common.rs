@@ -40,6 +40,9 @@ pub(crate) struct Common {
     /// Go on from the checkpoint.
     #[arg(long, requires = "checkpoint")]
     pub(crate) resume: bool,
+    /// Write the trained program into this file, which `kilngrad run` calls.
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub(crate) save: Option<PathBuf>,
     /// Write losses and metrics as CSV, a row an epoch.
     #[arg(long, value_name = "FILE")]
     pub(crate) log: Option<PathBuf>,
