@@ -32,7 +32,11 @@ fn executable(seed: i64) -> Executable {
 
 fn rows() -> Table {
     let x = Array2::from_shape_fn((16, 8), |(i, j)| ((i * 5 + j) % 7) as f32);
-    Table::new().with("x", x).unwrap().with("y", Array1::from_iter((0..16).map(|i| i % 2))).unwrap()
+    Table::new()
+        .with("x", x)
+        .unwrap()
+        .with("y", Array1::from_iter((0..16_i64).map(|i| i % 2)))
+        .unwrap()
 }
 
 fn train(exe: &mut Executable, path: &Path) -> Result<History> {

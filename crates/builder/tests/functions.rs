@@ -64,6 +64,7 @@ fn padding_takes_elements_of_the_tensor() {
     assert_eq!(pad(PadMode::Circular, 2, 1), [2.0, 3.0, 1.0, 2.0, 3.0, 1.0]);
     assert_eq!(pad(PadMode::Circular, 3, 0), [1.0, 2.0, 3.0, 1.0, 2.0, 3.0]);
     assert_eq!(pad(PadMode::Replicate, 0, 0), [1.0, 2.0, 3.0]);
+    assert_eq!(pad(PadMode::Replicate, 0, 1 << 20).len(), 3 + (1 << 20));
 }
 
 #[test]
@@ -134,6 +135,7 @@ fn mistakes_are_reported() {
     check("einsum_b2", |e, x| e.einsum("ii->i", [x.slice(0, ..1)]));
     check("shape_b1", |_, x| x.pad_with(0, 2, 0, PadMode::Reflect));
     check("shape_b1", |_, x| x.pad_with(0, 0, 3, PadMode::Circular));
+    check("size_b1", |_, x| x.pad_with(0, usize::MAX, 3, PadMode::Replicate));
     check("shape_b1", |_, x| x.diagonal(0, 1, -1));
     check("shape_b1", |_, x| x.pixel_shuffle(1));
     check("shape_b1", |_, x| x.group_norm(2, 1e-5));

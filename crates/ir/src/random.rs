@@ -188,8 +188,9 @@ pub fn fill(init: &Init, ty: &Type, seed: i64, bytes: &mut [u8]) -> Option<()> {
             write(&mut |index| {
                 let first = uniform(key, 2 * index);
                 let second = uniform(key, 2 * index + 1);
-                let radius = (-2.0 * (-first).ln_1p()).sqrt();
-                let value = mean + std * radius * (std::f64::consts::TAU * second).cos();
+                // Not by the platform's library, which differs in the last bit from system to system.
+                let radius = (-2.0 * libm::log1p(-first)).sqrt();
+                let value = mean + std * radius * libm::cos(std::f64::consts::TAU * second);
                 Literal::from_f64(ty.dtype, value)
             });
         }

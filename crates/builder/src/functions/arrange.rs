@@ -80,11 +80,18 @@ impl<'b> Tensor<'b> {
                 }
             }
             PadMode::Replicate => {
-                let first = self.slice(axis, ..1);
-                parts.resize(low, first);
+                let along = |part: Tensor<'b>, count: usize| {
+                    let mut dims = ty.shape.dims().to_vec();
+                    dims[from_first] = Dim::constant(i64::try_from(count).unwrap_or(i64::MAX));
+                    part.stretch(&dims.iter().collect())
+                };
+                if low > 0 {
+                    parts.push(along(self.slice(axis, ..1), low));
+                }
                 parts.push(self);
-                let last = self.slice(axis, -1..);
-                parts.resize(low + 1 + high, last);
+                if high > 0 {
+                    parts.push(along(self.slice(axis, -1..), high));
+                }
             }
             PadMode::Circular => {
                 if low > 0 {

@@ -141,5 +141,5 @@ impl Rule {
 /// `1 − βᵗ`, as `−expm1(t·ln β)`, which loses no digits where `βᵗ` is near 1.
 #[track_caller]
 fn correction(beta: f64, count: Tensor<'_>) -> Tensor<'_> {
-    -(count * beta.ln()).expm1()
+    -(count * libm::log(beta)).expm1()
 }

@@ -1,8 +1,9 @@
 //! Unary elementwise operations, each stated once as a row.
 //!
 //! The reference functions are those of the `libm` crate, not of the platform's C library, so that
-//! the interpreter gives, and passes fold to, the same bits everywhere. (`pow` is the exception: the
-//! crate's is hundreds of units off where the exponent is beyond 2³¹.)
+//! the interpreter gives, and passes fold to, the same bits on every machine, the payload of NaN
+//! aside. (`pow` is the exception: the crate's is hundreds of units off where the exponent is beyond
+//! 2³¹.)
 
 use std::f64::consts::{FRAC_2_SQRT_PI, LN_2, LOG2_E};
 
