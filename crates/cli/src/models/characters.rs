@@ -23,13 +23,19 @@ const WRITTEN: usize = 400;
 const TEMPERATURE: f64 = 0.7;
 
 /// The project's own documentation.
-const OWN: [&str; 6] = [
+const OWN: [&str; 12] = [
+    include_str!("../../../../README.md"),
     include_str!("../../../../docs/guide.md"),
-    include_str!("../../../../docs/architecture.md"),
+    include_str!("../../../../docs/coming-from.md"),
+    include_str!("../../../../docs/ir.md"),
     include_str!("../../../../docs/commands.md"),
     include_str!("../../../../docs/errors.md"),
     include_str!("../../../../docs/guarantees.md"),
-    include_str!("../../../../docs/ir.md"),
+    include_str!("../../../../docs/architecture.md"),
+    include_str!("../../../../docs/adding-an-operation.md"),
+    include_str!("../../../../docs/accuracy.md"),
+    include_str!("../../../../docs/performance.md"),
+    include_str!("../../../../CHANGELOG.md"),
 ];
 
 /// The characters of a text, each with a number.
@@ -65,8 +71,9 @@ impl Writer {
 
     /// Logits of the character after each of `[batch, character]`, seen from there back.
     fn forward<'b>(&self, x: Tensor<'b>) -> Tensor<'b> {
-        let embedded = x.entry().read(self.embedding).index_select(0, x);
-        self.head.forward(self.body.forward(embedded, Attention::new().causal(true)))
+        let embedded = x.entry().read(self.embedding).index_select(0, x).dropout("embedded", 0.1);
+        let seen = self.body.forward(embedded, Attention::new().causal(true));
+        self.head.forward(seen.dropout("seen", 0.2))
     }
 }
 
@@ -93,7 +100,7 @@ pub(super) fn declare(text: Option<&Path>, common: &Common) -> Result<Model> {
         let loss = net.forward(x).flatten(0, 1).cross_entropy(y.flatten(0, 1));
         e.output("loss", loss);
         match mode {
-            Mode::Train => e.minimize(loss, b.params("net"), AdamW::new(2e-3)),
+            Mode::Train => e.minimize(loss, b.params("net"), AdamW::new(2e-3).weight_decay(0.1)),
             Mode::Eval => e.output("bits", loss / std::f64::consts::LN_2),
         }
     }
@@ -109,7 +116,7 @@ pub(super) fn declare(text: Option<&Path>, common: &Common) -> Result<Model> {
     let model = Model::new(b.finish()?, description, &rows, bits);
     Ok(Model {
         batch: 16,
-        epochs: 20,
+        epochs: 10,
         lengths: vec![("t", LENGTH)],
         show: Some(write(alphabet, common.seed)),
         ..model

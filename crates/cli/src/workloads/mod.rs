@@ -45,17 +45,6 @@ pub(crate) struct Workload {
     pub(crate) classes: Vec<(&'static str, ArrayD<i64>)>,
 }
 
-impl Workload {
-    /// The scalars that a step outputs: `loss`, or none.
-    pub(crate) fn scalars(&self) -> &'static [&'static str] {
-        let entry = self.program.entry("step").expect("every workload has this entry");
-        match entry.outputs.iter().any(|name| &**name == "loss") {
-            true => &["loss"],
-            false => &[],
-        }
-    }
-}
-
 /// The workload called `name`, which is one of [`WORKLOADS`].
 pub(crate) fn workload(name: &str) -> Result<Workload> {
     match name {
