@@ -63,10 +63,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let compiled = started.elapsed();
     header(lines, &model, &engine, common, compiled);
 
-    let Run { history, spent, made } = match &mut engine {
-        Engine::Native(executable) => train(&mut **executable, lines, &model, common, epochs)?,
-        Engine::Interpreter(program) => train(&mut **program, lines, &model, common, epochs)?,
+    let ran = match &mut engine {
+        Engine::Native(executable) => train(&mut **executable, lines, &model, common, epochs),
+        Engine::Interpreter(program) => train(&mut **program, lines, &model, common, epochs),
     };
+    let Run { history, spent, made } = ran.map_err(|error| match &common.data {
+        Some(path) => {
+            Error::caused(error.kind(), format!("could not train {name} on {path:?}"), error)
+        }
+        None => error,
+    })?;
     if let Some(path) = &common.save {
         engine.save(path)?;
     }

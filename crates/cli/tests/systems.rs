@@ -190,7 +190,7 @@ fn an_adversarial_network_writes_digits() {
 #[test]
 fn an_adversarial_network_of_convolutions_writes_digits() {
     let folder = Folder::new("conv-gan");
-    let apart = folder.value("conv-gan --epochs 60 --samples samples.png");
+    let apart = folder.value("conv-gan --epochs 120 --samples samples.png");
     assert!((0.4..0.99).contains(&apart), "{apart}");
     expect_digits(&folder.file("samples.png"), 2.5);
 }
@@ -264,5 +264,35 @@ fn options_of_other_systems_are_refused() {
         let message = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{args}: {message}");
         assert!(message.contains(option), "{args}: {message}");
+    }
+}
+
+#[test]
+fn files_that_do_not_fit_are_told_by_name() {
+    let folder = Folder::new("files");
+    let x = kilngrad::Array::from(Array2::<f32>::zeros((4, 64)));
+    kilngrad::save_arrays(folder.file("x.safetensors"), [("x", &x)]).unwrap();
+    std::fs::write(folder.file("ragged.csv"), "a,b,y\n1,2,3\n4,5\n").unwrap();
+    std::fs::write(folder.file("narrow.csv"), "a,y\n1,2\n3,4\n5,6\n").unwrap();
+    std::fs::write(folder.file("words.csv"), "a,y\n1,2\n3,four\n").unwrap();
+    std::fs::write(folder.file("empty.csv"), "a,y\n").unwrap();
+    let pixels = |digit: usize| format!("{}{digit}\n", "0.5,".repeat(64));
+    let names: Vec<String> = (0..64).map(|pixel| format!("p{pixel}")).collect();
+    let rows: String = [1, 2, 10].map(pixels).concat();
+    std::fs::write(folder.file("class.csv"), format!("{},y\n{rows}", names.join(","))).unwrap();
+    for (system, file, words) in [
+        ("mlp", "x.safetensors", ["expected a column \"y\"", "found columns \"x\""]),
+        ("mlp", "ragged.csv", ["line: 3", "2 fields"]),
+        ("mlp", "narrow.csv", ["f32[n,64]", "found rows [1]"]),
+        ("linear-regression", "words.csv", ["a number in column \"y\"", "found \"four\""]),
+        ("logistic-regression", "empty.csv", ["expected a row to test", "found 0 rows"]),
+        ("cnn", "class.csv", ["class indices from 0 to below 10", "found 2 to 10 in input \"y\""]),
+    ] {
+        let output = folder.run(&format!("train {system} --data {file}"));
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{file}: {message}");
+        for word in words.into_iter().chain([file]) {
+            assert!(message.contains(word), "{file}: expected {word:?} in {message}");
+        }
     }
 }

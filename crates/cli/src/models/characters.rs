@@ -23,7 +23,7 @@ const WRITTEN: usize = 400;
 const TEMPERATURE: f64 = 0.7;
 
 /// The project's own documentation.
-const OWN: [&str; 12] = [
+const OWN: [&str; 11] = [
     include_str!("../../../../README.md"),
     include_str!("../../../../docs/guide.md"),
     include_str!("../../../../docs/coming-from.md"),
@@ -33,7 +33,6 @@ const OWN: [&str; 12] = [
     include_str!("../../../../docs/guarantees.md"),
     include_str!("../../../../docs/architecture.md"),
     include_str!("../../../../docs/adding-an-operation.md"),
-    include_str!("../../../../docs/accuracy.md"),
     include_str!("../../../../docs/performance.md"),
     include_str!("../../../../CHANGELOG.md"),
 ];

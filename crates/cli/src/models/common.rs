@@ -80,6 +80,11 @@ impl Common {
     }
 
     fn typed(&self, table: Table, target: DType) -> Result<Table> {
+        if table.rows() < 2 {
+            let found = table.rows();
+            let message = format!("expected a row to test and one to train on, found {found} rows");
+            return Err(Error::new(ErrorKind::Shape, message));
+        }
         table.cast("x", self.float())?.cast("y", target)
     }
 }

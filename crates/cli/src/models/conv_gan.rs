@@ -19,7 +19,7 @@ pub(crate) struct Args {
 }
 
 /// Channels of the maps of 4×4; those of 2×2 are twice as many.
-const CHANNELS: usize = 32;
+const CHANNELS: usize = 16;
 
 /// A code, 2×2 maps, 4×4 maps, the image.
 struct Generator {
@@ -93,6 +93,6 @@ impl Declare for Args {
             wide = 2 * CHANNELS
         );
         let model = model(game.declare(b)?, description, common, (&self.samples, self.code))?;
-        Ok(Model { epochs: 100, ..model })
+        Ok(Model { epochs: 400, ..model })
     }
 }
