@@ -16,12 +16,23 @@ const LENGTHS: [usize; 5] = [1, 0, 3, 8, 33];
 
 #[test]
 fn every_property_holds_of_programs_that_failed_once() {
-    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bugs"));
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bugs");
+    check(Path::new(folder), &[Regime::Integers, Regime::Reals, Regime::Wild]);
+}
+
+/// What random programs seldom come upon: no iterations, carries that swap, loops in loops.
+#[test]
+fn every_property_holds_of_scans() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scans");
+    check(Path::new(folder), &[Regime::Reals, Regime::Wild]);
+}
+
+fn check(folder: &Path, regimes: &[Regime]) {
     for path in text_tests::inputs(folder, "kg") {
         let text = std::fs::read_to_string(&path).unwrap();
         let program = Program::parse(&text, &Limits::default());
         let program = program.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        for regime in [Regime::Integers, Regime::Reals, Regime::Wild] {
+        for &regime in regimes {
             for length in LENGTHS {
                 let case = Case::of(program.clone(), regime, length);
                 if !case.keeps_regime() {

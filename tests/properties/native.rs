@@ -113,7 +113,7 @@ fn programs_reach_every_kind_of_kernel() {
 impl Covered {
     fn add(&mut self, compiled: &Compiled) {
         let program = &compiled.lowered.program;
-        for call in &program.body {
+        for call in program.calls() {
             let kernel = &program.kernels[call.kernel.0 as usize];
             let places: Vec<Place> =
                 call.args.iter().map(|slot| program.buffers[slot.0 as usize].place).collect();

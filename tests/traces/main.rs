@@ -1,7 +1,8 @@
 //! Training runs against PyTorch's, step by step: natively in `f64` and `f32`, and interpreted.
 //!
 //! The reference is tests/reference, or the folder that KILNGRAD_REFERENCE names. A run fails when
-//! it is wrong, never because of its name; what is not declared in `models` is listed.
+//! it is wrong, never because of its name. What is not declared in `models` is listed, and none of the
+//! project's own.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -29,22 +30,6 @@ const NATIVE_F64: Mode = Mode { float: F64, interpret: false, loss: 1e-9, parame
 const NATIVE_F32: Mode = Mode { float: F32, interpret: false, loss: 1e-3, parameter: 1e-3 };
 const INTERPRETED: Mode = Mode { float: F64, interpret: true, loss: 1e-9, parameter: 1e-8 };
 
-/// What dense and convolutional networks and their losses must be able to run.
-const EXPECTED: [&str; 12] = [
-    "linear_regression",
-    "logistic_regression",
-    "logistic_regression_l1",
-    "logistic_regression_l2",
-    "mlp_sgd",
-    "mlp_momentum",
-    "mlp_adam",
-    "autoencoder",
-    "autoencoder_linear",
-    "cnn",
-    "cnn_batchnorm",
-    "gan_conv",
-];
-
 #[test]
 fn native_f64_follows_the_reference() {
     check(&NATIVE_F64);
@@ -71,10 +56,9 @@ fn check(mode: &Mode) {
     }
     println!("traces: {} of {}; not declared: {}", run.len(), traces.len(), missing.join(", "));
     assert!(failures.is_empty(), "{}", failures.join("\n"));
-    let all = EXPECTED.iter().all(|name| run.contains(name));
     assert!(
-        all || std::env::var_os("KILNGRAD_REFERENCE").is_some(),
-        "expected {EXPECTED:?}, found {run:?}"
+        missing.is_empty() || std::env::var_os("KILNGRAD_REFERENCE").is_some(),
+        "not declared: {missing:?}"
     );
 }
 

@@ -20,6 +20,32 @@ impl Weights {
         x.matmul(weight.t()) + self.get(&format!("{name}_bias"))
     }
 
+    /// What the last of the recurrent layers gives in the last step, from zeros.
+    fn recurrent<'b>(&self, model: &str, xs: Tensor<'b>) -> Tensor<'b> {
+        let (mut ys, mut last) = (xs, xs);
+        for layer in 0.. {
+            let of = |name: &str| {
+                let name = format!("r_{name}_l{layer}");
+                self.0.iter().find(|(key, _)| *key == name).map(|(_, param)| *param)
+            };
+            let Some(input) = of("weight_ih") else { break };
+            let biases = of("bias_ih").zip(of("bias_hh")).map(<[Param; 2]>::from);
+            let weights = CellWeights { input, recurrent: of("weight_hh").unwrap(), biases };
+            let hidden = xs.entry().read(weights.recurrent).length(1);
+            let zeros = xs.entry().zeros(F32, (xs.length(1), hidden));
+            let ([h, _], all) = ys.scan([zeros, zeros], |[h, c], x| {
+                let (h, c) = match model {
+                    "simple_rnn" => (x.rnn_cell(h, &weights), c),
+                    "gru" => (x.gru_cell(h, &weights), c),
+                    _ => x.lstm_cell((h, c), &weights),
+                };
+                ([h, c], h)
+            });
+            (ys, last) = (all, h);
+        }
+        last
+    }
+
     fn conv<'b>(&self, x: Tensor<'b>, name: &str, options: Conv) -> Tensor<'b> {
         let maps = x.conv2d(self.get(&format!("{name}_weight")), options);
         maps + maps.a_channel(self.get(&format!("{name}_bias")))
@@ -129,8 +155,30 @@ fn loss<'b>(model: &str, w: &Weights, data: &[(String, Tensor<'b>)]) -> Option<T
             h = h + w.linear(inner, "f2");
             w.linear(w.norm(h, "nf").mean(1), "h").cross_entropy(get("t"))
         }
+        "simple_rnn" | "gru" | "lstm_stack" | "lstm_stack3" => {
+            let last = w.recurrent(model, steps(x));
+            w.linear(last, "o").cross_entropy(get("t"))
+        }
+        "gated_rnn" => {
+            let target = get("t").remainder(2).cast(F32).unsqueeze(-1);
+            let zeros = e.zeros(F32, (x.length(0), 6));
+            let (_, ys) = steps(x).scan(zeros, |h, x| {
+                let e = h.entry();
+                let hx = e.cat([h, x], -1);
+                let g = affine(hx, "w1", "b1").sigmoid();
+                let c = affine(hx, "w2", "b2").sigmoid();
+                let h = affine(e.cat([g, c], -1), "w3", "b3").tanh();
+                (h, affine(e.cat([h, c], -1), "wy", "by").sigmoid())
+            });
+            (ys - target).square().sum(..) / e.length(x.length(0), F32) / 2
+        }
         _ => return None,
     })
+}
+
+/// Rows of digits as sequences of eight steps, time first.
+fn steps(x: Tensor<'_>) -> Tensor<'_> {
+    x.reshape((x.length(0), 8, 8)).transpose([1, 0, 2])
 }
 
 /// Builds the entry of a trace; whether the model is one that the builder can express.

@@ -6,7 +6,7 @@ use kilngrad_ir::{Def, Graph, NodeId, Op, Origin, Value};
 use smallvec::SmallVec;
 
 use crate::paths::Paths;
-use crate::rules::{self, Flow};
+use crate::rules::{self, Flow, Flows};
 
 /// Appends the cotangents of the active values that the loss depends on, and gives them by value.
 ///
@@ -20,21 +20,35 @@ pub(crate) fn cotangents(graph: &mut Graph, loss: Value, paths: &Paths) -> Vec<O
     let ty = graph.ty(loss).clone();
     let origin = cotangent_origin(graph, loss, &graph.origin(loss));
     cotangents[loss.index()] = Some(Emitter::new(graph, origin).splat(&ty, 1.0));
-
-    let last = match graph.value(loss).def {
-        Def::Argument(_) => return cotangents,
-        Def::Result { node, .. } => node.index(),
+    let count = match graph.value(loss).def {
+        Def::Argument(_) => 0,
+        Def::Result { node, .. } => node.index() + 1,
     };
-    for id in (0..=last).rev().map(NodeId::from_index) {
+    pull_back(graph, count, &mut cotangents, |value| paths.active(value));
+    cotangents
+}
+
+/// Walks back over the first `count` nodes of a graph from the values that have cotangents, and
+/// adds up those of active values.
+pub(crate) fn pull_back(
+    graph: &mut Graph,
+    count: usize,
+    cotangents: &mut [Option<Value>],
+    active: impl Fn(Value) -> bool,
+) {
+    for id in (0..count).rev().map(NodeId::from_index) {
         let node = graph.node(id);
         let pulled: SmallVec<[Option<Value>; 1]> =
             node.results.iter().map(|result| cotangents[result.index()]).collect();
         if pulled.iter().all(Option::is_none) {
             continue;
         }
-        let needs = |(operand, value): (usize, &Value)| {
-            paths.active(*value) && rules::flow(graph, node, operand) == Flow::Derivative
+        let flows = Flows::of(graph, node);
+        let reaches = |operand: usize| {
+            let mut given = (0..pulled.len()).filter(|result| pulled[*result].is_some());
+            given.any(|result| flows.get(operand, result) == Flow::Derivative)
         };
+        let needs = |(operand, value): (usize, &Value)| active(*value) && reaches(operand);
         let wanted: Vec<bool> = node.operands.iter().enumerate().map(needs).collect();
         if !wanted.contains(&true) {
             continue;
@@ -54,7 +68,6 @@ pub(crate) fn cotangents(graph: &mut Graph, loss: Value, paths: &Paths) -> Vec<O
             cotangents[operand.index()] = Some(sum);
         }
     }
-    cotangents
 }
 
 /// The origin of the cotangent of a value: the value's own, or its user's where it has none.

@@ -34,6 +34,12 @@
 //! results. It stays an operation until the last request of its entry is expanded, so that a
 //! request of higher order finds it too, and then gives way to the values that it was for.
 //!
+//! # Loops
+//!
+//! A `scan` is differentiated to a scan the other way round (`rules/scan.rs`). What its region needs of
+//! the way forward, the forward scan then stacks too: it is extended in place, since its results are
+//! used by then. Derivatives are closed under scans as under everything else.
+//!
 //! # Work
 //!
 //! Only nodes between the values asked for and the loss get cotangents. A request costs time
@@ -68,6 +74,7 @@ mod rules;
 
 use std::collections::HashSet;
 
+use kilngrad_ir::op::Scan;
 use kilngrad_ir::rewrite::{Emitter, Rewriter};
 use kilngrad_ir::{Diagnostic, Entry, Graph, Node, Op, Program, Value};
 
@@ -175,13 +182,19 @@ pub fn differentiate_entry(program: &Program, entry: &Entry) -> Result<Entry, Ve
             | Op::Fold(_)
             | Op::StopGradient
             | Op::CustomGradient(_)
+            | Op::Scan(_)
             | Op::Kernel(_) => {
                 expansion.rewriter.copy(id);
             }
         }
     }
     if expansion.diagnostics.is_empty() {
-        Ok(without_custom_gradients(expansion.rewriter.finish_entry(entry)))
+        let entry = expansion.rewriter.finish_entry(entry);
+        Ok(if has_custom_gradients(&entry.graph) {
+            without_custom_gradients(&entry)
+        } else {
+            entry
+        })
     } else {
         Err(expansion.diagnostics)
     }
@@ -189,23 +202,67 @@ pub fn differentiate_entry(program: &Program, entry: &Entry) -> Result<Entry, Ve
 
 /// The entry with the values of functions with a derivative of their own in place of the
 /// functions: once no request is pending they are no more than that.
-fn without_custom_gradients(entry: Entry) -> Entry {
-    let source = &entry.graph;
-    let is_custom = |node: &Node| matches!(node.op, Op::CustomGradient(_));
-    if !source.nodes().any(|(_, node)| is_custom(node)) {
-        return entry;
-    }
-    let mut rewriter = Rewriter::new(source);
+fn without_custom_gradients(entry: &Entry) -> Entry {
+    let mut rewriter = Rewriter::new(&entry.graph);
+    replace_custom_gradients(&mut rewriter);
+    rewriter.finish_entry(entry)
+}
+
+/// Recurses once a region.
+fn replace_custom_gradients(rewriter: &mut Rewriter<'_>) {
+    let source = rewriter.source();
     for (id, node) in source.nodes() {
-        if !is_custom(node) {
+        if let Op::CustomGradient(_) = node.op {
+            for (&result, &value) in node.results.iter().zip(&node.operands) {
+                rewriter.replace(result, rewriter.get(value));
+            }
+        } else if let Op::Scan(scan) = &node.op
+            && has_custom_gradients(&scan.body)
+        {
+            let mut inner = Rewriter::new(&scan.body);
+            replace_custom_gradients(&mut inner);
+            let scan = Scan { body: inner.finish().0, ..(**scan).clone() };
+            let operands = rewriter.operands(node);
+            rewriter.copy_with(id, Op::Scan(Box::new(scan)), &operands);
+        } else {
             rewriter.copy(id);
-            continue;
-        }
-        for (&result, &value) in node.results.iter().zip(&node.operands) {
-            rewriter.replace(result, rewriter.get(value));
         }
     }
-    rewriter.finish_entry(&entry)
+}
+
+/// Whether a function with a derivative of its own is in a graph or in a region of it.
+fn has_custom_gradients(graph: &Graph) -> bool {
+    graph.nodes().any(|(_, node)| match &node.op {
+        Op::CustomGradient(_) => true,
+        Op::Scan(scan) => has_custom_gradients(&scan.body),
+        Op::State(_)
+        | Op::Constant(_)
+        | Op::Dimension(_)
+        | Op::Iota { .. }
+        | Op::Random { .. }
+        | Op::Unary(_)
+        | Op::Binary(_)
+        | Op::Compare(_)
+        | Op::Select
+        | Op::Cast
+        | Op::Reduce { .. }
+        | Op::ArgReduce { .. }
+        | Op::Dot(_)
+        | Op::Broadcast { .. }
+        | Op::Reshape
+        | Op::Transpose { .. }
+        | Op::Slice(_)
+        | Op::Pad(_)
+        | Op::Concat { .. }
+        | Op::Gather { .. }
+        | Op::ScatterAdd { .. }
+        | Op::Argsort { .. }
+        | Op::Windows(_)
+        | Op::Fold(_)
+        | Op::StopGradient
+        | Op::Gradient { .. }
+        | Op::Kernel(_) => false,
+    })
 }
 
 /// An entry while its requests are expanded.

@@ -2,7 +2,7 @@
 
 use kilngrad_ir::{Def, Graph, Node, NodeId, Value};
 
-use crate::rules::{Flow, flow};
+use crate::rules::{Flow, Flows};
 
 /// The paths from the values asked for to a loss.
 #[derive(Debug)]
@@ -25,25 +25,32 @@ impl Paths {
             active[value.index()] = true;
         }
         for (_, node) in up_to(graph, loss) {
-            let flows = (0..node.operands.len()).any(|operand| {
-                active[node.operands[operand].index()]
-                    && flow(graph, node, operand) == Flow::Derivative
-            });
-            for result in &node.results {
-                active[result.index()] |= flows;
+            let flows = Flows::of(graph, node);
+            for (index, result) in node.results.iter().enumerate() {
+                active[result.index()] |= (0..node.operands.len()).any(|operand| {
+                    active[node.operands[operand].index()]
+                        && flows.get(operand, index) == Flow::Derivative
+                });
             }
         }
         let mut reached = vec![false; graph.value_count()];
         let mut meets_kernel = false;
         reached[loss.index()] = true;
+        let mut reached_now = Vec::new();
         for (_, node) in up_to(graph, loss).rev() {
             if !node.results.iter().any(|result| reached[result.index()]) {
                 continue;
             }
-            for (operand, value) in node.operands.iter().enumerate() {
-                let flow = flow(graph, node, operand);
-                meets_kernel |= flow == Flow::Kernel && active[value.index()];
-                reached[value.index()] |= flow != Flow::None;
+            let flows = Flows::of(graph, node);
+            for (index, _) in node.results.iter().enumerate().filter(|it| reached[it.1.index()]) {
+                for (operand, value) in node.operands.iter().enumerate() {
+                    let flow = flows.get(operand, index);
+                    meets_kernel |= flow == Flow::Kernel && active[value.index()];
+                    reached_now.push((*value, flow != Flow::None));
+                }
+            }
+            for (value, flows) in reached_now.drain(..) {
+                reached[value.index()] |= flows;
             }
         }
         Paths { active, reached, meets_kernel }
@@ -119,12 +126,20 @@ pub(crate) fn first_barrier(
             if !flows[value.index()] {
                 continue;
             }
-            let flow = flow(graph, node, operand);
-            if flow == barrier {
+            let of_node = Flows::of(graph, node);
+            let needed = |index: &usize| ancestors[node.results[*index].index()];
+            let mut through =
+                (0..node.results.len()).filter(needed).map(|index| of_node.get(operand, index));
+            // Of several results, one that lets it pass is not barred by the others.
+            let barred = match barrier {
+                Flow::None => through.all(|flow| flow == barrier),
+                Flow::Derivative | Flow::Zero | Flow::Kernel => through.any(|flow| flow == barrier),
+            };
+            if barred {
                 return Some(id);
             }
-            if matches!(flow, Flow::Derivative | Flow::Zero) {
-                for result in &node.results {
+            for (index, result) in node.results.iter().enumerate() {
+                if matches!(of_node.get(operand, index), Flow::Derivative | Flow::Zero) {
                     flows[result.index()] = true;
                 }
             }

@@ -120,6 +120,7 @@ fn described(program: &Program, graph: &Graph, value: Value) -> String {
         | Op::StopGradient
         | Op::CustomGradient(_)
         | Op::Gradient { .. }
+        | Op::Scan(_)
         | Op::Kernel(_) => None,
     });
     state.map_or_else(|| graph.name(value).to_string(), |state| format!("{:?}", state.path))

@@ -63,6 +63,8 @@ pub(crate) struct Inner {
     pub(crate) entries: Vec<EntryRecord>,
     pub(crate) groups: Vec<Group>,
     diagnostics: Vec<Diagnostic>,
+    /// Whose line everything is that a closure of a layer appends, while it does.
+    attributed: Option<&'static Location<'static>>,
 }
 
 /// What the builder knows of a state beside what the program says.
@@ -221,6 +223,7 @@ impl Builder {
             entries: Vec::new(),
             groups: Vec::new(),
             diagnostics: Vec::new(),
+            attributed: None,
         };
         Builder { id: BuilderId(NEXT.fetch_add(1, Ordering::Relaxed)), inner: RefCell::new(inner) }
     }
@@ -483,6 +486,18 @@ impl Builder {
         }
     }
 
+    /// Attributes everything that is appended to `site` until the guard is dropped: closures do not
+    /// know whose call they are part of.
+    pub(crate) fn attribute(&self, site: &'static Location<'static>) -> Attribution<'_> {
+        let outer = self.inner.borrow_mut().attributed.replace(site);
+        Attribution { builder: self, outer }
+    }
+
+    /// The line of a call: the caller's, unless it is attributed to another.
+    pub(crate) fn site(&self, caller: &'static Location<'static>) -> &'static Location<'static> {
+        self.inner.borrow().attributed.unwrap_or(caller)
+    }
+
     pub(crate) fn report(&self, diagnostic: Diagnostic) {
         self.inner.borrow_mut().diagnostics.push(diagnostic);
     }
@@ -520,6 +535,18 @@ impl Builder {
         inner.states.push(state);
         inner.state_records.push(StateRecord { site, scope });
         Param { builder: self.id, state: Some(id), site }
+    }
+}
+
+/// Ends an attribution when it is dropped.
+pub(crate) struct Attribution<'b> {
+    builder: &'b Builder,
+    outer: Option<&'static Location<'static>>,
+}
+
+impl Drop for Attribution<'_> {
+    fn drop(&mut self) {
+        self.builder.inner.borrow_mut().attributed = self.outer;
     }
 }
 

@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 use crate::builder::{Builder, Param, is_word, join};
 use crate::example::example;
 use crate::operand::{Argument, IntoTensor};
-use crate::region::Region;
+use crate::region::{Region, RegionKind};
 use crate::shape::IntoShape;
 use crate::tensor::Tensor;
 
@@ -321,14 +321,30 @@ impl<'b> Entry<'b> {
     #[track_caller]
     pub fn check(self, condition: impl IntoTensor<'b>, expected: &str) {
         let site = Location::caller();
+        let condition = self.adopt(condition);
+        let Some(home) = self.home(&[condition]) else { return };
+        let condition = condition.all(..);
+        let origin = home.with_mut(|record| record.origin(site));
+        home.add_check(condition, &expected.into(), origin);
+    }
+
+    /// As [`check`](Self::check), for a line that may be another's.
+    #[track_caller]
+    pub(crate) fn add_check(self, condition: Tensor<'b>, expected: &Arc<str>, origin: Origin) {
+        if let Some(RegionKind::Scan { .. }) = self.region_kind() {
+            let Some([Tensor { value: Some(condition), .. }]) = self.bring_in([condition]) else {
+                return;
+            };
+            self.note_check((condition, expected.clone(), origin));
+            return;
+        }
         if !self.is_outermost("checks") {
             return;
         }
-        let condition = self.adopt(condition).all(..);
         let Some(values) = self.admit(&[condition]) else { return };
+        let expected = expected.clone();
         self.with_mut(|record| {
-            let origin = record.origin(site);
-            record.checks.push(Check { condition: values[0], expected: expected.into(), origin });
+            record.checks.push(Check { condition: values[0], expected, origin });
         });
     }
 
@@ -486,7 +502,8 @@ impl<'b> Entry<'b> {
     /// Records what is wrong with the caller's line.
     #[track_caller]
     pub(crate) fn fail(self, diagnostic: Diagnostic) -> Tensor<'b> {
-        self.builder.report(diagnostic.at(Site::caller(Location::caller())));
+        let site = self.builder.site(Location::caller());
+        self.builder.report(diagnostic.at(Site::caller(site)));
         self.poisoned()
     }
 
@@ -576,7 +593,7 @@ impl<'b> Entry<'b> {
         operands: &[Tensor<'b>],
         declared: &[Type],
     ) -> Option<SmallVec<[Tensor<'b>; 1]>> {
-        let site = Location::caller();
+        let site = self.builder.site(Location::caller());
         let home = self.home(operands)?;
         let values = home.bring(operands);
         let appended = home.with_mut(|record| {

@@ -25,7 +25,11 @@
 //!   belong to parameters, of which there is at least one, each once; an option is in its range.
 //! - `param_b1` to `param_b4`: parameters belong to this builder, paths are unique, types are
 //!   free of symbols, a prefix names at least one parameter.
+//! - `recurrent_b1`, `recurrent_b2`: there is at least one layer; sequences have a batch, time and
+//!   features, and each layer a state.
 //! - `reshape_b1`, `shape_b1`: element counts agree; an operand has the rank that is needed.
+//! - `scan_b1` to `scan_b3`: what is scanned has a first axis, of one length; what goes around keeps its
+//!   type; what belongs to an entry is not within the body.
 //! - `size_b1`: a tensor without symbols fits memory.
 //! - `slice_b1`: an index lies in its axis.
 //! - `update_b1`, `update_b2`: no update is lost to a later one that did not read it; an update has

@@ -3,6 +3,7 @@
 
 mod batch_norm;
 mod convolution;
+mod recurrent;
 
 use crate::builder::Param;
 use crate::example::example;
@@ -15,6 +16,7 @@ pub use batch_norm::BatchNorm;
 pub use convolution::{
     Conv1d, Conv2d, Conv3d, ConvInit, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d,
 };
+pub use recurrent::{CellWeights, Gru, Lstm, RecurrentOptions, Rnn};
 
 /// `x·w + b`: a dense layer.
 ///

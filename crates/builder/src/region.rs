@@ -1,5 +1,5 @@
 //! Regions under construction: functions within an entry, such as the way back of
-//! [`Entry::custom_gradient`].
+//! [`Entry::custom_gradient`] and the body of a [`scan`](Entry::scan).
 //!
 //! A region has a record beside the entries', so its tensors are told from those around it. What
 //! a user writes within one may use any tensor around it, which then becomes an argument: an
@@ -11,14 +11,21 @@
 use std::collections::HashMap;
 use std::panic::Location;
 
-use kilngrad_ir::{Diagnostic, Graph, Value};
+use kilngrad_ir::{Diagnostic, Dim, Graph, Type, Value};
 use smallvec::SmallVec;
 
 use crate::entry::{Entry, EntryRecord};
+use crate::ops::RegionCheck;
 use crate::tensor::Tensor;
 
 /// What a builder knows of a region beside what it knows of an entry.
 pub(crate) struct Region {
+    kind: RegionKind,
+    /// What the conditions are that each iteration of a scan has to keep.
+    checks: Vec<RegionCheck>,
+    /// The argument that is the counter of an iteration's draws, and the stack of counters right
+    /// around the region.
+    counters: Option<[Value; 2]>,
     /// The record of what it lies in.
     around: usize,
     /// Values around it that it uses, in the order of their arguments.
@@ -27,15 +34,54 @@ pub(crate) struct Region {
     arguments: HashMap<Value, Value>,
 }
 
+/// What a region is for.
+#[derive(Debug, Clone)]
+pub(crate) enum RegionKind {
+    /// The way back of a custom gradient.
+    WayBack,
+    /// The body of a scan.
+    Scan {
+        /// How many iterations there are.
+        length: Dim,
+    },
+}
+
+impl RegionKind {
+    fn describe(&self) -> &'static str {
+        match self {
+            RegionKind::WayBack => "the way back of a custom gradient",
+            RegionKind::Scan { .. } => "the body of a scan",
+        }
+    }
+
+    /// The rule that what belongs to an entry breaks within it.
+    fn rule(&self) -> &'static str {
+        match self {
+            RegionKind::WayBack => "custom_gradient_b3",
+            RegionKind::Scan { .. } => "scan_b3",
+        }
+    }
+}
+
 impl<'b> Entry<'b> {
     /// Begins a region of this entry or region.
-    pub(crate) fn begin_region(self, site: &'static Location<'static>) -> Entry<'b> {
+    pub(crate) fn begin_region(
+        self,
+        site: &'static Location<'static>,
+        kind: RegionKind,
+    ) -> Entry<'b> {
         let mut inner = self.builder.inner.borrow_mut();
         let outer = &inner.entries[self.index];
         let mut record = EntryRecord::new(&outer.name, outer.mode, site);
         record.scope = outer.scope.clone();
-        record.region =
-            Some(Region { around: self.index, brought: Vec::new(), arguments: HashMap::new() });
+        record.region = Some(Region {
+            kind,
+            checks: Vec::new(),
+            counters: None,
+            around: self.index,
+            brought: Vec::new(),
+            arguments: HashMap::new(),
+        });
         let index = inner.entries.len();
         inner.entries.push(record);
         Entry { builder: self.builder, index }
@@ -45,6 +91,24 @@ impl<'b> Entry<'b> {
     pub(crate) fn stand_in(self, like: Tensor<'b>, site: &'static Location<'static>) -> Tensor<'b> {
         let value = like.ty().map(|ty| self.with_mut(|record| record.add_argument(ty, site)));
         Tensor { entry: self, value }
+    }
+
+    /// A new argument of a region, of the type of a slice of a tensor around it.
+    pub(crate) fn stand_in_for_slice(
+        self,
+        stack: Tensor<'b>,
+        site: &'static Location<'static>,
+    ) -> Tensor<'b> {
+        let ty = stack.ty().map(|ty| Type::new(ty.dtype, ty.shape.without(&[0])));
+        let value = ty.map(|ty| self.with_mut(|record| record.add_argument(ty, site)));
+        Tensor { entry: self, value }
+    }
+
+    /// A new argument of a region, of this type.
+    pub(crate) fn stand_in_of(self, ty: Type) -> Tensor<'b> {
+        let site = self.with(|record| record.site);
+        let value = self.with_mut(|record| record.add_argument(ty, site));
+        Tensor { entry: self, value: Some(value) }
     }
 
     /// A new argument of a region that stands for a tensor right around it wherever that is used.
@@ -80,6 +144,82 @@ impl<'b> Entry<'b> {
             let brought = brought.map(|value| Tensor { entry: around, value: Some(*value) });
             Some((graph, brought.collect()))
         })
+    }
+
+    /// Ends the body of a scan: its graph, and the tensors right around it that its first arguments
+    /// stand for. `None` after an error.
+    pub(crate) fn end_loop(
+        self,
+        carries: &[Value],
+        slices: &[Value],
+        results: Vec<Value>,
+    ) -> Option<(Graph, Vec<Tensor<'b>>)> {
+        let around = self.around()?;
+        self.with_mut(|record| record.assign_names(&[]));
+        self.with(|record| {
+            let region = record.region.as_ref()?;
+            let mut graph = record.graph.clone();
+            let constants = region.brought.iter().map(|value| region.arguments[value]);
+            let arguments: Vec<Value> =
+                constants.chain(carries.iter().copied()).chain(slices.iter().copied()).collect();
+            graph.reorder_arguments(&arguments);
+            graph.set_results(results);
+            let brought = region.brought.iter();
+            let brought = brought.map(|value| Tensor { entry: around, value: Some(*value) });
+            Some((graph, brought.collect()))
+        })
+    }
+
+    /// What this is for, if it is a region.
+    pub(crate) fn region_kind(self) -> Option<RegionKind> {
+        self.with(|record| record.region.as_ref().map(|region| region.kind.clone()))
+    }
+
+    /// Notes a condition that each iteration of a scan has to keep.
+    pub(crate) fn note_check(self, check: RegionCheck) {
+        self.with_mut(|record| {
+            if let Some(region) = &mut record.region {
+                region.checks.push(check);
+            }
+        });
+    }
+
+    /// The conditions that were noted.
+    pub(crate) fn take_checks(self) -> Vec<RegionCheck> {
+        self.with_mut(|record| {
+            record.region.as_mut().map(|region| std::mem::take(&mut region.checks))
+        })
+        .unwrap_or_default()
+    }
+
+    /// The counter of an iteration's draws and the stack of counters around the region, if the
+    /// region draws.
+    pub(crate) fn counters(self) -> Option<(Tensor<'b>, Tensor<'b>)> {
+        let [argument, stack] = self.with(|record| record.region.as_ref()?.counters)?;
+        let around = self.around()?;
+        let argument = Tensor { entry: self, value: Some(argument) };
+        Some((argument, Tensor { entry: around, value: Some(stack) }))
+    }
+
+    /// Lets an argument of a region be the counter of its draws, of a stack around the region.
+    pub(crate) fn set_counters(self, argument: Tensor<'b>, stack: Tensor<'b>) {
+        let Some(counters) = argument.value.zip(stack.value) else { return };
+        self.with_mut(|record| {
+            if let Some(region) = &mut record.region {
+                region.counters = Some(counters.into());
+            }
+        });
+    }
+
+    /// As [`bring_in`](Self::bring_in), of any number of tensors.
+    #[track_caller]
+    pub(crate) fn bring_all(self, tensors: &[Tensor<'b>]) -> Option<Vec<Tensor<'b>>> {
+        let mut brought = Vec::with_capacity(tensors.len());
+        for tensor in tensors {
+            let [tensor] = self.bring_in([*tensor])?;
+            brought.push(tensor);
+        }
+        Some(brought)
     }
 
     /// Tensors of this entry or region, or of what lies around it, as tensors of it. `None` after
@@ -148,7 +288,7 @@ impl<'b> Entry<'b> {
     }
 
     /// What a region lies in.
-    fn around(self) -> Option<Entry<'b>> {
+    pub(crate) fn around(self) -> Option<Entry<'b>> {
         let index = self.with(|record| record.region.as_ref().map(|region| region.around))?;
         Some(Entry { builder: self.builder, index })
     }
@@ -170,14 +310,10 @@ impl<'b> Entry<'b> {
     /// Whether this is an entry, which `what` needs; records an error for a region.
     #[track_caller]
     pub(crate) fn is_outermost(self, what: &str) -> bool {
-        let region = self.with(|record| record.region.is_some());
-        if region {
-            let message = format!(
-                "expected {what} outside the way back of a custom gradient, found one within"
-            );
-            self.fail(Diagnostic::new("custom_gradient_b3", message));
-        }
-        !region
+        let Some(kind) = self.region_kind() else { return true };
+        let message = format!("expected {what} outside {}, found one within", kind.describe());
+        self.fail(Diagnostic::new(kind.rule(), message));
+        false
     }
 
     /// Records that a tensor is of something else.
@@ -185,11 +321,11 @@ impl<'b> Entry<'b> {
     pub(crate) fn fail_on_stranger(self, stranger: Tensor<'b>) {
         let message = if stranger.entry.builder.id != self.builder.id {
             format!("expected tensors of entry {:?}, found one of another builder", self.name())
-        } else if stranger.entry.around().is_some() {
+        } else if let Some(kind) = stranger.entry.region_kind() {
             format!(
-                "expected tensors of entry {:?}, found one of the way back of a custom gradient, \
-                 which has no value outside it",
-                self.name()
+                "expected tensors of entry {:?}, found one of {}, which has no value outside it",
+                self.name(),
+                kind.describe()
             )
         } else {
             format!(

@@ -147,7 +147,8 @@ fn every_workload_runs() {
     let names = models["bench"].as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap());
     let names: Vec<&str> = names.collect();
     // Those of the peers' scripts.
-    let training = ["linreg", "logreg", "mlp", "mlp_small", "cnn", "autoencoder", "gan", "vae"];
+    let training =
+        ["linreg", "logreg", "mlp", "mlp_small", "cnn", "lstm", "autoencoder", "gan", "vae"];
     let kernels = ["gelu_chain", "softmax", "layernorm_grad", "adam_update", "sum_rows"];
     let more = ["transformer", "matmul_256", "matmul_1024", "conv3x3_grad"];
     for name in training.iter().chain(&kernels).chain(&more) {

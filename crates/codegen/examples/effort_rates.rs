@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use kilngrad_codegen::{CodegenOptions, Effort, Host, compile};
 use kilngrad_loops::{
-    Access, Affine, BinaryInst, BufferPlace, Call, CompareInst, Kernel, KernelBuilder, KernelId,
-    Place, Program, Reg, RegType, Scalar, Slot, UnaryInst,
+    Access, Affine, BinaryInst, BufferPlace, Call, CompareInst, Item, Kernel, KernelBuilder,
+    KernelId, Place, Program, Reg, RegType, Scalar, Slot, UnaryInst,
 };
 use kilngrad_tiles::Features;
 
@@ -270,10 +270,10 @@ fn program_of(kernel: Kernel) -> Program {
         name: kernel.name.clone(),
         arena_bytes: 0,
         externals: buffers.len(),
-        body: vec![Call {
+        body: vec![Item::Call(Call {
             kernel: KernelId(0),
             args: (0..buffers.len() as u32).map(Slot).collect(),
-        }],
+        })],
         gate: None,
         buffers,
         kernels: vec![kernel],

@@ -1,19 +1,27 @@
-//! The entry: the program's calls in order, and its gate between them.
+//! The entry: the program's calls in order, its repeats, and its gate between them.
 //!
 //! A program may have a hundred thousand calls, and register allocation of one long block costs
 //! more than its length, so the calls are divided into *segments* of bounded length, each a
 //! function of the entry's own signature, and the entry calls the segments. A segment writes the
 //! argument table of each call into one slot of its frame. The gate is a function of the same
 //! signature, after which the entry goes on only if it returned [`RAN`].
+//!
+//! A repeat is a function that calls the parts of its body again and again. Where there are repeats,
+//! every part has one argument more: a table of the iterations of the repeats around it, by level,
+//! which lies in the entry's frame. A repeat writes its own; a segment reads where it makes the
+//! pointer of a buffer that moves.
+
+use std::collections::HashMap;
 
 use cranelift_codegen::cursor::{Cursor, FuncCursor};
+use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
-    AbiParam, ExtFuncData, ExternalName, FuncRef, Function, InstBuilder, MemFlagsData, SigRef,
-    Signature, StackSlot, StackSlotData, StackSlotKind, UserExternalName, Value, types,
+    AbiParam, Block, ExtFuncData, ExternalName, FuncRef, Function, InstBuilder, MemFlagsData,
+    SigRef, Signature, StackSlot, StackSlotData, StackSlotKind, UserExternalName, Value, types,
 };
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_module::FuncId;
-use kilngrad_loops::{Call, Gate, Place, Program};
+use kilngrad_loops::{Call, Gate, Item, MAX_REPEATS, Place, Program, Slot};
 
 use crate::abi::{Host, RAN};
 use crate::kernel::kernel_signature;
@@ -29,40 +37,110 @@ pub(crate) fn entry_signature(isa: &dyn TargetIsa) -> Signature {
     signature
 }
 
-/// A function that the entry calls.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Part<'p> {
-    /// Some of the program's calls.
-    Calls(&'p [Call]),
-    /// The program's gate.
-    Gate(&'p Gate),
+/// The signature of parts: [`EntryFn`](crate::abi::EntryFn)'s, and the iterations if there are any.
+fn part_signature(isa: &dyn TargetIsa, repeats: bool) -> Signature {
+    let mut signature = entry_signature(isa);
+    if repeats {
+        signature.params.push(AbiParam::new(types::I64));
+    }
+    signature
 }
 
-/// The parts of a program, in order.
-pub(crate) fn parts(program: &Program) -> Vec<Part<'_>> {
-    let split = program.gate.as_ref().map_or(program.body.len(), |gate| gate.after);
-    let (before, after) = program.body.split_at(split);
-    let mut parts: Vec<Part<'_>> = before.chunks(SEGMENT).map(Part::Calls).collect();
-    parts.extend(program.gate.as_ref().map(Part::Gate));
-    parts.extend(after.chunks(SEGMENT).map(Part::Calls));
-    parts
+/// A function that the entry, or a repeat, calls.
+#[derive(Debug, Clone)]
+pub(crate) enum Part<'p> {
+    /// Some of the program's calls, one after the other.
+    Calls(Vec<&'p Call>),
+    /// The program's gate.
+    Gate(&'p Gate),
+    /// A repeat.
+    Repeat {
+        /// How many iterations there are.
+        count: usize,
+        /// How many repeats it is in.
+        level: usize,
+        /// The parts of its body, in order, by position.
+        body: Vec<usize>,
+    },
+}
+
+/// The parts of a program.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Parts<'p> {
+    /// All of them; those of a repeat's body come before it.
+    pub(crate) all: Vec<Part<'p>>,
+    /// Those that the entry calls, in order, by position.
+    pub(crate) top: Vec<usize>,
+    /// Whether there are repeats.
+    pub(crate) repeats: bool,
+}
+
+impl<'p> Parts<'p> {
+    /// Divides a program.
+    pub(crate) fn new(program: &'p Program) -> Parts<'p> {
+        let split = program.gate.as_ref().map_or(program.body.len(), |gate| gate.after);
+        let (before, after) = program.body.split_at(split);
+        let mut parts = Parts::default();
+        let mut top = parts.items(before, 0);
+        if let Some(gate) = &program.gate {
+            top.push(parts.add(Part::Gate(gate)));
+        }
+        top.extend(parts.items(after, 0));
+        Parts { top, ..parts }
+    }
+
+    fn add(&mut self, part: Part<'p>) -> usize {
+        self.all.push(part);
+        self.all.len() - 1
+    }
+
+    /// Recurses once a repeat.
+    fn items(&mut self, items: &'p [Item], level: usize) -> Vec<usize> {
+        let mut parts = Vec::new();
+        let mut calls: Vec<&Call> = Vec::new();
+        for item in items {
+            match item {
+                Item::Call(call) => {
+                    calls.push(call);
+                    if calls.len() < SEGMENT {
+                        continue;
+                    }
+                    parts.push(self.add(Part::Calls(std::mem::take(&mut calls))));
+                }
+                Item::Repeat(repeat) => {
+                    if !calls.is_empty() {
+                        parts.push(self.add(Part::Calls(std::mem::take(&mut calls))));
+                    }
+                    self.repeats = true;
+                    let body = self.items(&repeat.body, level + 1);
+                    parts.push(self.add(Part::Repeat { count: repeat.count, level, body }));
+                }
+            }
+        }
+        if !calls.is_empty() {
+            parts.push(self.add(Part::Calls(calls)));
+        }
+        parts
+    }
 }
 
 /// Writes the function that decides a gate into `function`, which is overwritten: it returns
 /// [`RAN`], or one more than the position of the first condition that does not hold.
-pub(crate) fn gate(program: &Program, gate: &Gate, isa: &dyn TargetIsa, function: &mut Function) {
-    function.clear();
-    function.signature = entry_signature(isa);
-    let block = function.dfg.make_block();
-    let [arena, externals, _, _] =
-        [(); 4].map(|()| function.dfg.append_block_param(block, types::I64));
+pub(crate) fn gate(
+    program: &Program,
+    gate: &Gate,
+    repeats: bool,
+    isa: &dyn TargetIsa,
+    function: &mut Function,
+) {
+    let (block, args) = begin(function, part_signature(isa, repeats));
     let mut cursor = FuncCursor::new(function);
     cursor.insert_block(block);
+    let mut pointers = Pointers::new(program, &args);
     let mut result = cursor.ins().iconst(types::I64, RAN as i64);
     // From the last to the first, so that the first one that fails is what remains.
     for (position, slot) in gate.conditions.iter().enumerate().rev() {
-        let place = program.buffers[slot.0 as usize].place;
-        let at = pointer(&mut cursor, place, arena, externals);
+        let at = pointers.pointer(&mut cursor, *slot);
         let holds = cursor.ins().load(types::I8, MemFlagsData::trusted(), at, 0);
         let failed = cursor.ins().iconst(types::I64, position as i64 + 1);
         result = cursor.ins().select(holds, result, failed);
@@ -70,16 +148,26 @@ pub(crate) fn gate(program: &Program, gate: &Gate, isa: &dyn TargetIsa, function
     cursor.ins().return_(&[result]);
 }
 
+/// Overwrites a function: its first block, and the arguments there.
+fn begin(function: &mut Function, signature: Signature) -> (Block, Vec<Value>) {
+    function.clear();
+    let count = signature.params.len();
+    function.signature = signature;
+    let block = function.dfg.make_block();
+    let args = (0..count).map(|_| function.dfg.append_block_param(block, types::I64));
+    (block, args.collect())
+}
+
 /// Writes the function that runs `calls` into `function`, which is overwritten.
 pub(crate) fn segment(
     program: &Program,
-    calls: &[Call],
+    calls: &[&Call],
     kernels: &[FuncId],
+    repeats: bool,
     isa: &dyn TargetIsa,
     function: &mut Function,
 ) {
-    function.clear();
-    function.signature = entry_signature(isa);
+    let (block, entry_args) = begin(function, part_signature(isa, repeats));
     let args = calls.iter().map(|call| call.args.len()).max().unwrap_or(0);
     let bytes = u32::try_from(8 * args).expect("few arguments");
     let table = function.create_sized_stack_slot(StackSlotData::new(
@@ -87,9 +175,6 @@ pub(crate) fn segment(
         bytes.max(8),
         3,
     ));
-    let block = function.dfg.make_block();
-    let [arena, externals, scratch, host] =
-        [(); 4].map(|()| function.dfg.append_block_param(block, types::I64));
     let kernel_type = function.import_signature(kernel_signature(isa));
     let mut cursor = FuncCursor::new(function);
     cursor.insert_block(block);
@@ -101,10 +186,9 @@ pub(crate) fn segment(
         kernel_type,
         references: vec![None; kernels.len()],
         table,
-        arena,
-        externals,
-        scratch,
-        host,
+        pointers: Pointers::new(program, &entry_args),
+        scratch: entry_args[2],
+        host: entry_args[3],
     };
     for call in calls {
         segment.call(call);
@@ -113,16 +197,60 @@ pub(crate) fn segment(
     segment.cursor.ins().return_(&[ran]);
 }
 
-/// Writes the function that runs each of `parts`, functions of its own signature, in order, and
-/// returns what a gate among them returns unless it is [`RAN`].
-pub(crate) fn sequence(parts: &[(FuncId, Part<'_>)], isa: &dyn TargetIsa, function: &mut Function) {
-    function.clear();
-    function.signature = entry_signature(isa);
-    let block = function.dfg.make_block();
-    let args = [(); 4].map(|()| function.dfg.append_block_param(block, types::I64));
-    let signature = function.import_signature(entry_signature(isa));
+/// Writes the function that runs `body`, functions of its own signature, in each iteration.
+pub(crate) fn repeat(
+    count: usize,
+    level: usize,
+    body: &[FuncId],
+    isa: &dyn TargetIsa,
+    function: &mut Function,
+) {
+    let (block, args) = begin(function, part_signature(isa, true));
+    let signature = function.import_signature(part_signature(isa, true));
+    let [head, again, end] = [(); 3].map(|()| function.dfg.make_block());
+    let iteration = function.dfg.append_block_param(head, types::I64);
     let mut cursor = FuncCursor::new(function);
     cursor.insert_block(block);
+    let first = cursor.ins().iconst(types::I64, 0);
+    let limit = cursor
+        .ins()
+        .iconst(types::I64, i64::try_from(count).expect("buffers hold a part an iteration"));
+    cursor.ins().jump(head, &[first.into()]);
+    cursor.insert_block(head);
+    let goes_on = cursor.ins().icmp(IntCC::UnsignedLessThan, iteration, limit);
+    cursor.ins().brif(goes_on, again, &[], end, &[]);
+    cursor.insert_block(again);
+    let at = i32::try_from(8 * level).expect("repeats nest a bounded number of times");
+    cursor.ins().store(MemFlagsData::trusted(), iteration, args[4], at);
+    for id in body {
+        let callee = reference(cursor.func, *id, signature);
+        cursor.ins().call(callee, &args);
+    }
+    let next = cursor.ins().iadd_imm_s(iteration, 1);
+    cursor.ins().jump(head, &[next.into()]);
+    cursor.insert_block(end);
+    let ran = cursor.ins().iconst(types::I64, RAN as i64);
+    cursor.ins().return_(&[ran]);
+}
+
+/// Writes the entry, which runs each of `parts` in order, and returns what a gate among them returns
+/// unless it is [`RAN`].
+pub(crate) fn sequence(
+    parts: &[(FuncId, &Part<'_>)],
+    repeats: bool,
+    isa: &dyn TargetIsa,
+    function: &mut Function,
+) {
+    let (block, mut args) = begin(function, entry_signature(isa));
+    let signature = function.import_signature(part_signature(isa, repeats));
+    let table = repeats.then(|| {
+        let bytes = u32::try_from(8 * MAX_REPEATS).expect("a small table");
+        let data = StackSlotData::new(StackSlotKind::ExplicitSlot, bytes, 3);
+        function.create_sized_stack_slot(data)
+    });
+    let mut cursor = FuncCursor::new(function);
+    cursor.insert_block(block);
+    args.extend(table.map(|table| cursor.ins().stack_addr(types::I64, table, 0)));
     for &(id, part) in parts {
         let callee = reference(cursor.func, id, signature);
         let call = cursor.ins().call(callee, &args);
@@ -147,8 +275,7 @@ struct Segment<'a> {
     runner_type: SigRef,
     references: Vec<Option<FuncRef>>,
     table: StackSlot,
-    arena: Value,
-    externals: Value,
+    pointers: Pointers<'a>,
     scratch: Value,
     host: Value,
 }
@@ -156,8 +283,7 @@ struct Segment<'a> {
 impl Segment<'_> {
     fn call(&mut self, call: &Call) {
         for (position, slot) in call.args.iter().enumerate() {
-            let place = self.program.buffers[slot.0 as usize].place;
-            let pointer = pointer(&mut self.cursor, place, self.arena, self.externals);
+            let pointer = self.pointers.pointer(&mut self.cursor, *slot);
             let at = i32::try_from(8 * position).expect("few arguments");
             self.cursor.ins().stack_store(types::I64, pointer, self.table, at);
         }
@@ -189,9 +315,65 @@ impl Segment<'_> {
     }
 }
 
-/// Where a buffer begins.
+/// Makes pointers to buffers within one part, of which the iterations around are the same.
+struct Pointers<'p> {
+    program: &'p Program,
+    arena: Value,
+    externals: Value,
+    /// The table of iterations, where there are repeats.
+    iterations: Option<Value>,
+    /// Of buffers that are part of others: those are made once.
+    known: HashMap<Slot, Value>,
+}
+
+impl<'p> Pointers<'p> {
+    /// In a part with these arguments.
+    fn new(program: &'p Program, args: &[Value]) -> Pointers<'p> {
+        let iterations = args.get(4).copied();
+        Pointers { program, arena: args[0], externals: args[1], iterations, known: HashMap::new() }
+    }
+
+    /// Where a buffer begins. Recurses from a part to its whole, which the verifier bounds.
+    fn pointer(&mut self, cursor: &mut FuncCursor<'_>, slot: Slot) -> Value {
+        if let Some(known) = self.known.get(&slot) {
+            return *known;
+        }
+        let buffer = &self.program.buffers[slot.0 as usize];
+        let made = match buffer.place {
+            place @ (Place::Arena { .. } | Place::External { .. }) => {
+                return pointer(cursor, place, self.arena, self.externals);
+            }
+            Place::Part { of, first, step, level } => {
+                let whole = self.pointer(cursor, of);
+                let iteration = self.iteration(cursor, level);
+                let size = buffer.scalar.size() as i64;
+                // Parts are inside their wholes, whose bytes fit `isize`.
+                let stepped = cursor.ins().imul_imm_s(iteration, step.wrapping_mul(size));
+                let start = cursor.ins().iadd_imm_s(stepped, (first as i64).wrapping_mul(size));
+                cursor.ins().iadd(whole, start)
+            }
+            Place::Turn { even, odd, level } => {
+                let both = [even, odd].map(|slot| self.pointer(cursor, slot));
+                let iteration = self.iteration(cursor, level);
+                let is_odd = cursor.ins().band_imm_s(iteration, 1);
+                cursor.ins().select(is_odd, both[1], both[0])
+            }
+        };
+        self.known.insert(slot, made);
+        made
+    }
+
+    fn iteration(&self, cursor: &mut FuncCursor<'_>, level: usize) -> Value {
+        let table = self.iterations.expect("only calls in repeats are passed what moves");
+        let at = i32::try_from(8 * level).expect("repeats nest a bounded number of times");
+        cursor.ins().load(types::I64, MemFlagsData::trusted(), table, at)
+    }
+}
+
+/// Where a buffer begins that is part of no other.
 fn pointer(cursor: &mut FuncCursor<'_>, place: Place, arena: Value, externals: Value) -> Value {
     match place {
+        Place::Part { .. } | Place::Turn { .. } => unreachable!("it is part of another"),
         Place::Arena { offset: 0 } => arena,
         Place::Arena { offset } => {
             let offset = cursor.ins().iconst(types::I64, offset as i64);

@@ -4,12 +4,12 @@ use std::marker::PhantomData;
 
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{FuncId, Module as _, ModuleError};
-use kilngrad_loops::{Access, Place, Program, Slot};
+use kilngrad_loops::{Access, Item, Overlap, Program, Slot};
 use kilngrad_tiles::Features;
 
 use crate::abi::{EntryFn, Host, RAN};
 use crate::backend::{Compiled, Compiler, compile_all};
-use crate::entry::{Part, entry_signature, gate, parts, segment, sequence};
+use crate::entry::{Part, Parts, entry_signature, gate, repeat, segment, sequence};
 use crate::isa::{Effort, Targets};
 use crate::kernel::translate;
 use crate::memory::{CodeMemory, CodeProvider, Finished};
@@ -201,14 +201,20 @@ fn with_entry(
     kernels: Vec<Compiled>,
 ) -> Result<Vec<Compiled>, CodegenError> {
     let kernel_ids: Vec<FuncId> = (0..kernels.len()).map(id).collect();
-    let parts = parts(program);
+    let Parts { all: parts, top, repeats } = &Parts::new(program);
     let part_id = |idx: usize| id(kernel_ids.len() + idx);
     let compiled = compile_all(parts.len(), targets, keep_text, |compiler, idx| {
         let name = format!("entry.{idx}");
         compiler.compile(part_id(idx), &name, Effort::Ordered, |isa, function| {
-            match parts[idx] {
-                Part::Calls(calls) => segment(program, calls, &kernel_ids, isa, function),
-                Part::Gate(part) => gate(program, part, isa, function),
+            match &parts[idx] {
+                Part::Calls(calls) => {
+                    segment(program, calls, &kernel_ids, *repeats, isa, function);
+                }
+                Part::Gate(part) => gate(program, part, *repeats, isa, function),
+                Part::Repeat { count, level, body } => {
+                    let body: Vec<FuncId> = body.iter().map(|idx| part_id(*idx)).collect();
+                    repeat(*count, *level, &body, isa, function);
+                }
             }
             Ok(())
         })
@@ -216,16 +222,16 @@ fn with_entry(
     let mut functions = kernels;
     functions.extend(compiled);
     // One part is the entry itself.
-    if parts.len() != 1 {
-        let parts: Vec<(FuncId, Part<'_>)> =
-            parts.iter().enumerate().map(|(idx, part)| (part_id(idx), *part)).collect();
+    if parts.len() != 1 || *repeats {
+        let top: Vec<(FuncId, &Part<'_>)> =
+            top.iter().map(|idx| (part_id(*idx), &parts[*idx])).collect();
         let mut compiler = Compiler::new(targets, keep_text);
         functions.push(compiler.compile(
             part_id(parts.len()),
             "entry",
             Effort::Ordered,
             |isa, function| {
-                sequence(&parts, isa, function);
+                sequence(&top, *repeats, isa, function);
                 Ok(())
             },
         )?);
@@ -294,7 +300,22 @@ fn jit_error(error: ModuleError) -> CodegenError {
 fn shared_buffers(program: &Program) -> Vec<Vec<bool>> {
     let mut shared: Vec<Vec<bool>> =
         program.kernels.iter().map(|kernel| vec![false; kernel.buffers.len()]).collect();
-    for call in &program.body {
+    share(program, &program.body, &mut Vec::new(), &mut shared);
+    shared
+}
+
+/// Recurses once a repeat; `counts` are the iterations of those around.
+fn share(program: &Program, items: &[Item], counts: &mut Vec<usize>, shared: &mut [Vec<bool>]) {
+    for item in items {
+        let call = match item {
+            Item::Call(call) => call,
+            Item::Repeat(repeat) => {
+                counts.push(repeat.count);
+                share(program, &repeat.body, counts, shared);
+                counts.pop();
+                continue;
+            }
+        };
         let kernel = call.kernel.0 as usize;
         let parameters = program.kernels[kernel]
             .buffers
@@ -302,41 +323,14 @@ fn shared_buffers(program: &Program) -> Vec<Vec<bool>> {
             .enumerate()
             .filter(|(_, buffer)| buffer.access != Access::Scratch)
             .map(|(idx, _)| idx);
-        let bound: Vec<(usize, Span)> =
-            parameters.zip(call.args.iter().map(|&slot| span(program, slot))).collect();
-        for (position, (one, span)) in bound.iter().enumerate() {
-            for (other, other_span) in &bound[..position] {
-                if span.overlaps(other_span) {
-                    shared[kernel][*one] = true;
-                    shared[kernel][*other] = true;
+        let bound: Vec<(usize, Slot)> = parameters.zip(call.args.iter().copied()).collect();
+        for (position, &(one, slot)) in bound.iter().enumerate() {
+            for &(other, other_slot) in &bound[..position] {
+                if program.overlap(slot, other_slot, counts) != Some(Overlap::Never) {
+                    shared[kernel][one] = true;
+                    shared[kernel][other] = true;
                 }
             }
         }
-    }
-    shared
-}
-
-/// Bytes of the arena, or an external buffer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Span {
-    Arena(std::ops::Range<usize>),
-    External(usize),
-}
-
-impl Span {
-    fn overlaps(&self, other: &Span) -> bool {
-        match (self, other) {
-            (Span::Arena(one), Span::Arena(two)) => one.start < two.end && two.start < one.end,
-            (Span::External(one), Span::External(two)) => one == two,
-            (Span::Arena(_), Span::External(_)) | (Span::External(_), Span::Arena(_)) => false,
-        }
-    }
-}
-
-fn span(program: &Program, slot: Slot) -> Span {
-    let buffer = &program.buffers[slot.0 as usize];
-    match buffer.place {
-        Place::Arena { offset } => Span::Arena(offset..offset + buffer.len * buffer.scalar.size()),
-        Place::External { index } => Span::External(index),
     }
 }

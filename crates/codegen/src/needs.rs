@@ -24,7 +24,8 @@ impl Needs {
         let mut externals = vec![ExternalNeed::default(); program.externals];
         for buffer in &program.buffers {
             match buffer.place {
-                Place::Arena { .. } => {}
+                // What is part of another buffer is inside it.
+                Place::Arena { .. } | Place::Part { .. } | Place::Turn { .. } => {}
                 Place::External { index } => {
                     let need = &mut externals[index];
                     need.bytes = need.bytes.max(buffer.len * buffer.scalar.size());

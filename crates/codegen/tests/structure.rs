@@ -12,8 +12,8 @@ use common::{
 };
 use kilngrad_codegen::{CodegenError, CodegenOptions, Host, KernelFn, MAX_BUFFERS, compile};
 use kilngrad_loops::{
-    BufferPlace, Call, EvalError, Gate, KernelId, Memory, Place, Program, Scalar, Slot, TileShape,
-    bytes_of, parse_kernel, parse_program, run_program, values_of,
+    BufferPlace, Call, EvalError, Gate, Item, KernelId, Memory, Place, Program, Scalar, Slot,
+    TileShape, bytes_of, parse_kernel, parse_program, run_program, values_of,
 };
 use kilngrad_tiles::{Features, FloatMode};
 
@@ -44,6 +44,7 @@ fn numbers(program: &Program) -> Memory {
                 memory.arena[offset..offset + bytes.len()].copy_from_slice(&bytes);
             }
             Place::External { index } => memory.externals[index] = bytes,
+            Place::Part { .. } | Place::Turn { .. } => {}
         }
     }
     memory
@@ -187,7 +188,7 @@ fn memory_bound_to_two_buffers_is_not_taken_for_constant() {
     program.buffers[0].writable = true;
     program.externals = 2;
     // On an external, then in the arena, by two names.
-    program.body[0].args = vec![Slot(0), Slot(0), Slot(2)];
+    let on_external = Call { kernel: KernelId(0), args: vec![Slot(0), Slot(0), Slot(2)] };
     for name in ["p", "q"] {
         let mut buffer = program.buffers[0].clone();
         buffer.name = name.into();
@@ -197,8 +198,11 @@ fn memory_bound_to_two_buffers_is_not_taken_for_constant() {
     let in_arena = Call { kernel: KernelId(0), args: vec![Slot(3), Slot(4), Slot(2)] };
     program.buffers.swap_remove(1);
     let rename = |slot: &mut Slot| slot.0 = [0, 0, 2, 3, 1][slot.0 as usize];
-    program.body.push(in_arena);
-    program.body.iter_mut().flat_map(|call| &mut call.args).for_each(rename);
+    let calls = [on_external, in_arena].map(|mut call| {
+        call.args.iter_mut().for_each(rename);
+        Item::Call(call)
+    });
+    program.body = calls.into();
     let memory = numbers(&program);
     for only in 0..2 {
         let mut program = program.clone();
@@ -383,7 +387,7 @@ fn many_calls(calls: usize) -> Program {
         ],
         kernels: vec![kernel],
         body: (0..calls)
-            .map(|idx| Call { kernel: KernelId(0), args: vec![Slot(idx as u32 % 3)] })
+            .map(|idx| Item::Call(Call { kernel: KernelId(0), args: vec![Slot(idx as u32 % 3)] }))
             .collect(),
         gate: None,
     }
@@ -554,7 +558,8 @@ fn the_same_program_gives_the_same_code() {
         kernel.name = format!("partial {idx}");
         kernel.chunks -= idx % 3;
         program.kernels.push(kernel);
-        program.body.push(Call { kernel: KernelId(idx as u32 + 1), args: vec![Slot(0), Slot(2)] });
+        let args = vec![Slot(0), Slot(2)];
+        program.body.push(Item::Call(Call { kernel: KernelId(idx as u32 + 1), args }));
     }
     let options = CodegenOptions { keep_text: true, ..CodegenOptions::new(Features::detect()) };
     let first = compile(&program, &options).unwrap();
@@ -600,4 +605,48 @@ fn strides_of_what_never_runs_end_no_loop() {
         );
         check_kernel(&text);
     }
+}
+
+/// Parts that go on and back, buffers in turn, repeats in repeats, chunks, and calls enough for
+/// several functions.
+#[test]
+fn repeats() {
+    let accumulate = "kernel @accumulate chunks=2 {
+        buffer x: f32[4] read buffer y: f32[4] read buffer z: f32[4] write
+        for i1 in 0..2 {
+          %0: f32 = load x[2*i0 + i1]
+          %1: f32 = load y[2*i0 + i1]
+          %2: f32 = add %0, %1
+          store z[2*i0 + i1] = %2
+        }
+      }";
+    let many = "call accumulate(x, t, u) ".repeat(600);
+    let program = parse_program(&format!(
+        "program @repeats arena=192 externals=3 {{
+           buffer xs: f32[12] external 0 readonly
+           buffer ys: f32[12] external 1
+           buffer zs: f32[24] external 2
+           buffer a: f32[4] arena 0
+           buffer b: f32[4] arena 64
+           buffer c: f32[4] arena 128
+           buffer x: f32[4] part #0 first 0 step 4 level 0 readonly
+           buffer y: f32[4] part #1 first 8 step -4 level 0
+           buffer t: f32[4] turn #3 #4 level 0
+           buffer u: f32[4] turn #4 #3 level 0
+           buffer half: f32[12] part #2 first 12 step -12 level 0
+           buffer z: f32[4] part #10 first 0 step 4 level 1
+           buffer either: f32[4] turn #5 #7 level 1
+           {accumulate}
+           call accumulate(a, b, c)
+           repeat 3 {{ call accumulate(x, t, u) call accumulate(x, u, y) {many} }}
+           repeat 0 {{ call accumulate(x, t, u) }}
+           repeat 2 {{
+             call accumulate(x, t, u)
+             repeat 3 {{ call accumulate(x, u, z) call accumulate(x, z, either) }}
+           }}
+           repeat 1 {{ call accumulate(x, c, u) }}
+         }}"
+    ))
+    .unwrap();
+    check(&program, &numbers(&program));
 }

@@ -145,6 +145,7 @@ pub(crate) fn bound_op<'o>(op: &'o Op, bindings: &Bindings) -> Result<Cow<'o, Op
         | Op::StopGradient
         | Op::CustomGradient(_)
         | Op::Gradient { .. }
+        | Op::Scan(_)
         | Op::Kernel(_) => Cow::Borrowed(op),
     })
 }

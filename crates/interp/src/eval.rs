@@ -14,6 +14,7 @@ use crate::bind::{bind_inputs, bound_op, bound_type};
 use crate::error::InterpError;
 use crate::example::program_example;
 use crate::ops;
+use crate::scan::{Iterated, bound_lengths, iterate, slice, stack};
 use crate::states::States;
 
 /// What a call of an entry gives.
@@ -44,6 +45,8 @@ pub struct Outcome {
 pub struct Trace<'t> {
     /// The name of the fused kernel in whose body it is, if it is in one.
     pub kernel: Option<&'t str>,
+    /// The index of the iteration, if it is in the region of a scan: of the innermost one.
+    pub iteration: Option<usize>,
     /// What it is called there.
     pub name: &'t ValueName,
     /// Its type as the graph states it, symbols included.
@@ -109,7 +112,7 @@ pub fn eval_entry_traced(
 ) -> Result<Outcome, InterpError> {
     assert_eq!(states.values().len(), program.states.len(), "the states are the program's");
     let bindings = bind_inputs(&entry.graph, inputs)?;
-    let env = Env { bindings: &bindings, states, kernel: None };
+    let env = Env { bindings: &bindings, states, kernel: None, iteration: None };
     let arguments = inputs.iter().map(row_major).collect();
     let roots: Vec<Value> = entry.roots().collect();
     let mut outputs = eval_graph(env, &entry.graph, arguments, &roots, observe)?;
@@ -153,7 +156,7 @@ pub fn eval_node(
     bindings: &Bindings,
     states: &States,
 ) -> Result<Vec<Array>, InterpError> {
-    let env = Env { bindings, states, kernel: None };
+    let env = Env { bindings, states, kernel: None, iteration: None };
     let operands: Vec<Cow<'_, Array>> = operands.iter().map(row_major).collect();
     let operands: SmallVec<[&Array; 3]> = operands.iter().map(AsRef::as_ref).collect();
     let node = graph.node(id);
@@ -169,6 +172,8 @@ pub(crate) struct Env<'e> {
     pub(crate) states: &'e States,
     /// The name of the fused kernel whose body it is, if it is one's.
     pub(crate) kernel: Option<&'e str>,
+    /// The index of the iteration, if it is a scan's.
+    pub(crate) iteration: Option<usize>,
 }
 
 /// Evaluates the nodes in order and gives the values of `roots`. A value is kept while a node or
@@ -235,6 +240,7 @@ fn report(
 ) {
     observe(Trace {
         kernel: env.kernel,
+        iteration: env.iteration,
         name: graph.name(value),
         ty: graph.ty(value),
         array,
@@ -265,6 +271,20 @@ pub(crate) fn eval_results<'v>(
             let values = custom.value_count(operands.len());
             let values = operands[..values].iter().map(|array| Cow::Owned((*array).clone()));
             Ok(values.collect())
+        }
+        Op::Scan(scan) => {
+            let (length, shapes) = bound_lengths(env, graph, node, scan)?;
+            let body = &scan.body;
+            let Iterated { carries, slices } =
+                iterate(scan, length, operands, slice, |iteration, arguments| {
+                    let inside = Env { iteration: Some(iteration), ..env };
+                    let arguments = arguments.into_iter().map(Cow::Owned).collect();
+                    eval_graph(inside, body, arguments, body.results(), observe)
+                })?;
+            let stacked = scan.stacked_results().map(|at| graph.ty(node.results[at]).dtype);
+            let stacks = slices.iter().zip(stacked).zip(&shapes);
+            let stacks = stacks.map(|((slices, dtype), shape)| stack(slices, dtype, shape));
+            Ok(carries.into_iter().chain(stacks).map(Cow::Owned).collect())
         }
         Op::Gradient { .. } => Err(InterpError::Gradient {
             value: graph.name(node.result()).to_string(),

@@ -57,6 +57,7 @@ mod example;
 mod interpreter;
 mod magnitude;
 mod ops;
+mod scan;
 mod states;
 
 pub use array::{Array, Difference};

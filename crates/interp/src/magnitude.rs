@@ -18,7 +18,7 @@
 //! a comparison of numbers that are closer than their errors, say, and all that is chosen by it.
 
 use kilngrad_ir::op::{
-    ArgReduceOp, Axes, BinaryDerivative, BinaryOp, DotAxes, Emit, ReduceOp, UnaryDerivative,
+    ArgReduceOp, Axes, BinaryDerivative, BinaryOp, DotAxes, Emit, ReduceOp, Scan, UnaryDerivative,
     UnaryOp,
 };
 use kilngrad_ir::rewrite::Emitter;
@@ -32,6 +32,7 @@ use crate::error::InterpError;
 use crate::eval::{Env, broken_rule, eval_results};
 use crate::example::program_example;
 use crate::ops;
+use crate::scan::{Iterated, bound_lengths, iterate, slice, stack, stack_magnitudes};
 use crate::states::States;
 
 /// A value with its magnitude.
@@ -104,7 +105,13 @@ pub fn eval_node_measured(
     let operands: Vec<Measured> =
         operands.iter().map(|array| Measured::exact(array.clone().into_row_major())).collect();
     let operands: SmallVec<[&Measured; 3]> = operands.iter().collect();
-    eval_measured(Env { bindings, states, kernel: None }, graph, graph.node(id), &operands, unit)
+    eval_measured(
+        Env { bindings, states, kernel: None, iteration: None },
+        graph,
+        graph.node(id),
+        &operands,
+        unit,
+    )
 }
 
 fn eval_measured(
@@ -122,6 +129,9 @@ fn eval_measured(
         let values = &operands[..custom.value_count(operands.len())];
         return Ok(values.iter().map(|value| (*value).clone()).collect());
     }
+    if let Op::Scan(scan) = &node.op {
+        return eval_scan(env, graph, node, scan, operands, unit);
+    }
     let arrays: SmallVec<[&Array; 3]> = operands.iter().map(|operand| &operand.array).collect();
     let mut results = eval_results(env, graph, node, &arrays, &mut |_| {})?;
     let array = results.pop().expect("all other operations have one result").into_owned();
@@ -130,6 +140,34 @@ fn eval_measured(
     // 0·inf: nothing is known of the product of an exact zero and what may be anything.
     let magnitude = magnitude.mapv_into(|m| if m.is_nan() { f64::INFINITY } else { m });
     Ok(vec![Measured { array, magnitude }])
+}
+
+fn eval_scan(
+    env: Env<'_>,
+    graph: &Graph,
+    node: &Node,
+    scan: &Scan,
+    operands: &[&Measured],
+    unit: f64,
+) -> Result<Vec<Measured>, InterpError> {
+    let (length, shapes) = bound_lengths(env, graph, node, scan)?;
+    let slice = |stack: &Measured, index: usize| Measured {
+        array: slice(&stack.array, index),
+        magnitude: stack.magnitude.index_axis(Axis(0), index).to_owned(),
+    };
+    let Iterated { mut carries, slices } =
+        iterate(scan, length, operands, slice, |_, arguments| {
+            let arguments: Vec<&Measured> = arguments.iter().collect();
+            eval_body(env, &scan.body, &arguments, unit)
+        })?;
+    for ((slices, shape), at) in slices.into_iter().zip(&shapes).zip(scan.stacked_results()) {
+        let (arrays, magnitudes): (Vec<Array>, Vec<ArrayD<f64>>) =
+            slices.into_iter().map(|slice| (slice.array, slice.magnitude)).unzip();
+        let array = stack(&arrays, graph.ty(node.results[at]).dtype, shape);
+        let magnitude = stack_magnitudes(magnitudes, shape);
+        carries.push(Measured { array, magnitude });
+    }
+    Ok(carries)
 }
 
 fn eval_body(
@@ -199,7 +237,7 @@ fn magnitude(op: &Op, operands: &[&Measured], y: &Array, unit: f64) -> ArrayD<f6
                 .map(|terms| Array::from(terms.absolute() + &terms.magnitude));
             indexed(op, &[&sizes[0], &operands[1].array, &sizes[1]], operands[1], y.shape())
         }
-        Op::CustomGradient(_) | Op::Gradient { .. } | Op::Kernel(_) => {
+        Op::CustomGradient(_) | Op::Gradient { .. } | Op::Scan(_) | Op::Kernel(_) => {
             unreachable!("{} is not evaluated here", op.name())
         }
     }

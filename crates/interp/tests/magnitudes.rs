@@ -96,6 +96,7 @@ fn perturbed(body: &Graph, inputs: &[Array], stream: u64) -> Array {
             | Op::StopGradient
             | Op::CustomGradient(_)
             | Op::Gradient { .. }
+            | Op::Scan(_)
             | Op::Kernel(_) => false,
         };
         if rounds && let Array::F64(elements) = &mut result {

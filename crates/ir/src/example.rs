@@ -23,3 +23,31 @@ macro_rules! graph_example {
     };
 }
 pub(crate) use graph_example;
+
+/// The doc-test of lines of code about `scan`, which has a constant, a carry and what it scans and
+/// stacks.
+macro_rules! scan_example {
+    ($($line:literal)+) => {
+        concat!(
+            "\n```\n",
+            "# use kilngrad_ir::{NodeId, Op, Program, text::Limits};\n",
+            "let program = Program::parse(r#\"kilngrad 1\n",
+            "program \"example\"\n",
+            "entry @run(%k: f32[3], %first: f32[3], %xs: f32[5,3]) eval {\n",
+            "  %last: f32[3], %all: f32[5,3] = ",
+            "scan(%c = %k) carry (%h = %first) over (%x = %xs) length=5 {\n",
+            "    %kept: f32[3] = mul %c, %h\n",
+            "    %next: f32[3] = add %kept, %x\n",
+            "    yield %next, %next\n",
+            "  }\n",
+            "  return last = %last, all = %all\n",
+            "}\"#, &Limits::default())?;\n",
+            "let node = program.entries[0].graph.node(NodeId::from_index(0));\n",
+            "let Op::Scan(scan) = &node.op else { panic!(\"found {}\", node.op.name()) };\n",
+            $($line, "\n",)+
+            "# Ok::<(), Box<dyn std::error::Error>>(())\n",
+            "```\n"
+        )
+    };
+}
+pub(crate) use scan_example;

@@ -176,7 +176,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// The only result. Operations with several are `gradient`, `custom_gradient`
+    /// The only result. Operations with several are `gradient`, `custom_gradient`, `scan`
     /// and `kernel`.
     #[doc = graph_example!("assert_eq!(graph.node(NodeId::from_index(1)).result(), y);")]
     pub fn result(&self) -> Value {
@@ -319,6 +319,25 @@ impl Graph {
         node
     }
 
+    /// Lets a node compute more: `op` gives its results as before and then values of these types,
+    /// which are appended to them.
+    #[doc = graph_example!(
+        "let mut graph = graph.clone();"
+        "let id = NodeId::from_index(1);"
+        "graph.extend(id, graph.node(id).op.clone(), &[graph.ty(y).clone()]);"
+        "assert_eq!(graph.node(id).results[0], y);"
+        "assert_eq!(graph.node(id).results.len(), 2);"
+    )]
+    pub fn extend(&mut self, node: NodeId, op: Op, types: &[Type]) {
+        for ty in types {
+            let index = self.nodes[node.index()].results.len();
+            let name = self.fresh_name();
+            let value = self.define(name, ty.clone(), Def::Result { node, index });
+            self.nodes[node.index()].results.push(value);
+        }
+        self.nodes[node.index()].op = op;
+    }
+
     /// A number that no value of this graph is called by.
     ///
     /// ```
@@ -375,6 +394,31 @@ impl Graph {
     )]
     pub fn set_place(&mut self, value: Value, place: Option<Place>) {
         self.values[value.index()].place = place;
+    }
+
+    /// Puts the arguments in another order.
+    ///
+    /// # Panics
+    ///
+    /// If `arguments` are not the arguments, each once.
+    ///
+    /// ```
+    /// use kilngrad_ir::{DType, Def, Graph, Type};
+    ///
+    /// let mut graph = Graph::new();
+    /// let [x, y] = [(); 2].map(|()| graph.add_numbered_argument(Type::scalar(DType::F32)));
+    /// graph.reorder_arguments(&[y, x]);
+    /// assert_eq!(graph.arguments(), [y, x]);
+    /// assert_eq!(graph.value(y).def, Def::Argument(0));
+    /// ```
+    pub fn reorder_arguments(&mut self, arguments: &[Value]) {
+        let mut sorted = [arguments.to_vec(), self.arguments.clone()];
+        sorted.iter_mut().for_each(|arguments| arguments.sort_unstable());
+        assert_eq!(sorted[0], sorted[1], "an order has each argument once");
+        for (position, argument) in arguments.iter().enumerate() {
+            self.values[argument.index()].def = Def::Argument(position);
+        }
+        self.arguments = arguments.to_vec();
     }
 
     /// Sets the results.

@@ -23,7 +23,9 @@ use smallvec::SmallVec;
 use crate::dim::Dim;
 use crate::dtype::DType;
 use crate::literal::Constant;
-use crate::op::{Axes, CustomGradient, Domain, DotAxes, Kernel, Op, PadAxis, SliceAxis, Window};
+use crate::op::{
+    Axes, CustomGradient, Domain, DotAxes, Kernel, Op, PadAxis, Scan, SliceAxis, Window,
+};
 use crate::types::Type;
 
 /// A broken rule.
@@ -227,6 +229,7 @@ pub fn infer(op: &Op, operands: &[&Type], declared: &[Type]) -> Result<Types, Ru
         }
         Op::CustomGradient(custom) => return custom_gradient_types(custom, operands),
         Op::Gradient { .. } => return gradient_types(operands),
+        Op::Scan(scan) => return scan_types(scan, operands),
         Op::Kernel(kernel) => return kernel_types(kernel, operands),
     };
     check(declared.is_empty() || declared == [inferred.clone()], "type_c1", || {
@@ -516,6 +519,53 @@ fn gradient_types(operands: &[&Type]) -> Result<Types, RuleError> {
         })?;
     }
     Ok(operands[1..].iter().map(|ty| (*ty).clone()).collect())
+}
+
+fn scan_types(scan: &Scan, operands: &[&Type]) -> Result<Types, RuleError> {
+    let body = &scan.body;
+    let (arguments, results) = (body.arguments().len(), body.results().len());
+    let fits = arguments == operands.len()
+        && scan.consts.checked_add(scan.carries).is_some_and(|count| count <= arguments)
+        && scan.carries <= results
+        && results > 0;
+    check(fits, "scan_c1", || {
+        format!(
+            "expected an argument of the region for each operand, a result for each carry, and at \
+             least one result, found {} operands of which {} are carries, {arguments} arguments \
+             and {results} results",
+            operands.len(),
+            scan.carries
+        )
+    })?;
+    check(not_negative(&scan.length), "scan_c5", || {
+        format!("expected at least 0 iterations, found {}", scan.length)
+    })?;
+    let argument = |position: usize| body.ty(body.arguments()[position]);
+    for (position, operand) in operands.iter().enumerate().take(scan.carry_operands().end) {
+        check(argument(position) == *operand, "scan_c2", || {
+            format!("expected an argument of type {operand}, found {}", argument(position))
+        })?;
+    }
+    for position in scan.scanned_operands() {
+        let stack = scan.stacked(argument(position));
+        check(*operands[position] == stack, "scan_c3", || {
+            format!(
+                "expected a stack of type {stack} for slices of type {}, found {}",
+                argument(position),
+                operands[position]
+            )
+        })?;
+    }
+    let result = |position: usize| body.ty(body.results()[position]);
+    for position in scan.carry_results() {
+        let carry = operands[scan.consts + position];
+        check(result(position) == carry, "scan_c4", || {
+            format!("expected a next value of the carry's type {carry}, found {}", result(position))
+        })?;
+    }
+    let carries = scan.carry_results().map(|position| result(position).clone());
+    let stacks = scan.stacked_results().map(|position| scan.stacked(result(position)));
+    Ok(carries.chain(stacks).collect())
 }
 
 fn kernel_types(kernel: &Kernel, operands: &[&Type]) -> Result<Types, RuleError> {

@@ -294,6 +294,7 @@ impl<'p> Checker<'p> {
             }
             Op::Gradient { .. } => self.closed(nesting),
             Op::Kernel(kernel) => self.region(&kernel.body, nesting),
+            Op::Scan(scan) => self.region(&scan.body, nesting),
             Op::CustomGradient(custom) => self.region(&custom.backward, nesting),
             Op::Constant(_)
             | Op::Dimension(_)

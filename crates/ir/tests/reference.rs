@@ -86,6 +86,9 @@ fn collect(graph: &Graph, names: &mut BTreeSet<&'static str>) {
         if let Op::Kernel(kernel) = &node.op {
             collect(&kernel.body, names);
         }
+        if let Op::Scan(scan) = &node.op {
+            collect(&scan.body, names);
+        }
         if let Op::CustomGradient(custom) = &node.op {
             collect(&custom.backward, names);
         }

@@ -274,8 +274,8 @@ fn stage(step: Step<'_>, bindings: &Bindings) -> Stage {
             let entry = &program.entries[0];
             (entry.graph.node_count(), report::peak_bytes(entry, bindings), program.to_string())
         }
-        Made::Loops(loops) => (loops.body.len(), loops.arena_bytes, loops.to_string()),
-        Made::Text(loops, text) => (loops.body.len(), loops.arena_bytes, text),
+        Made::Loops(loops) => (loops.calls().len(), loops.arena_bytes, loops.to_string()),
+        Made::Text(loops, text) => (loops.calls().len(), loops.arena_bytes, text),
     };
     Stage { name: step.name, nodes, peak_bytes, time: step.time, text }
 }

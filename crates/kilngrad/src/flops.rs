@@ -23,6 +23,10 @@ fn of(graph: &Graph, node: &Node) -> u64 {
             count(node.result()).saturating_mul(2).saturating_mul(depth.product::<i64>() as u64)
         }
         Op::Kernel(kernel) => flops(&kernel.body),
+        Op::Scan(scan) => {
+            let count = scan.length.as_constant().and_then(|length| u64::try_from(length).ok());
+            flops(&scan.body).saturating_mul(count.unwrap_or(0))
+        }
         Op::State(_)
         | Op::Constant(_)
         | Op::Dimension(_)

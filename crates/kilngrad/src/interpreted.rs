@@ -198,7 +198,7 @@ impl<'a> InterpretedCall<'a> {
         let mut outputs = BTreeMap::new();
         let mut keep = |trace: Trace<'_>| {
             for (_, name) in names.iter().filter(|(value, _)| value == trace.name) {
-                if trace.kernel.is_none() {
+                if trace.kernel.is_none() && trace.iteration.is_none() {
                     outputs.insert(Arc::clone(name), trace.array.clone());
                 }
             }

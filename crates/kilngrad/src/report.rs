@@ -99,18 +99,28 @@ impl fmt::Display for KernelReport {
     }
 }
 
-/// The kernels of a planned entry, in order.
+/// The kernels of a planned entry, in order; those of a scan's region once, where the scan is.
 pub(crate) fn kernels(entry: &Entry, fusion: &[FusionReport]) -> Vec<KernelReport> {
     let known = fusion.iter().filter(|report| *report.entry == *entry.name);
     let known: Vec<_> = known.flat_map(|report| &report.kernels).collect();
-    let kernels = entry.graph.nodes().filter_map(|(_, node)| kernel(&entry.graph, node));
-    let with_refusals = kernels.map(|mut kernel| {
+    let mut kernels = Vec::new();
+    collect(&entry.graph, &mut kernels);
+    for kernel in &mut kernels {
         if let Some(known) = known.iter().find(|known| known.name == kernel.name) {
             kernel.rejected.clone_from(&known.rejected);
         }
-        kernel
-    });
-    with_refusals.collect()
+    }
+    kernels
+}
+
+/// Recurses once a region.
+fn collect(graph: &Graph, kernels: &mut Vec<KernelReport>) {
+    for (_, node) in graph.nodes() {
+        if let Op::Scan(scan) = &node.op {
+            collect(&scan.body, kernels);
+        }
+        kernels.extend(kernel(graph, node));
+    }
 }
 
 fn kernel(graph: &Graph, node: &Node) -> Option<KernelReport> {

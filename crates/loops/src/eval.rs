@@ -15,8 +15,9 @@ mod machine;
 mod memory;
 mod tile;
 
+use crate::address::Space;
 use crate::kernel::{Access, Kernel};
-use crate::program::{Call, Gate, Place, Program, Slot};
+use crate::program::{Call, Gate, Item, Program, Slot};
 use crate::verify::{VerifyError, verify_kernel, verify_program};
 
 pub use element::Element;
@@ -103,29 +104,70 @@ pub fn run_program_in_order(
     verify_program(program)?;
     memory.check(program)?;
     let mut scratch = vec![0; program.scratch_bytes()];
+    let mut run = Run { program, memory, scratch: &mut scratch, order, iterations: Vec::new() };
     for at in 0..=program.body.len() {
         if let Some(gate) = program.gate.as_ref().filter(|gate| gate.after == at) {
-            pass(program, gate, memory)?;
+            pass(program, gate, run.memory)?;
         }
-        let Some(Call { kernel, args }) = program.body.get(at) else { break };
-        let kernel = &program.kernels[kernel.0 as usize];
-        let params = args.iter().map(|slot| match program.buffers[slot.0 as usize].place {
-            Place::Arena { offset } => (Region::Arena, offset),
-            Place::External { index } => (Region::External(index), 0),
-        });
-        let views = bind(kernel, params);
-        let scratch = &mut scratch[..kernel.scratch_bytes()];
-        let machine = Machine::new(kernel, &views, memory, scratch);
-        run_chunks(kernel, machine, order)?;
+        run.items(program.body.get(at).map_or(&[], std::slice::from_ref))?;
     }
     Ok(())
 }
 
+/// A program that runs.
+struct Run<'r> {
+    program: &'r Program,
+    memory: &'r mut Memory,
+    scratch: &'r mut [u8],
+    order: ChunkOrder,
+    /// The iterations of the repeats around, from the outside in.
+    iterations: Vec<usize>,
+}
+
+impl Run<'_> {
+    /// Recurses once a repeat.
+    fn items(&mut self, items: &[Item]) -> Result<(), EvalError> {
+        for item in items {
+            match item {
+                Item::Call(call) => self.call(call)?,
+                Item::Repeat(repeat) => {
+                    for iteration in 0..repeat.count {
+                        self.iterations.push(iteration);
+                        self.items(&repeat.body)?;
+                        self.iterations.pop();
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn call(&mut self, call: &Call) -> Result<(), EvalError> {
+        let kernel = &self.program.kernels[call.kernel.0 as usize];
+        let views =
+            bind(kernel, call.args.iter().map(|slot| place(self.program, *slot, &self.iterations)));
+        let scratch = &mut self.scratch[..kernel.scratch_bytes()];
+        run_chunks(kernel, Machine::new(kernel, &views, self.memory, scratch), self.order)
+    }
+}
+
+/// Where a buffer is in these iterations.
+fn place(program: &Program, slot: Slot, iterations: &[usize]) -> (Region, usize) {
+    let address =
+        program.address(slot, |level| iterations.get(level).is_some_and(|it| it % 2 == 1));
+    let offset = usize::try_from(address.at(iterations));
+    let offset = offset.expect("verified parts are inside their wholes");
+    match address.space {
+        Space::Arena => (Region::Arena, offset),
+        Space::External(index) => (Region::External(index), offset),
+    }
+}
+
 /// Whether every condition of a gate holds.
 fn pass(program: &Program, gate: &Gate, memory: &Memory) -> Result<(), EvalError> {
-    let byte = |slot: &Slot| match program.buffers[slot.0 as usize].place {
-        Place::Arena { offset } => memory.arena[offset],
-        Place::External { index } => memory.externals[index][0],
+    let byte = |slot: &Slot| match place(program, *slot, &[]) {
+        (Region::External(index), offset) => memory.externals[index][offset],
+        (Region::Arena | Region::Scratch, offset) => memory.arena[offset],
     };
     match gate.conditions.iter().position(|slot| byte(slot) == 0) {
         None => Ok(()),

@@ -40,6 +40,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod address;
 mod builder;
 pub mod eval;
 mod kernel;
@@ -47,6 +48,7 @@ mod program;
 pub mod text;
 pub mod verify;
 
+pub use address::{Address, Overlap, Space};
 pub use builder::KernelBuilder;
 pub use eval::{
     ChunkOrder, Element, EvalError, Memory, SCRATCH_FILL, bytes_of, run_kernel, run_program,
@@ -56,6 +58,8 @@ pub use kernel::{
     Access, Affine, BinaryInst, Buffer, BufferDecl, Carry, CompareInst, Half, Inst, Kernel, Loop,
     LoopVar, MaskInst, Panel, Reg, RegType, Scalar, Stmt, TileCall, TileShape, UnaryInst,
 };
-pub use program::{BufferPlace, Call, Gate, KernelId, Place, Program, Slot};
+pub use program::{BufferPlace, Call, Gate, Item, KernelId, Place, Program, Repeat, Slot};
 pub use text::{ParseError, parse_kernel, parse_program};
-pub use verify::{MAX_LOOP_VARS, MAX_NESTING, Rule, VerifyError, verify_kernel, verify_program};
+pub use verify::{
+    MAX_LOOP_VARS, MAX_NESTING, MAX_REPEATS, Rule, VerifyError, verify_kernel, verify_program,
+};

@@ -24,6 +24,28 @@ pub enum Place {
         /// Index into the pointer table.
         index: usize,
     },
+    /// Elements of another buffer, one part after the other from iteration to iteration: in
+    /// iteration `i` of the repeat at nesting `level`, those from `first + step·i` on.
+    Part {
+        /// The whole.
+        of: Slot,
+        /// The first element in the first iteration.
+        first: usize,
+        /// How many elements further the next iteration's is; negative where it goes back.
+        step: i64,
+        /// How many repeats the repeat is in.
+        level: usize,
+    },
+    /// One of two buffers of this length in the even iterations of the repeat at nesting `level`,
+    /// and the other in the odd ones: what an iteration writes to, the next one reads.
+    Turn {
+        /// In the first iteration, the third and so on.
+        even: Slot,
+        /// In the second iteration, the fourth and so on.
+        odd: Slot,
+        /// How many repeats the repeat is in.
+        level: usize,
+    },
 }
 
 /// A piece of memory as the program names it. Several may share arena bytes at different times.
@@ -37,7 +59,7 @@ pub struct BufferPlace {
     pub len: usize,
     /// Where it is.
     pub place: Place,
-    /// Whether kernels may write it. Only external buffers can be read-only.
+    /// Whether kernels may write it. Only external buffers, and what is of one, can be read-only.
     pub writable: bool,
 }
 
@@ -51,10 +73,28 @@ pub struct Call {
     pub args: Vec<Slot>,
 }
 
+/// Runs items again and again, so many times.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Repeat {
+    /// How many iterations there are.
+    pub count: usize,
+    /// What an iteration runs, in order.
+    pub body: Vec<Item>,
+}
+
+/// What a program runs.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Item {
+    /// A kernel.
+    Call(Call),
+    /// A loop.
+    Repeat(Repeat),
+}
+
 /// Ends a program early: what comes after it runs only if every condition holds.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Gate {
-    /// How many calls run before it.
+    /// How many of the program's items run before it.
     pub after: usize,
     /// Buffers of one `u8` each, which is 0 where the condition does not hold.
     pub conditions: Vec<Slot>,
@@ -69,12 +109,12 @@ pub struct Program {
     pub arena_bytes: usize,
     /// Number of entries in the table of external pointers.
     pub externals: usize,
-    /// Memory.
+    /// Memory. A buffer that is part of others comes after them.
     pub buffers: Vec<BufferPlace>,
     /// Kernels; equal ones are shared.
     pub kernels: Vec<Kernel>,
-    /// The calls, in order.
-    pub body: Vec<Call>,
+    /// What runs, in order.
+    pub body: Vec<Item>,
     /// Where the program may end early.
     pub gate: Option<Gate>,
 }
@@ -83,5 +123,21 @@ impl Program {
     /// Bytes of scratch that the largest kernel needs for one chunk; each worker has as many.
     pub fn scratch_bytes(&self) -> usize {
         self.kernels.iter().map(Kernel::scratch_bytes).max().unwrap_or(0)
+    }
+
+    /// Every call of the text, those of repeats once, in order. Repeats nest at most
+    /// [`MAX_REPEATS`](crate::verify::MAX_REPEATS) deep, which bounds the recursion.
+    pub fn calls(&self) -> Vec<&Call> {
+        fn collect<'p>(items: &'p [Item], calls: &mut Vec<&'p Call>) {
+            for item in items {
+                match item {
+                    Item::Call(call) => calls.push(call),
+                    Item::Repeat(repeat) => collect(&repeat.body, calls),
+                }
+            }
+        }
+        let mut calls = Vec::new();
+        collect(&self.body, &mut calls);
+        calls
     }
 }

@@ -22,8 +22,12 @@
 //! repeats with commas between, `x?` may be absent.
 //!
 //! ```text
-//! program   = "program" symbol "arena" "=" int "externals" "=" int "{" place* kernel* call* gate? call* "}"
-//! place     = "buffer" name ":" scalar "[" int "]" ("arena" | "external") int "readonly"?
+//! program   = "program" symbol "arena" "=" int "externals" "=" int "{" place* kernel* item* gate? item* "}"
+//! place     = "buffer" name ":" scalar "[" int "]" where "readonly"?
+//! where     = ("arena" | "external") int
+//!           | "part" "#" int "first" int "step" "-"? int "level" int
+//!           | "turn" "#" int "#" int "level" int
+//! item      = call | "repeat" int "{" item* "}"
 //! call      = "call" ref ("(" ref,* ")")                       kernel, then its arguments
 //! gate      = "gate" "(" ref,* ")"                             conditions
 //! kernel    = "kernel" symbol "chunks" "=" int "{" decl* stmt* "}"

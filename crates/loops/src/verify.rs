@@ -48,6 +48,14 @@
 //! - **program_p5 gate**: a gate stands among the calls and names at least one condition, each an
 //!   existing buffer of one `u8`.
 //!
+//! - **program_p6 repeats**: repeats nest at most [`MAX_REPEATS`] deep. A buffer that is part of others
+//!   comes after them, has their scalar, and is writable as they are; of two that it is in turn it has
+//!   the length; at most [`MAX_REPEATS`] buffers lie between it and its memory. A call that passes it
+//!   is inside the repeats that it names, in every iteration of which it is inside the whole.
+//!
+//! Rules program_p4 holds of every iteration: where two arguments are is compared by intervals over
+//! the iterations of the repeats around the call.
+//!
 //! # The argument for chunks
 //!
 //! An address is `c·p + Σ dᵥ·xᵥ + k` for the chunk `p`, variables `xᵥ` of known extents (lanes,
@@ -76,6 +84,10 @@ pub use program::verify_program;
 
 /// How deep loops may nest in a kernel.
 pub const MAX_NESTING: usize = 32;
+
+/// How deep repeats may nest in a program, and how many buffers, each part of the next, may be
+/// between one and its memory.
+pub const MAX_REPEATS: usize = 32;
 
 /// Loop variables of a kernel are below this number, so that tables indexed by them are small.
 pub const MAX_LOOP_VARS: u32 = 1 << 16;
@@ -119,6 +131,8 @@ pub enum Rule {
     Overlap,
     /// program_p5
     Gate,
+    /// program_p6
+    Repeats,
 }
 
 impl Rule {
@@ -143,6 +157,7 @@ impl Rule {
             Rule::Permission => "program_p3",
             Rule::Overlap => "program_p4",
             Rule::Gate => "program_p5",
+            Rule::Repeats => "program_p6",
         }
     }
 }

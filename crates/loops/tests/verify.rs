@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 use kilngrad_loops::{
-    Access, Affine, Kernel, KernelBuilder, LoopVar, MAX_LOOP_VARS, MAX_NESTING, Scalar,
-    parse_kernel, parse_program, verify_kernel, verify_program,
+    Access, Affine, Item, Kernel, KernelBuilder, LoopVar, MAX_LOOP_VARS, MAX_NESTING, MAX_REPEATS,
+    Scalar, parse_kernel, parse_program, verify_kernel, verify_program,
 };
 
 /// The label of the rule that a kernel breaks, or `ok`.
@@ -549,9 +549,11 @@ fn p2_p3_arguments() {
         "program @p {settings} {{ {buffers} kernel @k {kernel} call k(a, b) }}"
     ))
     .unwrap();
-    program.body[0].args[1].0 = 9;
+    let Item::Call(call) = &mut program.body[0] else { panic!("expected a call") };
+    call.args[1].0 = 9;
     assert_eq!(verify_program(&program).unwrap_err().rule().label(), "program_p2");
-    program.body[0].kernel.0 = 1;
+    let Item::Call(call) = &mut program.body[0] else { panic!("expected a call") };
+    call.kernel.0 = 1;
     assert_eq!(verify_program(&program).unwrap_err().rule().label(), "program_p2");
 }
 
@@ -655,4 +657,69 @@ fn what_picks_an_iteration_is_an_index() {
     // Whatever the index is, the address is in the buffer, and in the chunk's part of it.
     assert_eq!(label("%0", "8*i0 + i1 + 1"), Err("kernel_k9"));
     assert_eq!(label("%0", "7*i0 + i1"), Err("kernel_k13"));
+}
+
+#[test]
+fn p6_repeats() {
+    let settings = "arena=128 externals=2";
+    let buffers = "buffer xs: f32[12] external 0 readonly buffer ys: f32[12] external 1
+        buffer a: f32[4] arena 0 buffer b: f32[4] arena 64
+        buffer x: f32[4] part #0 first 0 step 4 level 0 readonly
+        buffer y: f32[4] part #1 first 8 step -4 level 0
+        buffer z: f32[4] part #1 first 0 step 4 level 0
+        buffer s: f32[4] part #1 first 2 step 4 level 0
+        buffer t: f32[4] turn #2 #3 level 0 buffer u: f32[4] turn #3 #2 level 0
+        buffer v: f32[4] part #0 first 0 step 4 level 1 readonly";
+    let kernel = "chunks=1 { buffer x: f32[4] read buffer y: f32[4] write
+        %0: f32x4 = load x[0] store y[0] = %0 }";
+    check_program(&[
+        ("ok", settings, buffers, kernel, "repeat 3 { call k(x, y) call k(t, u) call k(x, t) }"),
+        ("ok", settings, buffers, kernel, "repeat 2 { repeat 3 { call k(v, t) } call k(x, z) }"),
+        // What never runs needs no memory.
+        ("ok", settings, buffers, kernel, "repeat 0 { call k(x, y) }"),
+        // One part after the other leaves the whole.
+        ("program_p6", settings, buffers, kernel, "repeat 4 { call k(x, a) }"),
+        ("program_p6", settings, buffers, kernel, "repeat 4 { call k(a, y) }"),
+        // There is no such repeat around the call.
+        ("program_p6", settings, buffers, kernel, "call k(x, a)"),
+        ("program_p6", settings, buffers, kernel, "call k(t, a)"),
+        ("program_p6", settings, buffers, kernel, "repeat 3 { call k(v, a) }"),
+        ("program_p3", settings, buffers, kernel, "repeat 3 { call k(a, x) }"),
+        // The same part is the same elements; two that meet in some iteration are not.
+        ("ok", settings, buffers, kernel, "repeat 3 { call k(y, y) call k(t, t) }"),
+        ("program_p4", settings, buffers, kernel, "repeat 3 { call k(y, z) }"),
+        ("program_p4", settings, buffers, kernel, "repeat 2 { call k(s, z) }"),
+        ("ok", settings, buffers, kernel, "repeat 1 { call k(y, z) call k(u, a) }"),
+    ]);
+    // A part of what is read whole.
+    let of_whole = "chunks=1 { buffer x: f32[12] read buffer y: f32[4] write
+        %0: f32x4 = load x[8] store y[0] = %0 }";
+    check_program(&[
+        ("ok", settings, buffers, of_whole, "repeat 2 { call k(xs, z) }"),
+        ("program_p4", settings, buffers, of_whole, "repeat 2 { call k(ys, z) }"),
+    ]);
+    let part = |text: &str| {
+        format!("buffer a: f32[8] arena 0 buffer c: f64[8] arena 64 buffer p: f32[4] {text}")
+    };
+    for (label, place) in [
+        ("ok", "part #0 first 4 step 0 level 0"),
+        ("program_p6", "part #2 first 0 step 0 level 0"),
+        ("program_p6", "part #7 first 0 step 0 level 0"),
+        ("program_p6", "part #1 first 0 step 0 level 0"),
+        ("program_p6", "part #0 first 0 step 0 level 0 readonly"),
+        ("program_p6", "turn #0 #0 level 0"),
+    ] {
+        let kernel = "chunks=1 { buffer x: f32[4] read }";
+        check_program(&[(label, settings, &part(place), kernel, "repeat 2 { call k(p) }")]);
+    }
+    let nested = |depth: usize| {
+        let text = format!(
+            "program @p {settings} {{ {buffers} kernel @k {kernel} {} call k(a, b) {} }}",
+            "repeat 1 { ".repeat(depth),
+            "} ".repeat(depth)
+        );
+        parse_program(&text).map(|program| verify_program(&program).is_ok())
+    };
+    assert_eq!(nested(MAX_REPEATS), Ok(true));
+    assert!(nested(MAX_REPEATS + 1).is_err());
 }

@@ -1,10 +1,18 @@
 //! Entries: memory of values, calls in order, equal kernels shared.
+//!
+//! A scan becomes a repeat. Slices are parts of their stacks. A carry that is not written over itself
+//! has two buffers that take turns, chosen so that the last iteration writes the scan's result; before
+//! the first, the carry's first value is copied to where that iteration reads it.
 
 use std::collections::HashMap;
 
-use kilngrad_ir::op::{KernelKind, Op};
-use kilngrad_ir::{self as ir, Constant, Def, Entry, Machine, Node, Program, StateId, Value};
-use kilngrad_loops::{self as loops, Access, BufferPlace, Call, Gate, KernelId, Slot};
+use kilngrad_ir::op::{self, KernelKind, Op, Scan};
+use kilngrad_ir::{
+    self as ir, Constant, Def, Entry, Graph, Machine, Node, Program, StateId, Type, Value,
+};
+use kilngrad_loops::{
+    self as loops, Access, BufferPlace, Call, Gate, Item, KernelId, Repeat, Slot,
+};
 
 use crate::contraction::lower_contraction;
 use crate::indexed::lower_indexed;
@@ -100,7 +108,10 @@ fn lower(
     let plan =
         entry.plan.ok_or_else(|| LowerError::NotPlanned { entry: entry.name.to_string() })?;
     let mut writer = Writer {
+        program,
         entry,
+        machine,
+        frames: Vec::new(),
         frozen,
         lowered: Lowered {
             program: loops::Program {
@@ -121,12 +132,12 @@ fn lower(
     };
     let decided = entry.decided_after();
     if decided.is_none() {
-        writer.gate(program)?;
+        writer.gate()?;
     }
     for (id, node) in entry.graph.nodes() {
-        writer.node(program, node, machine)?;
+        writer.node(node)?;
         if Some(id) == decided {
-            writer.gate(program)?;
+            writer.gate()?;
         }
     }
     loops::verify_program(&writer.lowered.program)?;
@@ -136,8 +147,24 @@ fn lower(
     Ok(writer.lowered)
 }
 
+/// The region of a scan whose iterations are being written.
+struct Frame<'a> {
+    /// The scan's node, of what is around it.
+    node: &'a Node,
+    scan: &'a Scan,
+    /// Where its arena begins in the entry's, in bytes.
+    start: usize,
+    /// What stands for the region's arguments and results.
+    arguments: Vec<Slot>,
+    results: Vec<Slot>,
+}
+
 struct Writer<'a> {
+    program: &'a Program,
     entry: &'a Entry,
+    machine: &'a Machine,
+    /// The regions that are being written, from the outside in.
+    frames: Vec<Frame<'a>>,
     /// Whether states are constants.
     frozen: bool,
     lowered: Lowered,
@@ -148,21 +175,17 @@ struct Writer<'a> {
     kernels: HashMap<loops::Kernel, KernelId>,
 }
 
-impl Writer<'_> {
-    fn node(
-        &mut self,
-        program: &Program,
-        node: &Node,
-        machine: &Machine,
-    ) -> Result<(), LowerError> {
+impl<'a> Writer<'a> {
+    fn node(&mut self, node: &'a Node) -> Result<(), LowerError> {
         match &node.op {
             Op::Kernel(kernel) => {
-                let name = &kernel.name;
+                let (name, machine) = (&kernel.name, self.machine);
                 let constant = node.operands.iter().map(|value| self.is_constant(*value));
                 let constant = &constant.collect::<Result<Vec<bool>, _>>()?;
                 let stages = lower_kernel(&Context { kernel, name, machine, constant })?;
-                self.stages(program, node, stages)
+                self.stages(node, stages)
             }
+            Op::Scan(scan) => self.scan(node, scan),
             // They are where the plan says, and no code computes them.
             Op::State(_) | Op::Constant(Constant::Dense(_)) | Op::Reshape => Ok(()),
             Op::Constant(Constant::Splat(_))
@@ -193,7 +216,7 @@ impl Writer<'_> {
         }
     }
 
-    fn stages(&mut self, program: &Program, node: &Node, stages: Stages) -> Result<(), LowerError> {
+    fn stages(&mut self, node: &Node, stages: Stages) -> Result<(), LowerError> {
         let temporaries = self.temporaries(&stages);
         let packed = stages.packed.into_iter();
         let packed = packed.map(|packed| self.packed(node, packed));
@@ -202,25 +225,127 @@ impl Writer<'_> {
             let args = params
                 .iter()
                 .map(|param| match *param {
-                    Param::Argument(at) => self.slot(program, node.operands[at]),
-                    Param::Result(at) => self.slot(program, node.results[at]),
+                    Param::Argument(at) => self.slot(node.operands[at]),
+                    Param::Result(at) => self.slot(node.results[at]),
                     Param::Temporary(at) => Ok(temporaries[at]),
                     Param::Packed(at) => Ok(packed[at]),
                 })
                 .collect::<Result<Vec<Slot>, _>>()?;
             let kernel = self.kernel(kernel);
-            self.lowered.program.body.push(Call { kernel, args });
+            self.lowered.program.body.push(Item::Call(Call { kernel, args }));
         }
         Ok(())
     }
 
+    /// Recurses once a region.
+    fn scan(&mut self, node: &'a Node, scan: &'a Scan) -> Result<(), LowerError> {
+        let planned = || LowerError::NotPlanned { entry: self.entry.name.to_string() };
+        let Some(op::Workspace { place: ir::Place::Arena(offset), .. }) = scan.workspace else {
+            return Err(planned());
+        };
+        let length = scan.length.as_constant().and_then(|length| usize::try_from(length).ok());
+        let count = length.ok_or_else(planned)?;
+        let start = self.frames.last().map_or(0, |frame| frame.start) + offset;
+        let mut arguments = Vec::new();
+        for at in scan.const_operands() {
+            arguments.push(self.slot(node.operands[at])?);
+        }
+        let mut results = Vec::new();
+        for carry in scan.carry_results() {
+            let [argument, result] = self.carry(node, scan, (carry, count, start))?;
+            arguments.push(argument);
+            results.push(result);
+        }
+        for at in scan.scanned_operands() {
+            let ty = scan.body.ty(scan.body.arguments()[at]);
+            arguments.push(self.slice(node.operands[at], ty, scan, count)?);
+        }
+        for at in scan.stacked_results() {
+            let ty = scan.body.ty(scan.body.results()[at]);
+            results.push(self.slice(node.results[at], ty, scan, count)?);
+        }
+        let around = std::mem::take(&mut self.lowered.program.body);
+        self.frames.push(Frame { node, scan, start, arguments, results });
+        let written = scan.body.nodes().try_for_each(|(_, node)| self.node(node));
+        self.frames.pop();
+        let body = std::mem::replace(&mut self.lowered.program.body, around);
+        written?;
+        self.lowered.program.body.push(Item::Repeat(Repeat { count, body }));
+        Ok(())
+    }
+
+    /// The buffers of a carry's present and next value. Its first value is copied there.
+    fn carry(
+        &mut self,
+        node: &'a Node,
+        scan: &Scan,
+        (carry, count, start): (usize, usize, usize),
+    ) -> Result<[Slot; 2], LowerError> {
+        let argument = scan.body.arguments()[scan.consts + carry];
+        let ty = scan.body.ty(argument);
+        let last = self.slot(node.results[carry])?;
+        let (first, slots) = match scan.body.value(argument).place {
+            Some(ir::Place::Arena(offset)) => {
+                let place = loops::Place::Arena { offset: start + offset };
+                let len = ty.element_count().ok_or_else(|| shape_error(ty))?;
+                let other = self.buffer("carry", place, memory_scalar(ty.dtype), len, true);
+                // Iteration i reads the one and writes the other; the last one writes `last`.
+                let turns = if count.is_multiple_of(2) { [last, other] } else { [other, last] };
+                let slots = [turns, [turns[1], turns[0]]].map(|[even, odd]| {
+                    let place = loops::Place::Turn { even, odd, level: self.frames.len() };
+                    self.buffer("carry", place, memory_scalar(ty.dtype), len, true)
+                });
+                (turns[0], slots)
+            }
+            Some(_) | None => (last, [last, last]),
+        };
+        let mut body = Graph::new();
+        let copied = body.add_numbered_argument(ty.clone());
+        body.set_results(vec![copied]);
+        let kernel = op::Kernel { name: "carry".into(), kind: KernelKind::Map, body };
+        let (name, machine) = (&kernel.name, self.machine);
+        let context = Context { kernel: &kernel, name, machine, constant: &[false] };
+        let copy = lower_kernel(&context)?;
+        for Stage { kernel, params } in copy.stages {
+            let args = params.iter().map(|param| match param {
+                Param::Argument(_) => self.slot(node.operands[scan.consts + carry]),
+                Param::Result(_) | Param::Temporary(_) | Param::Packed(_) => Ok(first),
+            });
+            let args = args.collect::<Result<Vec<Slot>, _>>()?;
+            let kernel = self.kernel(kernel);
+            self.lowered.program.body.push(Item::Call(Call { kernel, args }));
+        }
+        Ok(slots)
+    }
+
+    /// The buffer of a slice of a stack that is around a scan.
+    fn slice(
+        &mut self,
+        stack: Value,
+        ty: &Type,
+        scan: &Scan,
+        count: usize,
+    ) -> Result<Slot, LowerError> {
+        let of = self.slot(stack)?;
+        let len = ty.element_count().ok_or_else(|| shape_error(ty))?;
+        let step = i64::try_from(len).map_err(|_| shape_error(ty))?;
+        let (first, step) = match scan.reverse {
+            true => (len * count.saturating_sub(1), -step),
+            false => (0, step),
+        };
+        let whole = &self.lowered.program.buffers[of.0 as usize];
+        let (name, scalar, writable) = (whole.name.clone(), whole.scalar, whole.writable);
+        let place = loops::Place::Part { of, first, step, level: self.frames.len() };
+        Ok(self.buffer(&name, place, scalar, len, writable))
+    }
+
     /// Here every check is decided.
-    fn gate(&mut self, program: &Program) -> Result<(), LowerError> {
+    fn gate(&mut self) -> Result<(), LowerError> {
         let checks = &self.entry.checks;
         if checks.is_empty() {
             return Ok(());
         }
-        let conditions = checks.iter().map(|check| self.slot(program, check.condition));
+        let conditions = checks.iter().map(|check| self.slot(check.condition));
         let conditions = conditions.collect::<Result<_, _>>()?;
         let after = self.lowered.program.body.len();
         self.lowered.program.gate = Some(Gate { after, conditions });
@@ -245,7 +370,7 @@ impl Writer<'_> {
 
     /// Whether no call changes a value.
     fn is_constant(&self, value: Value) -> Result<bool, LowerError> {
-        Ok(match place_of(self.entry, value)? {
+        Ok(match self.source(value)? {
             ir::Place::Constant(_) => true,
             ir::Place::State(_) => self.frozen,
             ir::Place::Arena(_) | ir::Place::Argument(_) | ir::Place::Output(_) => false,
@@ -255,12 +380,12 @@ impl Writer<'_> {
     /// What an operand of a node is packed into; once, however many kernels read it.
     fn packed(&mut self, node: &Node, packed: PackedOperand) -> Result<Slot, LowerError> {
         let value = node.operands[packed.operand];
-        let source = match place_of(self.entry, value)? {
+        let source = match self.source(value)? {
             ir::Place::State(id) => External::State(id),
             ir::Place::Constant(offset) => External::Constant { offset },
             place @ (ir::Place::Arena(_) | ir::Place::Argument(_) | ir::Place::Output(_)) => {
                 return Err(LowerError::Place {
-                    value: self.entry.graph.name(value).to_string(),
+                    value: self.graph().name(value).to_string(),
                     expected: "a constant",
                     found: format!("{place:?}"),
                 });
@@ -289,14 +414,43 @@ impl Writer<'_> {
         })
     }
 
+    /// The graph that is being written.
+    fn graph(&self) -> &'a Graph {
+        self.frames.last().map_or(&self.entry.graph, |frame| &frame.scan.body)
+    }
+
+    /// Where a value is, outside all regions if it is a constant of theirs.
+    fn source(&self, value: Value) -> Result<ir::Place, LowerError> {
+        let mut value = value;
+        for (depth, frame) in self.frames.iter().enumerate().rev() {
+            let base = base_of(&frame.scan.body, value);
+            match frame.scan.body.value(base).def {
+                Def::Argument(at) if at < frame.scan.consts => value = frame.node.operands[at],
+                // What an iteration has is no constant, wherever it is.
+                Def::Argument(_) => return Ok(ir::Place::Argument(depth)),
+                Def::Result { .. } => return place_of(&frame.scan.body, value),
+            }
+        }
+        place_of(&self.entry.graph, value)
+    }
+
     /// The buffer that holds a value.
-    fn slot(&mut self, program: &Program, value: Value) -> Result<Slot, LowerError> {
-        let graph = &self.entry.graph;
+    fn slot(&mut self, value: Value) -> Result<Slot, LowerError> {
+        let (graph, program) = (self.graph(), self.program);
         let data = graph.value(value);
-        let shape_error = || LowerError::Shape { ty: data.ty.to_string() };
-        let len = data.ty.element_count().ok_or_else(shape_error)?;
+        let len = data.ty.element_count().ok_or_else(|| shape_error(&data.ty))?;
         let scalar = memory_scalar(data.ty.dtype);
-        let place = place_of(self.entry, value)?;
+        let place = match self.frames.last() {
+            None => place_of(graph, value)?,
+            Some(frame) => match (graph.value(base_of(graph, value)).def, place_of(graph, value)) {
+                (Def::Argument(at), _) => return Ok(frame.arguments[at]),
+                (Def::Result { .. }, Ok(ir::Place::Output(at))) => return Ok(frame.results[at]),
+                (Def::Result { .. }, Ok(ir::Place::Arena(offset))) => {
+                    ir::Place::Arena(frame.start + offset)
+                }
+                (Def::Result { .. }, place) => place?,
+            },
+        };
         let (place, writable, name) = match place {
             ir::Place::Arena(offset) => {
                 (loops::Place::Arena { offset }, true, data.name.to_string())
@@ -367,14 +521,26 @@ fn packing_program(kernel: loops::Kernel) -> loops::Program {
         externals: buffers.len(),
         buffers,
         kernels: vec![kernel],
-        body: vec![Call { kernel: KernelId(0), args }],
+        body: vec![Item::Call(Call { kernel: KernelId(0), args })],
         gate: None,
     }
 }
 
+fn shape_error(ty: &Type) -> LowerError {
+    LowerError::Shape { ty: ty.to_string() }
+}
+
+/// The value that a view is of, through other views; another value itself.
+fn base_of(graph: &Graph, value: Value) -> Value {
+    let mut at = value;
+    while let Some(Node { op: Op::Reshape, operands, .. }) = graph.defining_node(at) {
+        at = operands[0];
+    }
+    at
+}
+
 /// Where a value is. A view without a place of its own is where its operand is.
-fn place_of(entry: &Entry, value: Value) -> Result<ir::Place, LowerError> {
-    let graph = &entry.graph;
+fn place_of(graph: &Graph, value: Value) -> Result<ir::Place, LowerError> {
     let mut at = value;
     loop {
         let data = graph.value(at);

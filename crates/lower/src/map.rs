@@ -261,6 +261,7 @@ fn pieces_of(expr: &Expr<'_>, graph: &Graph) -> Result<Option<Vec<Piece>>, Lower
         | Op::Fold(_)
         | Op::StopGradient
         | Op::CustomGradient(_)
+        | Op::Scan(_)
         | Op::Gradient { .. }
         | Op::Kernel(_) => Ok(None),
     }

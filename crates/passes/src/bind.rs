@@ -6,7 +6,7 @@
 //! Each error names the value's line.
 
 use kilngrad_ir::infer::infer;
-use kilngrad_ir::op::{CustomGradient, Kernel, PadAxis, SliceAxis};
+use kilngrad_ir::op::{CustomGradient, Kernel, PadAxis, Scan, SliceAxis};
 use kilngrad_ir::{
     Bindings, Check, Constant, Dim, Entry, Graph, Literal, NodeId, Op, Program, Shape, Site, Type,
     Value, VerifyError,
@@ -221,6 +221,11 @@ impl Binder<'_> {
             Op::CustomGradient(custom) => {
                 let (backward, _) = bind_graph(&custom.backward, self.entry, self.bindings)?;
                 Op::CustomGradient(Box::new(CustomGradient { backward }))
+            }
+            Op::Scan(scan) => {
+                let (body, _) = bind_graph(&scan.body, self.entry, self.bindings)?;
+                let length = self.dim(&scan.length)?;
+                Op::Scan(Box::new(Scan { body, length, workspace: None, ..(**scan).clone() }))
             }
             Op::Kernel(kernel) => Op::Kernel(Box::new(self.kernel(kernel)?)),
             Op::State(_)

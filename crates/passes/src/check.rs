@@ -23,7 +23,8 @@
 //! Where things are:
 //!
 //! - `plan_c1`: the entry has a plan, and each value has a place and a size without symbols.
-//! - `plan_c2`: the graph holds states, constants with elements, views (`reshape`) and kernels only.
+//! - `plan_c2`: the graph holds states, constants with elements, views (`reshape`), kernels and scans
+//!   only; the region of a scan holds no constants, whose places are the entry's to give.
 //! - `plan_c3`: an argument lies in the buffer of its position.
 //! - `plan_c4`: a read state lies in its own memory.
 //! - `plan_c5`: constants lie among the constants, aligned to their elements, each in bytes of its
@@ -48,6 +49,15 @@
 //! - `plan_c15`: when the last condition of a check is computed, all of them are in memory, and no
 //!   state has been written.
 //!
+//! The region of a scan is replayed on its own, as one iteration: values of its arena are written
+//! before they are read in each, and its arguments and results are where these rules say:
+//!
+//! - `plan_c16`: a scan has a workspace in the arena, which overlaps neither its operands nor its
+//!   results; these overlap none of its operands.
+//! - `plan_c17`: a carry's argument lies where its next value is written, or in bytes of the
+//!   workspace that nothing in the region writes: the next iteration finds there, in its turn, what
+//!   this one has written, as the two places change roles.
+//!
 //! A result is *in place* of an operand if both begin at the same byte and have equal shapes and
 //! element sizes, the kernel is no reduction, and its body reads the operand through elementwise
 //! operations only, hence at the index that is written. That the operand is not used later needs no
@@ -57,9 +67,12 @@
 mod in_place;
 mod memory;
 
-use kilngrad_ir::op::Kernel;
+use std::ops::Range;
+
+use kilngrad_ir::op::{Kernel, Scan, Workspace};
 use kilngrad_ir::{
-    Constant, Def, Entry, Graph, Node, NodeId, Op, Place, Program, Site, StateId, Value, ValueName,
+    Constant, Def, Entry, Graph, Node, NodeId, Op, Place, Plan, Program, Site, StateId, Value,
+    ValueName,
 };
 
 use in_place::{elementwise_arguments, refusal};
@@ -92,12 +105,27 @@ pub struct CheckError {
 ///
 /// The first broken rule, in the order of the entry.
 pub fn check(program: &Program, entry: &Entry) -> Result<(), CheckError> {
+    check_graph(program, entry, None)
+}
+
+/// Replays an entry, or one iteration of a scan's region. Recurses once a region.
+fn check_graph(program: &Program, entry: &Entry, region: Option<&Scan>) -> Result<(), CheckError> {
     let mut replay = Replay::new(program, entry)?;
+    let carries = region.map_or(0..0, Scan::carry_operands);
     for (position, &argument) in entry.graph.arguments().iter().enumerate() {
-        replay.lies_at(argument, Place::Argument(position), "plan_c3", "an argument")?;
+        match position.checked_sub(carries.start).filter(|_| carries.contains(&position)) {
+            Some(carry) => replay.carry(argument, carry)?,
+            None => {
+                replay.lies_at(argument, Place::Argument(position), "plan_c3", "an argument")?;
+            }
+        }
     }
     let decided = entry.decided_after();
     for (id, node) in entry.graph.nodes() {
+        if let (Some(_), Op::Constant(_)) = (region, &node.op) {
+            let message = "expected no constant in the region of a scan, found one".into();
+            return Err(replay.error("plan_c2", message, &node.results));
+        }
         replay.node(id, node)?;
         if Some(id) == decided {
             replay.decide()?;
@@ -124,6 +152,10 @@ struct Replay<'p> {
     reader: Vec<Option<NodeId>>,
     /// The first value that was written to a state.
     first_update: Option<Value>,
+    /// In a region, the carries that lie in the arena.
+    carries: Vec<Value>,
+    /// In a region, by carry, the argument that lies where the next value is written.
+    in_place_carry: Vec<Option<Value>>,
     arena: Intervals,
     constants: Intervals,
     contents: Contents,
@@ -178,6 +210,8 @@ impl<'p> Replay<'p> {
             update,
             reader: vec![None; graph.value_count()],
             first_update: None,
+            carries: Vec::new(),
+            in_place_carry: vec![None; graph.results().len()],
             arena: Intervals::default(),
             constants: Intervals::default(),
             contents: Contents::new(graph.value_count()),
@@ -195,6 +229,7 @@ impl<'p> Replay<'p> {
                 self.lies_at(node.result(), place, "plan_c6", "a view")
             }
             Op::Kernel(kernel) => self.kernel(id, node, kernel),
+            Op::Scan(scan) => self.scan(id, node, scan),
             Op::Constant(Constant::Splat(_))
             | Op::Dimension(_)
             | Op::Iota { .. }
@@ -270,6 +305,62 @@ impl<'p> Replay<'p> {
         Ok(())
     }
 
+    /// The argument of a region that stands for a carry.
+    fn carry(&mut self, argument: Value, carry: usize) -> Result<(), CheckError> {
+        let Span { place, bytes } = self.span(argument);
+        let Place::Arena(offset) = place else {
+            self.lies_at(argument, Place::Output(carry), "plan_c17", "a carry")?;
+            self.in_place_carry[carry] = Some(argument);
+            return Ok(());
+        };
+        let range = self.arena_range(argument, offset, bytes)?;
+        self.carries.push(argument);
+        if let Some(other) = self.arena.insert(range, argument).first() {
+            let message = "expected carries in bytes of their own, found two that overlap";
+            return Err(self.error("plan_c17", message.into(), &[argument, *other]));
+        }
+        Ok(())
+    }
+
+    fn scan(&mut self, id: NodeId, node: &'p Node, scan: &'p Scan) -> Result<(), CheckError> {
+        for &operand in &node.operands {
+            self.read(id, node, operand)?;
+        }
+        let result = node.results[0];
+        let Some(Workspace { bytes, place: Place::Arena(offset) }) = scan.workspace else {
+            let message = "expected a workspace in the arena, found none".into();
+            return Err(self.error("plan_c16", message, &[result]));
+        };
+        let workspace = self.arena_range(result, offset, bytes)?;
+        // It stands for no value: nobody reads it once the scan has ended.
+        let nobody = Value::from_index(self.graph.value_count());
+        let mut displaced = self.arena.insert(workspace.clone(), nobody);
+        for &result in &node.results {
+            let more = self.write(result)?;
+            if more.contains(&nobody) {
+                let message = "expected results beside the workspace, found one that overlaps it";
+                return Err(self.error("plan_c16", message.into(), &[result]));
+            }
+            displaced.extend(more.iter().copied());
+            more.iter().for_each(|content| self.contents.lose(*content, result));
+        }
+        self.arena.remove(workspace);
+        for content in displaced {
+            self.contents.lose(content, result);
+            if is_result_of(self.graph, content, id) {
+                let message = "expected results in bytes of their own, found two that overlap";
+                return Err(self.error("plan_c10", message.into(), &[result, content]));
+            }
+            if self.reader[content.index()] == Some(id) {
+                let message = "expected a scan to write over none of its operands, found one";
+                return Err(self.error("plan_c16", message.into(), &[result, content]));
+            }
+        }
+        let mut region = Entry::new(&self.entry.name, self.entry.mode, scan.body.clone());
+        region.plan = Some(Plan { arena_bytes: bytes, lower_bound_bytes: 0 });
+        check_graph(self.program, &region, Some(scan))
+    }
+
     /// A kernel reads an operand.
     fn read(&mut self, id: NodeId, node: &Node, operand: Value) -> Result<(), CheckError> {
         let content = self.content_of(operand);
@@ -296,23 +387,19 @@ impl<'p> Replay<'p> {
         let Span { place, bytes } = self.span(result);
         match place {
             Place::Arena(offset) => {
-                let end = offset.checked_add(bytes).filter(|end| *end <= self.arena_bytes);
-                let end = end.filter(|_| offset.is_multiple_of(ARENA_ALIGN));
-                let Some(end) = end else {
-                    let message = format!(
-                        "expected an offset that {ARENA_ALIGN} divides and {bytes} bytes within \
-                         the arena's {}, found {}",
-                        self.arena_bytes,
-                        self.show(place)
-                    );
-                    return Err(self.error("plan_c8", message, &[result]));
-                };
-                Ok(self.arena.insert(offset..end, result))
+                let range = self.arena_range(result, offset, bytes)?;
+                let displaced = self.arena.insert(range, result);
+                if let Some(carry) = displaced.iter().find(|value| self.carries.contains(*value)) {
+                    let message = "expected nothing to be written over a carry, found a result";
+                    return Err(self.error("plan_c17", message.into(), &[result, *carry]));
+                }
+                Ok(displaced)
             }
             Place::Output(position) => {
                 let output = self.graph.results().get(position).copied();
                 if output.map(|output| self.content_of(output)) == Some(result) {
-                    return Ok(Vec::new());
+                    let present = self.in_place_carry.get(position).copied().flatten();
+                    return Ok(present.filter(|_| bytes > 0).into_iter().collect());
                 }
                 let returned =
                     output.map_or("no value".into(), |it| self.graph.name(it).to_string());
@@ -337,6 +424,26 @@ impl<'p> Replay<'p> {
                 Err(self.error("plan_c7", message, &[result]))
             }
         }
+    }
+
+    /// Bytes of the arena at which something may lie.
+    fn arena_range(
+        &self,
+        value: Value,
+        offset: usize,
+        bytes: usize,
+    ) -> Result<Range<usize>, CheckError> {
+        let end = offset.checked_add(bytes).filter(|end| *end <= self.arena_bytes);
+        let end = end.filter(|_| offset.is_multiple_of(ARENA_ALIGN));
+        end.map(|end| offset..end).ok_or_else(|| {
+            let message = format!(
+                "expected an offset that {ARENA_ALIGN} divides and {bytes} bytes within the \
+                 arena's {}, found {}",
+                self.arena_bytes,
+                self.show(Place::Arena(offset))
+            );
+            self.error("plan_c8", message, &[value])
+        })
     }
 
     /// The checks are decided here.

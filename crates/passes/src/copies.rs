@@ -22,8 +22,9 @@ use kilngrad_ir::rewrite::Rewriter;
 use kilngrad_ir::{Entry, Graph, NodeId, Op, Program, StateId, Value};
 
 use crate::alias::may_overwrite;
-use crate::memory::{bases, deciding, kernel_of, kernels, state_bound, state_of, state_readers};
+use crate::memory::{bases, deciding, state_bound, state_of, state_readers, step_of, steps};
 use crate::pass::{Context, Exactness, Pass, PassError, each_entry};
+use crate::regions::with_regions;
 
 /// The pass.
 #[derive(Debug, Clone, Copy)]
@@ -43,8 +44,12 @@ impl Pass for Copies {
     }
 
     fn run(&self, _: &mut Context<'_>, program: &Program) -> Result<Program, PassError> {
-        each_entry(program, |entry| Ok(defer_writes(&separate_roots(entry))))
+        each_entry(program, |entry| Ok(with_copies(entry)))
     }
+}
+
+fn with_copies(entry: &Entry) -> Entry {
+    defer_writes(&separate_roots(&with_regions(entry, with_copies)))
 }
 
 /// Gives every root a kernel result of its own.
@@ -54,7 +59,7 @@ fn separate_roots(entry: &Entry) -> Entry {
     let mut taken = BTreeSet::new();
     let mut own = |value: Value| {
         let base = bases[value.index()];
-        kernel_of(graph, base).is_some() && taken.insert(base)
+        step_of(graph, base).is_some() && taken.insert(base)
     };
     let outputs: Vec<(Value, bool)> =
         graph.results().iter().map(|value| (*value, own(*value))).collect();
@@ -113,7 +118,7 @@ fn deferred(entry: &Entry) -> BTreeSet<StateId> {
     for &(state, value) in &entry.updates {
         let base = bases[value.index()];
         // A state that is updated by its own value is written by none.
-        let Some(writer) = kernel_of(graph, base) else { continue };
+        let Some(writer) = step_of(graph, base) else { continue };
         let before = [&readers[state.index()][..], &deciding].concat();
         let possible = !deciding.contains(&writer)
             && overwrites(graph, &bases, writer, base, state)
@@ -132,22 +137,23 @@ fn deferred(entry: &Entry) -> BTreeSet<StateId> {
 /// Whether a kernel that writes a state reads it only where it may.
 fn overwrites(graph: &Graph, bases: &[Value], writer: NodeId, base: Value, state: StateId) -> bool {
     let node = graph.node(writer);
-    let Op::Kernel(kernel) = &node.op else { unreachable!("writers are kernels") };
     let result = node.results.iter().position(|value| *value == base);
     let result = result.expect("a value is a result of the node that defines it");
     let mut operands = node.operands.iter().enumerate();
     operands.all(|(index, operand)| {
-        state_of(graph, bases[operand.index()]) != Some(state)
-            || may_overwrite(kernel, result, index)
+        // A scan goes on reading what it has begun to write.
+        let kernel = if let Op::Kernel(kernel) = &node.op { Some(kernel) } else { None };
+        kernel.is_some_and(|kernel| may_overwrite(kernel, result, index))
+            || state_of(graph, bases[operand.index()]) != Some(state)
     })
 }
 
 /// The kernels that read a result of each kernel, by node.
 fn successors(graph: &Graph, bases: &[Value]) -> Vec<Vec<NodeId>> {
     let mut after = vec![Vec::new(); graph.node_count()];
-    for (id, node) in kernels(graph) {
+    for (id, node) in steps(graph) {
         for operand in &node.operands {
-            if let Some(producer) = kernel_of(graph, bases[operand.index()]) {
+            if let Some(producer) = step_of(graph, bases[operand.index()]) {
                 let list: &mut Vec<NodeId> = &mut after[producer.index()];
                 if list.last() != Some(&id) {
                     list.push(id);
@@ -185,7 +191,7 @@ struct Copier {
 
 impl Copier {
     fn new(graph: &Graph) -> Copier {
-        let names = kernels(graph).filter_map(|(_, node)| {
+        let names = steps(graph).filter_map(|(_, node)| {
             let Op::Kernel(kernel) = &node.op else { return None };
             Some(kernel.name.to_string())
         });

@@ -19,6 +19,7 @@ use smallvec::SmallVec;
 
 use crate::pass::{Context, Exactness, Pass, PassError, each_entry};
 use crate::pins::Pins;
+use crate::regions::with_regions;
 
 /// The pass.
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +41,7 @@ impl Pass for Cse {
 
 /// The entry with equal nodes merged.
 pub fn merge_equal(entry: &Entry) -> Entry {
+    let entry = &*with_regions(entry, merge_equal);
     let graph = &entry.graph;
     let pins = Pins::of(graph);
     let mut rewriter = Rewriter::new(graph);
@@ -117,6 +119,7 @@ fn hash_op(op: &Op, hasher: &mut DefaultHasher) {
         Op::Windows(windows) | Op::Fold(windows) => windows.hash(hasher),
         Op::Gradient { or_zero } => or_zero.hash(hasher),
         Op::Kernel(kernel) => (&kernel.name, kernel.kind).hash(hasher),
+        Op::Scan(scan) => (scan.consts, scan.carries, &scan.length, scan.reverse).hash(hasher),
         Op::Select | Op::Cast | Op::Reshape | Op::StopGradient | Op::CustomGradient(_) => {}
     }
 }

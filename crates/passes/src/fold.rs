@@ -14,6 +14,7 @@ use smallvec::SmallVec;
 use crate::element;
 use crate::pass::{Context, Exactness, Pass, PassError, each_entry};
 use crate::pins::Pins;
+use crate::regions::with_regions;
 use crate::shapes::{Cursor, lengths, strides};
 
 /// No folding makes or reads a constant of more elements, so folding a graph is linear in its
@@ -40,6 +41,7 @@ impl Pass for Fold {
 
 /// The entry with operations on constants computed.
 pub fn fold_constants(entry: &Entry) -> Entry {
+    let entry = &*with_regions(entry, fold_constants);
     let graph = &entry.graph;
     let pins = Pins::of(graph);
     let mut rewriter = Rewriter::new(graph);
@@ -160,6 +162,7 @@ fn evaluate(op: &Op, operands: &[Known<'_>], ty: &Type) -> Option<Constant> {
         | Op::Fold(_)
         | Op::StopGradient
         | Op::CustomGradient(_)
+        | Op::Scan(_)
         | Op::Gradient { .. }
         | Op::Kernel(_) => None,
     }

@@ -266,7 +266,7 @@ fn work(program: &Program, op: &Op) -> Work {
         | Op::ScatterAdd { .. }
         | Op::Fold(_) => Work::Elements,
         Op::Dot(_) => Work::Sums,
-        Op::Dimension(_) | Op::Gradient { .. } | Op::Kernel(_) => Work::Never,
+        Op::Dimension(_) | Op::Gradient { .. } | Op::Scan(_) | Op::Kernel(_) => Work::Never,
     }
 }
 
@@ -278,11 +278,8 @@ fn mentions_symbols(op: &Op) -> bool {
         Op::Dimension(dim) => free(dim),
         Op::Slice(axes) => axes.iter().any(|axis| free(&axis.start) || free(&axis.limit)),
         Op::Pad(axes) => axes.iter().any(|axis| free(&axis.low) || free(&axis.high)),
-        Op::CustomGradient(custom) => {
-            let region = &custom.backward;
-            region.values().any(|(_, data)| data.ty.shape.dims().iter().any(free))
-                || region.nodes().any(|(_, node)| mentions_symbols(&node.op))
-        }
+        Op::Scan(scan) => free(&scan.length) || region_mentions_symbols(&scan.body),
+        Op::CustomGradient(custom) => region_mentions_symbols(&custom.backward),
         Op::State(_)
         | Op::Constant(_)
         | Op::Iota { .. }
@@ -308,4 +305,9 @@ fn mentions_symbols(op: &Op) -> bool {
         | Op::Gradient { .. }
         | Op::Kernel(_) => false,
     }
+}
+
+fn region_mentions_symbols(region: &Graph) -> bool {
+    region.values().any(|(_, data)| data.ty.shape.symbols().next().is_some())
+        || region.nodes().any(|(_, node)| mentions_symbols(&node.op))
 }

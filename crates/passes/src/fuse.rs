@@ -1,7 +1,7 @@
 //! `fuse`: nodes become kernels. Exact.
 //!
 //! Assumes bound symbols and no gradient request. Guarantees that an entry holds only states,
-//! dense constants, reshapes and kernels, that every kernel keeps the contract with lowering
+//! dense constants, reshapes, kernels and scans whose regions do in their turn, that every kernel keeps the contract with lowering
 //! (checked by [`check_kernel`]), and that every value is computed by one kernel, save cheap ones
 //! that several compute for themselves.
 //!
@@ -34,6 +34,7 @@ use kilngrad_ir::{Entry, Machine, Op, Program};
 
 use crate::dce::drop_dead;
 use crate::pass::{Context, Exactness, Pass, PassError, unexpanded};
+use crate::regions::try_with_regions;
 use crate::shapes::bytes;
 use cluster::{Clusters, Kind};
 use flow::{Alignment, Flow};
@@ -68,6 +69,33 @@ impl Pass for Fuse {
 ///
 /// An operation that no kernel may hold and an earlier pass should have expanded.
 pub fn fuse_entry(entry: &Entry, machine: &Machine) -> Result<(Entry, FusionReport), PassError> {
+    fuse_within(entry, machine, "")
+}
+
+/// As [`fuse_entry`], for a region too. Names of kernels begin with `prefix`, which tells them apart.
+fn fuse_within(
+    entry: &Entry,
+    machine: &Machine,
+    prefix: &str,
+) -> Result<(Entry, FusionReport), PassError> {
+    let (mut regions, mut count) = (Vec::new(), 0);
+    let entry = try_with_regions(entry, |region| {
+        let (region, report) = fuse_within(region, machine, &format!("{prefix}s{count}."))?;
+        count += 1;
+        regions.extend(report.kernels);
+        Ok(region)
+    })?;
+    let (fused, mut report) = fuse_nodes(&entry, machine, prefix)?;
+    report.kernels.extend(regions);
+    Ok((fused, report))
+}
+
+/// Fuses an entry's own nodes.
+fn fuse_nodes(
+    entry: &Entry,
+    machine: &Machine,
+    prefix: &str,
+) -> Result<(Entry, FusionReport), PassError> {
     // What nothing needs would take part in decisions and then be missing from the bodies.
     let entry = &drop_dead(entry);
     let mut flow = Flow::new(entry).map_err(|id| {
@@ -81,7 +109,7 @@ pub fn fuse_entry(entry: &Entry, machine: &Machine) -> Result<(Entry, FusionRepo
     cost::absorb(&flow, &mut clusters, machine, &mut refusals);
     // Last, because a map that is one of several results can no longer move to its reader.
     merge::merge_siblings(&flow, &mut clusters);
-    let (fused, made) = body::build(entry, &flow, &mut clusters)?;
+    let (fused, made) = body::build(entry, &flow, &mut clusters, prefix)?;
     let report = report(&fused, &flow, &mut clusters, &refusals, made);
     Ok((fused, report))
 }

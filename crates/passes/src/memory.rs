@@ -1,4 +1,5 @@
-//! The dataflow of fused entries: kernels over values in memory, of which views are other names.
+//! The dataflow of fused entries: kernels and scans, its *steps*, over values in memory, of which
+//! views are other names.
 
 use std::collections::BTreeSet;
 
@@ -16,15 +17,19 @@ pub(crate) fn bases(graph: &Graph) -> Vec<Value> {
     bases
 }
 
-/// The kernels, in order.
-pub(crate) fn kernels(graph: &Graph) -> impl Iterator<Item = (NodeId, &Node)> {
-    graph.nodes().filter(|(_, node)| matches!(node.op, Op::Kernel(_)))
+/// The steps, kernels and scans, in order: the nodes that run.
+pub(crate) fn steps(graph: &Graph) -> impl Iterator<Item = (NodeId, &Node)> {
+    graph.nodes().filter(|(_, node)| is_step(node))
 }
 
-/// The kernel that computes a value.
-pub(crate) fn kernel_of(graph: &Graph, value: Value) -> Option<NodeId> {
+/// The step that computes a value.
+pub(crate) fn step_of(graph: &Graph, value: Value) -> Option<NodeId> {
     let Def::Result { node, .. } = graph.value(value).def else { return None };
-    matches!(graph.node(node).op, Op::Kernel(_)).then_some(node)
+    is_step(graph.node(node)).then_some(node)
+}
+
+fn is_step(node: &Node) -> bool {
+    matches!(node.op, Op::Kernel(_) | Op::Scan(_))
 }
 
 /// The state that a value is read from.
@@ -49,7 +54,7 @@ pub(crate) fn operand_bases(node: &Node, bases: &[Value]) -> SmallVec<[Value; 8]
 /// if passes kept them apart.
 pub(crate) fn state_readers(graph: &Graph, bases: &[Value], states: usize) -> Vec<Vec<NodeId>> {
     let mut readers = vec![Vec::new(); states];
-    for (id, node) in kernels(graph) {
+    for (id, node) in steps(graph) {
         for base in operand_bases(node, bases) {
             if let Some(state) = state_of(graph, base) {
                 let readers: &mut Vec<NodeId> = &mut readers[state.index()];
@@ -66,7 +71,7 @@ pub(crate) fn state_readers(graph: &Graph, bases: &[Value], states: usize) -> Ve
 pub(crate) fn deciding(entry: &Entry, bases: &[Value]) -> Vec<NodeId> {
     let conditions = entry.checks.iter().map(|check| bases[check.condition.index()]);
     let kernels: BTreeSet<NodeId> =
-        conditions.filter_map(|base| kernel_of(&entry.graph, base)).collect();
+        conditions.filter_map(|base| step_of(&entry.graph, base)).collect();
     kernels.into_iter().collect()
 }
 

@@ -16,6 +16,7 @@ use crate::cse::Cse;
 use crate::dce::Dce;
 use crate::fold::Fold;
 use crate::fuse::{Fuse, FusionReport};
+use crate::hoist::Hoist;
 use crate::pass::{Context, Exactness, Pass, PassError};
 use crate::plan::{PlanMemory, PlanReport};
 use crate::schedule::Schedule;
@@ -65,6 +66,7 @@ impl Pipeline {
             .then(Stabilise)
             .then(Simplify)
             .then(Cse)
+            .then(Hoist)
             .then(Dce)
     }
 
@@ -75,10 +77,13 @@ impl Pipeline {
             .then(Simplify)
             .then(Fold)
             .then(Cse)
+            .then(Hoist)
             .then(Correlate)
             .then(Strength)
             .then(Simplify)
             .then(Fold)
+            // Arrays that folding stated within a loop: a region holds none when it is planned.
+            .then(Hoist)
             .then(Cse)
             .then(Dce)
             .then(Fuse)

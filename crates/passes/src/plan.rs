@@ -17,12 +17,13 @@ mod offsets;
 
 use std::fmt;
 
-use kilngrad_ir::op::Kernel;
+use kilngrad_ir::op::{Kernel, Scan, Workspace};
 use kilngrad_ir::{Constant, Entry, Graph, Node, Op, Origin, Place, Plan, Program, Value};
 
 use crate::alias::may_overwrite;
-use crate::memory::{bases, kernels, operand_bases};
+use crate::memory::{bases, operand_bases, steps};
 use crate::pass::{Context, Exactness, Pass, PassError, each_entry};
+use crate::regions::{as_entry, with_scans};
 use crate::shapes::bytes;
 use offsets::{Block, arrange};
 
@@ -98,10 +99,26 @@ impl fmt::Display for PlanReport {
 
 /// The entry with places, and what was decided.
 pub fn plan_entry(entry: &Entry) -> (Entry, PlanReport) {
+    plan_graph(entry, None)
+}
+
+/// A region with places in a workspace of its own, which is not placed yet.
+fn plan_region(entry: &Entry, scan: &Scan) -> Scan {
+    let (planned, report) = plan_graph(&as_entry(entry, scan), Some(scan));
+    let workspace = Workspace { bytes: report.peak_bytes, place: Place::Arena(0) };
+    Scan { body: planned.graph, workspace: Some(workspace), ..scan.clone() }
+}
+
+/// Plans an entry, or the region of a scan. Recurses once a region.
+fn plan_graph(entry: &Entry, region: Option<&Scan>) -> (Entry, PlanReport) {
+    let entry = with_scans(entry, |scan| plan_region(entry, scan));
     let graph = &entry.graph;
     let bases = bases(graph);
-    let (mut places, constant_bytes) = fixed_places(entry, &bases);
-    let live = Live::new(entry, &bases, &places);
+    let (mut places, constant_bytes) = fixed_places(&entry, &bases);
+    if let Some(scan) = region {
+        place_carries(scan, graph, &bases, &mut places);
+    }
+    let live = Live::new(&entry, &bases, &places);
     let arena = arrange(&live.blocks);
     for (value, block) in live.block_of.iter().enumerate() {
         if let Some(block) = block {
@@ -116,13 +133,46 @@ pub fn plan_entry(entry: &Entry) -> (Entry, PlanReport) {
         in_place: live.in_place,
         at_peak: live.at_peak(graph),
     };
-    let mut planned = entry.clone();
+    let workspaces = live.workspaces.iter().map(|block| Place::Arena(arena.offsets[*block]));
+    let mut planned = with_workspaces_at(entry.into_owned(), workspaces);
     for (value, base) in bases.iter().enumerate() {
         planned.graph.set_place(Value::from_index(value), places[base.index()]);
     }
     let (arena_bytes, lower_bound_bytes) = (arena.bytes, live.bound);
     planned.plan = Some(Plan { arena_bytes, lower_bound_bytes });
     (planned, report)
+}
+
+/// The entry with the workspaces of its scans, in order, at these places.
+fn with_workspaces_at(entry: Entry, mut places: impl Iterator<Item = Place>) -> Entry {
+    let placed = with_scans(&entry, |scan| {
+        let bytes = scan.workspace.map_or(0, |workspace| workspace.bytes);
+        let place = places.next().expect("every scan has a workspace");
+        Scan { workspace: Some(Workspace { bytes, place }), ..scan.clone() }
+    });
+    placed.into_owned()
+}
+
+/// Places the carries of a region. The next value is written over the present one where that is
+/// allowed; other carries need a second buffer beside the one of the scan's result, as present and
+/// next value change places from iteration to iteration.
+fn place_carries(scan: &Scan, graph: &Graph, bases: &[Value], places: &mut [Option<Place>]) {
+    for carry in scan.carry_results() {
+        let argument = graph.arguments()[scan.consts + carry];
+        let next = bases[graph.results()[carry].index()];
+        let writer = steps(graph).position(|(_, node)| node.results.contains(&next));
+        let readers = steps(graph).enumerate().filter(|(_, (_, node))| {
+            node.operands.iter().any(|operand| bases[operand.index()] == argument)
+        });
+        let last = readers.map(|(position, _)| position).max();
+        let node = writer.filter(|_| last <= writer).and_then(|writer| steps(graph).nth(writer));
+        let in_place = node.is_some_and(|(_, node)| {
+            let Op::Kernel(kernel) = &node.op else { return false };
+            let result = node.results.iter().position(|value| *value == next);
+            result.is_some_and(|result| overwrites(graph, bases, node, kernel, result, argument))
+        });
+        places[argument.index()] = in_place.then_some(Place::Output(carry));
+    }
 }
 
 /// The places that are not chosen, by base, and the bytes of the constants.
@@ -165,8 +215,10 @@ struct Live {
     bound: usize,
     peak: usize,
     in_place: usize,
-    /// The first and last kernel of each value in the arena.
+    /// The first and last step of each value in the arena.
     ranges: Vec<Option<(usize, usize)>>,
+    /// The block of each scan's workspace, in order.
+    workspaces: Vec<usize>,
 }
 
 impl Live {
@@ -180,8 +232,17 @@ impl Live {
             peak: 0,
             in_place: 0,
             ranges,
+            workspaces: Vec::new(),
         };
-        for (position, (_, node)) in kernels(graph).enumerate() {
+        // What a region is given in the arena are carries, whose memory is theirs in every step.
+        let last = steps(graph).count().saturating_sub(1);
+        for &argument in graph.arguments().iter().filter(|value| places[value.index()].is_none()) {
+            let size = padded(bytes(graph.ty(argument)));
+            live.block_of[argument.index()] = Some(live.blocks.len());
+            live.ranges[argument.index()] = Some((0, last));
+            live.blocks.push(Block { size, first: 0, last });
+        }
+        for (position, (_, node)) in steps(graph).enumerate() {
             live.place_results(graph, bases, position, node);
         }
         live.measure();
@@ -189,14 +250,20 @@ impl Live {
     }
 
     fn place_results(&mut self, graph: &Graph, bases: &[Value], position: usize, node: &Node) {
-        let Op::Kernel(kernel) = &node.op else { return };
+        let kernel = if let Op::Kernel(kernel) = &node.op { Some(kernel) } else { None };
+        if let Op::Scan(scan) = &node.op {
+            let size = padded(scan.workspace.map_or(0, |workspace| workspace.bytes));
+            self.workspaces.push(self.blocks.len());
+            self.blocks.push(Block { size, first: position, last: position });
+        }
         let mut ending: Vec<Value> = operand_bases(node, bases).to_vec();
-        ending.retain(|base| self.ranges[base.index()].is_some_and(|range| range.1 == position));
+        ending.retain(|base| self.may_end(graph, *base, position));
         for (index, &result) in node.results.iter().enumerate() {
             let Some((first, last)) = self.ranges[result.index()] else { continue };
             let size = padded(bytes(graph.ty(result)));
-            let over =
-                ending.iter().position(|base| overwrites(graph, bases, node, kernel, index, *base));
+            let over = kernel.and_then(|kernel| {
+                ending.iter().position(|base| overwrites(graph, bases, node, kernel, index, *base))
+            });
             let block = match over {
                 Some(over) => {
                     self.in_place += 1;
@@ -211,6 +278,13 @@ impl Live {
             self.blocks[block].last = last;
             self.block_of[result.index()] = Some(block);
         }
+    }
+
+    /// Whether the memory of a value may be another's from this step on: nothing reads it later, and
+    /// it is not a carry's.
+    fn may_end(&self, graph: &Graph, base: Value, position: usize) -> bool {
+        let computed = graph.defining_node(base).is_some();
+        computed && self.ranges[base.index()].is_some_and(|range| range.1 == position)
     }
 
     /// Finds the peak by adding up what begins and ends at each kernel.
@@ -253,7 +327,7 @@ impl Live {
 fn ranges(entry: &Entry, bases: &[Value], places: &[Option<Place>]) -> Vec<Option<(usize, usize)>> {
     let graph = &entry.graph;
     let mut ranges: Vec<Option<(usize, usize)>> = vec![None; graph.value_count()];
-    for (position, (_, node)) in kernels(graph).enumerate() {
+    for (position, (_, node)) in steps(graph).enumerate() {
         for operand in &node.operands {
             if let Some(range) = &mut ranges[bases[operand.index()].index()] {
                 range.1 = position;
@@ -266,7 +340,7 @@ fn ranges(entry: &Entry, bases: &[Value], places: &[Option<Place>]) -> Vec<Optio
         }
     }
     let Some(last) = entry.decided_after() else { return ranges };
-    let decided = kernels(graph).take_while(|(id, _)| *id <= last).count().saturating_sub(1);
+    let decided = steps(graph).take_while(|(id, _)| *id <= last).count().saturating_sub(1);
     for check in &entry.checks {
         if let Some(range) = &mut ranges[bases[check.condition.index()].index()] {
             range.1 = range.1.max(decided);

@@ -16,6 +16,7 @@ use kilngrad_ir::{Constant, Entry, Graph, Literal, Node, Op, Origin, Type, Value
 use smallvec::SmallVec;
 
 use crate::pins::Pins;
+use crate::regions::with_regions;
 
 /// Operands of a node.
 pub(crate) type Operands = SmallVec<[Value; 3]>;
@@ -70,17 +71,24 @@ struct Facts {
 
 /// The entry after up to `sweeps` sweeps of `rules`; fewer where nothing changes any more.
 pub(crate) fn sweep(entry: &Entry, rules: &[Rule], sweeps: usize) -> Entry {
-    let (mut entry, mut changed) = sweep_once(entry, rules);
+    sweep_within(entry, rules, sweeps, false)
+}
+
+/// As [`sweep`], for a region too: `requests` says whether a gradient request is pending around it.
+fn sweep_within(entry: &Entry, rules: &[Rule], sweeps: usize, requests: bool) -> Entry {
+    let requests = requests || Pins::of(&entry.graph).any_request();
+    let entry = with_regions(entry, |region| sweep_within(region, rules, sweeps, requests));
+    let (mut entry, mut changed) = sweep_once(&entry, rules, requests);
     for _ in 1..sweeps {
         if !changed {
             break;
         }
-        (entry, changed) = sweep_once(&crate::dce::drop_dead(&entry), rules);
+        (entry, changed) = sweep_once(&crate::dce::drop_dead(&entry), rules, requests);
     }
     entry
 }
 
-fn sweep_once(entry: &Entry, rules: &[Rule]) -> (Entry, bool) {
+fn sweep_once(entry: &Entry, rules: &[Rule], requests: bool) -> (Entry, bool) {
     let graph = &entry.graph;
     let pins = Pins::of(graph);
     let mut uses = graph.use_counts();
@@ -88,7 +96,7 @@ fn sweep_once(entry: &Entry, rules: &[Rule]) -> (Entry, bool) {
     for value in entry.roots().skip(graph.results().len()) {
         uses[value.index()] += 1;
     }
-    let mut facts = Facts { requests: pins.any_request(), ..Facts::default() };
+    let mut facts = Facts { requests, ..Facts::default() };
     let mut rewriter = Rewriter::new(graph);
     for &argument in graph.arguments() {
         facts.map(argument, rewriter.get(argument), &uses, &pins);

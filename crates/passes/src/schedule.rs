@@ -18,10 +18,9 @@ use kilngrad_ir::rewrite::Rewriter;
 use kilngrad_ir::{Entry, Graph, NodeId, Op, Program, Value};
 use smallvec::SmallVec;
 
-use crate::memory::{
-    bases, deciding, kernel_of, kernels, operand_bases, state_bound, state_readers,
-};
+use crate::memory::{bases, deciding, operand_bases, state_bound, state_readers, step_of, steps};
 use crate::pass::{Context, Exactness, Pass, PassError, each_entry};
+use crate::regions::with_regions;
 use crate::shapes::bytes;
 
 /// The pass.
@@ -44,6 +43,7 @@ impl Pass for Schedule {
 
 /// The entry with its kernels in a better order.
 pub fn schedule(entry: &Entry) -> Entry {
+    let entry = &*with_regions(entry, schedule);
     let problem = Problem::new(entry);
     let plain = problem.order(|_, index| (0, index));
     let greedy = problem.order(|growth, index| (growth, index));
@@ -72,7 +72,7 @@ impl Problem {
     fn new(entry: &Entry) -> Problem {
         let graph = &entry.graph;
         let bases = bases(graph);
-        let kernels: Vec<NodeId> = kernels(graph).map(|(id, _)| id).collect();
+        let kernels: Vec<NodeId> = steps(graph).map(|(id, _)| id).collect();
         let mut index_of = vec![usize::MAX; graph.node_count()];
         for (index, id) in kernels.iter().enumerate() {
             index_of[id.index()] = index;
@@ -100,7 +100,7 @@ impl Problem {
         for index in 0..self.kernels.len() {
             let node = graph.node(self.kernels[index]);
             for base in operand_bases(node, bases) {
-                if let Some(producer) = kernel_of(graph, base) {
+                if let Some(producer) = step_of(graph, base) {
                     self.edge(index_of[producer.index()], index);
                 }
                 let block = block_of[base.index()];
@@ -123,7 +123,7 @@ impl Problem {
         let readers = state_readers(&entry.graph, bases, state_bound(entry));
         let deciding = deciding(entry, bases);
         for &(state, value) in &entry.updates {
-            let Some(writer) = kernel_of(&entry.graph, bases[value.index()]) else { continue };
+            let Some(writer) = step_of(&entry.graph, bases[value.index()]) else { continue };
             let before = readers[state.index()].iter().chain(&deciding);
             for &reader in before.filter(|reader| **reader != writer) {
                 self.edge(index_of[reader.index()], index_of[writer.index()]);
@@ -208,7 +208,7 @@ fn in_order(entry: &Entry, order: &[NodeId]) -> Entry {
     let begin = graph.arguments().to_vec();
     copy_views(&mut rewriter, &views, begin);
     for (id, node) in graph.nodes() {
-        if !matches!(node.op, Op::Kernel(_) | Op::Reshape) {
+        if !matches!(node.op, Op::Kernel(_) | Op::Scan(_) | Op::Reshape) {
             rewriter.copy(id);
             copy_views(&mut rewriter, &views, node.results.to_vec());
         }

@@ -595,3 +595,88 @@ fn c15_checks_are_decided_before_the_first_write() {
     let swapped = format!("{}{write}{late}{}", &early[..begin], &early[end..]);
     breaks(&swapped, "plan_c15", "expected checks to be decided before a state is written");
 }
+
+/// A loop with every liberty: a carry that takes turns with a second buffer, one that is written in
+/// place, slices in and out, memory of an iteration's own, a result in the arena.
+const LOOP: &str = r#"entry @loop(%xs: f32[3,4] at argument 0, %m: f32[4,4] at argument 1, %h0: f32[4] at argument 2) eval arena=448 bound=448 {
+  %s: f32[4] at arena+256 = kernel @k0(%0 = %h0) map {
+    yield %0
+  }
+  %last: f32[4] at output 0, %sum: f32[4] at arena+384, %all: f32[3,4] at output 1 = scan(%a at argument 0 = %m) carry (%h at arena+0 = %s, %t at output 1 = %h0) over (%x at argument 3 = %xs) length=3 workspace=192 at arena+0 {
+    %0: f32[4] at arena+64 = kernel @s0.k0(%0 = %h, %1 = %a) contraction {
+      %2: f32[4] = dot %0, %1 contract=[0]x[0]
+      yield %2
+    }
+    %1: f32[4] at output 0, %2: f32[4] at output 1, %3: f32[4] at output 2 = kernel @s0.k1(%0 = %0, %1 = %x, %2 = %t) map {
+      %3: f32[4] = add %0, %1
+      %4: f32[4] = add %2, %3
+      yield %3, %4, %3
+    }
+    yield %1, %2, %3
+  }
+  %r: f32[4] at output 2 = kernel @k1(%0 = %sum) map {
+    yield %0
+  }
+  return last = %last, all = %all, sum = %r
+}
+"#;
+
+/// `LOOP` with one part of it replaced breaks a rule.
+#[track_caller]
+fn loop_breaks(part: &str, replacement: &str, rule: &str, message: &str) {
+    breaks(&with(LOOP, part, replacement), rule, message);
+}
+
+#[test]
+fn a_loop_that_uses_every_liberty_holds() {
+    holds(LOOP);
+    // A carry may be written over once it is read for the last time.
+    holds(&with(LOOP, "%h at arena+0", "%h at output 0"));
+}
+
+#[test]
+fn c16_workspaces() {
+    let workspace = "workspace=192 at arena+0";
+    loop_breaks(workspace, "", "plan_c16", "expected a workspace in the arena, found none");
+    let beside = "expected results beside the workspace";
+    loop_breaks("%sum: f32[4] at arena+384", "%sum: f32[4] at arena+128", "plan_c16", beside);
+    let over = "expected a scan to write over none of its operands";
+    loop_breaks(workspace, "workspace=192 at arena+192", "plan_c16", over);
+    loop_breaks("%sum: f32[4] at arena+384", "%sum: f32[4] at arena+256", "plan_c16", over);
+    let outside = "expected an offset that 64 divides and 192 bytes within the arena's 448";
+    loop_breaks(workspace, "workspace=192 at arena+320", "plan_c8", outside);
+}
+
+#[test]
+fn c17_carries() {
+    let written = "expected nothing to be written over a carry";
+    loop_breaks("%h at arena+0 =", "%h at arena+64 =", "plan_c17", written);
+    loop_breaks("%t at output 1", "%t at output 0", "plan_c17", "expected a carry at output 1");
+    loop_breaks("%t at output 1", "%t at argument 2", "plan_c17", "expected a carry at output 1");
+    let both = "carry (%h at arena+0 = %s, %t at output 1 = %h0)";
+    let twice = "carry (%h at arena+0 = %s, %t at arena+0 = %h0)";
+    loop_breaks(both, twice, "plan_c17", "expected carries in bytes of their own");
+}
+
+/// What holds of an entry holds of an iteration.
+#[test]
+fn regions_are_replayed() {
+    let outside = "expected an offset that 64 divides and 16 bytes within the arena's 192";
+    loop_breaks("%0: f32[4] at arena+64", "%0: f32[4] at arena+192", "plan_c8", outside);
+    loop_breaks("%3: f32[4] at output 2", "%3: f32[4] at output 0", "plan_c11", "output 0");
+    loop_breaks("%x at argument 3", "%x at argument 0", "plan_c3", "expected an argument at");
+    // A carry that is written in place and read afterwards.
+    let late = with(LOOP, "%h at arena+0", "%h at output 0");
+    let first = "%0: f32[4] at arena+64 = kernel @s0.k0(%0 = %h,";
+    let other = "%0: f32[4] at output 0 = kernel @s0.k0(%0 = %h,";
+    breaks(&with(&late, first, other), "plan_c11", "output 0");
+    let adds = "%4: f32[4] = add %2, %3\n";
+    let moves = "%5: f32[3] = slice %2 ranges=[1:4]\n      %6: f32[] = constant 0.0\n      \
+                 %4: f32[4] = pad %5, %6 amounts=[0:1]\n";
+    breaks(&with(LOOP, adds, moves), "plan_c10", "not elementwise");
+    let stated = format!("%9: f32[2] at constants+0 = constant [1.0, 2.0]\n      {KERNEL_OF_LOOP}");
+    breaks(&with(LOOP, KERNEL_OF_LOOP, &stated), "plan_c2", "expected no constant in the region");
+}
+
+/// The first kernel of the region of [`LOOP`], as it begins.
+const KERNEL_OF_LOOP: &str = "%0: f32[4] at arena+64 = kernel @s0.k0(%0 = %h,";

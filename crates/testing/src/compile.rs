@@ -234,14 +234,13 @@ impl Compiled {
         Ok(Ran { outputs, states: after })
     }
 
-    /// Each kernel of the planned entry, alone in a program whose inputs are its operands and whose
+    /// A kernel of the planned entry or of a region of it, alone in a program whose inputs are its operands and whose
     /// outputs are its results, lowered like the whole.
     ///
     /// # Errors
     ///
     /// What lowering says.
-    pub fn kernel(&self, id: NodeId) -> Result<Compiled, String> {
-        let graph = &self.entry().graph;
+    pub fn kernel(&self, graph: &Graph, id: NodeId) -> Result<Compiled, String> {
         let planned = isolated(graph, graph.node(id));
         let machine = machine(self.features);
         let lowered = kilngrad_lower::lower_entry(&planned, &planned.entries[0], &machine)

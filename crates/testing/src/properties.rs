@@ -5,12 +5,12 @@
 
 use kilngrad_interp::{Array, States, eval_entry};
 use kilngrad_ir::text::{ParseOptions, PrintOptions, parse, print};
-use kilngrad_ir::{Bindings, NodeId, Op, Program, Source, Type, Value};
+use kilngrad_ir::{Bindings, Graph, Op, Program, Source, Type, Value};
 use kilngrad_loops::ChunkOrder;
 use kilngrad_passes::{Exactness, Stage};
 use kilngrad_tiles::Features;
 
-use crate::bound::{Bounded, BoundedOutcome, Seen, eval_entry_bounded, eval_node_bounded};
+use crate::bound::{Bounded, BoundedOutcome, Seen, eval_entry_bounded, eval_node_bounded, iterate};
 use crate::compile::{Compiled, Ran};
 use crate::generate::{Case, Differentiable};
 use crate::gradients::{Checked, check_gradients};
@@ -293,51 +293,75 @@ fn kernel_by_kernel(
     regime: Regime,
 ) -> Result<(Ran, Seen), String> {
     let entry = compiled.entry();
-    let graph = &entry.graph;
-    let bindings = Bindings::new();
-    let mut seen = Seen::default();
-    let mut values: Vec<Option<Array>> = vec![None; graph.value_count()];
-    for (argument, input) in graph.arguments().iter().zip(inputs) {
-        values[argument.index()] = Some(input.clone());
-    }
-    for (id, node) in graph.nodes() {
-        let operands: Vec<Bounded> =
-            node.operands.iter().map(|value| Bounded::exact(known(&values, *value))).collect();
-        let meant =
-            eval_node_bounded(graph, id, &operands.iter().collect::<Vec<_>>(), &bindings, states)
-                .map_err(|error| error.to_string())?;
-        let found = if let Op::Kernel(kernel) = &node.op {
-            let operands: Vec<Array> = operands.into_iter().map(|x| x.value).collect();
-            let (found, more) = kernel_alone(compiled, id, &operands, &meant, regime)
-                .map_err(|error| format!("kernel {}: {error}", kernel.name))?;
-            seen += more;
-            found
-        } else {
-            meant.into_iter().map(|bounded| bounded.value).collect()
-        };
-        for (result, array) in node.results.iter().zip(found) {
-            values[result.index()] = Some(array);
-        }
-    }
-    let outputs = graph.results().iter().map(|value| known(&values, *value)).collect();
+    let mut alone = Alone { compiled, states, regime, seen: Seen::default() };
+    let values = alone.graph(&entry.graph, inputs.to_vec())?;
+    let outputs = entry.graph.results().iter().map(|value| known(&values, *value)).collect();
     let mut after = states.values().to_vec();
     for (id, value) in &entry.updates {
         after[id.index()] = known(&values, *value);
     }
-    Ok((Ran { outputs, states: after }, seen))
+    Ok((Ran { outputs, states: after }, alone.seen))
+}
+
+/// Kernels that run one after the other, each in memory of its own.
+struct Alone<'a> {
+    compiled: &'a Compiled,
+    states: &'a States,
+    regime: Regime,
+    seen: Seen,
+}
+
+impl Alone<'_> {
+    /// Every value of an entry or of one iteration. Recurses once a region.
+    fn graph(&mut self, graph: &Graph, inputs: Vec<Array>) -> Result<Vec<Option<Array>>, String> {
+        let bindings = Bindings::new();
+        let mut values: Vec<Option<Array>> = vec![None; graph.value_count()];
+        for (argument, input) in graph.arguments().iter().zip(inputs) {
+            values[argument.index()] = Some(input);
+        }
+        for (id, node) in graph.nodes() {
+            let operands: Vec<Bounded> =
+                node.operands.iter().map(|value| Bounded::exact(known(&values, *value))).collect();
+            let borrowed: Vec<&Bounded> = operands.iter().collect();
+            let found: Vec<Array> = if let Op::Scan(scan) = &node.op {
+                let results = iterate(graph, id, scan, &bindings, &borrowed, |arguments| {
+                    let arguments = arguments.into_iter().map(|argument| argument.value).collect();
+                    let values = self.graph(&scan.body, arguments)?;
+                    let results = scan.body.results().iter();
+                    Ok(results.map(|value| Bounded::exact(known(&values, *value))).collect())
+                })?;
+                results.into_iter().map(|bounded| bounded.value).collect()
+            } else {
+                let meant = eval_node_bounded(graph, id, &borrowed, &bindings, self.states)
+                    .map_err(|error| error.to_string())?;
+                if let Op::Kernel(kernel) = &node.op {
+                    let operands: Vec<Array> = operands.into_iter().map(|x| x.value).collect();
+                    let alone = self.compiled.kernel(graph, id)?;
+                    let (found, more) = kernel_alone(&alone, &operands, &meant, self.regime)
+                        .map_err(|error| format!("kernel {}: {error}", kernel.name))?;
+                    self.seen += more;
+                    found
+                } else {
+                    meant.into_iter().map(|bounded| bounded.value).collect()
+                }
+            };
+            for (result, array) in node.results.iter().zip(found) {
+                values[result.index()] = Some(array);
+            }
+        }
+        Ok(values)
+    }
 }
 
 /// Evaluates a kernel in memory of its own and compares its results.
 fn kernel_alone(
-    compiled: &Compiled,
-    id: NodeId,
+    alone: &Compiled,
     operands: &[Array],
     meant: &[Bounded],
     regime: Regime,
 ) -> Result<(Vec<Array>, Seen), String> {
     let mut seen = Seen::default();
     let none = States::new(&Program::default(), Vec::new()).map_err(|error| error.to_string())?;
-    let alone = compiled.kernel(id)?;
     let ran = alone.evaluate(operands, &none, ChunkOrder::Ascending)?;
     for (at, (meant, found)) in meant.iter().zip(&ran.outputs).enumerate() {
         // What is exact by regime must be equal, whatever a bound allows.

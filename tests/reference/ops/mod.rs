@@ -5,6 +5,7 @@ mod elementwise;
 mod layout;
 mod loss;
 mod normalise;
+mod recurrent;
 mod reduce;
 mod window;
 
@@ -49,7 +50,8 @@ pub(crate) fn find(op: &str) -> Option<Function> {
     let one = families.into_iter().flatten().find(|(name, _)| *name == op);
     let one = one.map(|(_, build)| Function::One(*build));
     one.or_else(|| {
-        let many = layout::SEVERAL.iter().find(|(name, _)| *name == op);
+        let mut many = layout::SEVERAL.iter().chain(recurrent::SEVERAL);
+        let many = many.find(|(name, _)| *name == op);
         many.map(|(_, build)| Function::Many(*build))
     })
 }

@@ -10,6 +10,8 @@ pub(super) const ROWS: &[(&str, One)] = &[
     ("prod", |c| along(c, |x, axes| x.prod(axes), |x, axes| x.prod_keepdim(axes))),
     ("amax", |c| along(c, |x, axes| x.max(axes), |x, axes| x.max_keepdim(axes))),
     ("amin", |c| along(c, |x, axes| x.min(axes), |x, axes| x.min_keepdim(axes))),
+    ("cumsum", |c| c.x(0).cumsum(c.integer("dim"))),
+    ("cumprod", |c| c.x(0).cumprod(c.integer("dim"))),
     ("logsumexp", |c| along(c, |x, axes| x.logsumexp(axes), |x, axes| x.logsumexp_keepdim(axes))),
     ("norm", |c| match c.integer("ord") {
         1 => along(c, |x, axes| x.l1_norm(axes), |x, axes| x.l1_norm_keepdim(axes)),

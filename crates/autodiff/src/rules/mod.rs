@@ -12,6 +12,7 @@ mod indexed;
 mod layout;
 mod product;
 mod reduce;
+mod scan;
 
 use kilngrad_ir::op::{BinaryDerivative, BinaryOp, Emit, UnaryDerivative};
 use kilngrad_ir::rewrite::Emitter;
@@ -33,8 +34,35 @@ pub(crate) enum Flow {
     Kernel,
 }
 
+/// How derivatives flow through a node: from each result to each operand.
+#[derive(Debug, Clone)]
+pub(crate) enum Flows {
+    /// To each operand alike from every result.
+    Alike(SmallVec<[Flow; 3]>),
+    /// By operand and result, as the region of a scan lets them.
+    Apart(Vec<Vec<Flow>>),
+}
+
+impl Flows {
+    /// Those of a node.
+    pub(crate) fn of(graph: &Graph, node: &Node) -> Flows {
+        if let Op::Scan(scan) = &node.op {
+            return Flows::Apart(scan::flows(scan));
+        }
+        Flows::Alike((0..node.operands.len()).map(|operand| flow(graph, node, operand)).collect())
+    }
+
+    /// How a derivative flows from a result to an operand.
+    pub(crate) fn get(&self, operand: usize, result: usize) -> Flow {
+        match self {
+            Flows::Alike(flows) => flows[operand],
+            Flows::Apart(flows) => flows[operand][result],
+        }
+    }
+}
+
 /// How a derivative flows from a node's result to one of its operands.
-pub(crate) fn flow(graph: &Graph, node: &Node, operand: usize) -> Flow {
+fn flow(graph: &Graph, node: &Node, operand: usize) -> Flow {
     let is_float = |value: Value| graph.ty(value).dtype.is_float();
     if !is_float(node.operands[operand]) {
         return Flow::None;
@@ -78,6 +106,7 @@ pub(crate) fn flow(graph: &Graph, node: &Node, operand: usize) -> Flow {
             false => Flow::None,
         },
         Op::Kernel(_) => Flow::Kernel,
+        Op::Scan(_) => unreachable!("flows through scans are told apart by result"),
         Op::Gradient { .. } => unreachable!("requests are expanded in the order of the graph"),
     }
 }
@@ -105,6 +134,9 @@ pub(crate) fn contributions(
 ) -> Contributions {
     if let Op::CustomGradient(custom) = &node.op {
         return custom::contributions(graph, node, custom, cotangents, wanted);
+    }
+    if let Op::Scan(scan) = &node.op {
+        return scan::contributions(graph, node, scan, cotangents, wanted);
     }
     let cotangent = cotangents[0].expect("all other operations with derivatives have one result");
     let pull = Pull { node, cotangent };
@@ -146,6 +178,7 @@ pub(crate) fn contributions(
                 | Op::StopGradient
                 | Op::CustomGradient(_)
                 | Op::Gradient { .. }
+                | Op::Scan(_)
                 | Op::Kernel(_) => unreachable!("no derivative flows through {}", node.op.name()),
             }
         })

@@ -52,6 +52,11 @@ impl Build {
         self.append(op, operands, &[ty])[0]
     }
 
+    /// The results of an operation whose types are inferred.
+    pub fn ops(&mut self, op: Op, operands: &[Value]) -> Vec<Value> {
+        self.append(op, operands, &[])
+    }
+
     pub fn unary(&mut self, op: UnaryOp, x: Value) -> Value {
         self.op(Op::Unary(op), &[x])
     }

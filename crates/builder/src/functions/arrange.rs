@@ -80,17 +80,18 @@ impl<'b> Tensor<'b> {
                 }
             }
             PadMode::Replicate => {
-                let along = |part: Tensor<'b>, count: usize| {
+                // One broadcast, however wide the margin is.
+                let wide = |count: usize| {
                     let mut dims = ty.shape.dims().to_vec();
                     dims[from_first] = Dim::constant(i64::try_from(count).unwrap_or(i64::MAX));
-                    part.stretch(&dims.iter().collect())
+                    dims.iter().collect::<Shape>()
                 };
                 if low > 0 {
-                    parts.push(along(self.slice(axis, ..1), low));
+                    parts.push(self.slice(axis, ..1).stretch(&wide(low)));
                 }
                 parts.push(self);
                 if high > 0 {
-                    parts.push(along(self.slice(axis, -1..), high));
+                    parts.push(self.slice(axis, -1..).stretch(&wide(high)));
                 }
             }
             PadMode::Circular => {

@@ -405,7 +405,7 @@ impl<'b> Tensor<'b> {
     #[track_caller]
     fn kernel_sizes(self, weight: Tensor<'b>, count: usize) -> Option<SmallVec<[usize; 3]>> {
         let ty = self.ty().and(weight.ty())?;
-        self.entry.admit(&[self, weight])?;
+        self.entry.home(&[self, weight])?;
         if !self.same_dtype(&[weight]) || !self.has_spatial(count) {
             return None;
         }

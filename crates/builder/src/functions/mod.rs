@@ -5,6 +5,7 @@ mod activation;
 mod arrange;
 mod attention;
 mod convolution;
+mod cumulative;
 mod einsum;
 mod interpolate;
 mod loss;

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use super::spatial::{BEFORE, Geometry, IntoSpatial, Margin, Numbers, signed};
 use crate::example::example;
+use crate::region::RegionKind;
 use crate::tensor::Tensor;
 
 /// Options of [`Tensor::max_pool2d`], [`Tensor::avg_pool2d`] and their kin. What takes numbers for
@@ -357,7 +358,7 @@ impl<'b> Tensor<'b> {
         let (Some(own), Some(home)) = (self.ty(), self.entry.home(&[self, largest])) else {
             return self.entry.poisoned();
         };
-        let way_back = home.begin_region(site);
+        let way_back = home.begin_region(site, RegionKind::WayBack);
         let cotangent = way_back.stand_in(largest, site);
         let maximum = way_back.stand_in(largest, site);
         let x = way_back.stand_in_for(self, site);

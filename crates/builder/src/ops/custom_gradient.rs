@@ -7,6 +7,7 @@ use kilngrad_ir::{Def, Diagnostic, Graph, NodeId, Value};
 
 use crate::entry::Entry;
 use crate::operand::IntoTensor;
+use crate::region::RegionKind;
 use crate::tensor::Tensor;
 
 impl<'b> Tensor<'b> {
@@ -91,7 +92,7 @@ impl<'b> Entry<'b> {
             return failed;
         }
 
-        let region = home.begin_region(site);
+        let region = home.begin_region(site, RegionKind::WayBack);
         let cotangents = values.map(|value| region.stand_in(value, site));
         let results = values.map(|value| region.stand_in(value, site));
         let arguments = inputs.map(|input| region.stand_in_for(input, site));

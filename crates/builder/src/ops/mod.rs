@@ -10,11 +10,14 @@ mod indexed;
 mod layout;
 mod random;
 mod reduce;
+mod scan;
 mod sort;
 
 pub use axes::IntoAxes;
 pub use contract::IntoDotAxes;
 pub use layout::IntoRange;
+pub use scan::Tensors;
 
 pub(crate) use axes::sealed as axes_sealed;
 pub(crate) use reduce::written;
+pub(crate) use scan::RegionCheck;

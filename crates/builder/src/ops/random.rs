@@ -5,19 +5,21 @@
 //! again in an entry, as a layer that is applied twice does, the later streams are those of
 //! `path#2`, `path#3` and so on. Adding a layer so changes no other layer's numbers. The seed and
 //! the counter are states, `random.seed` and `random.counter`, made on first use; each call of an
-//! entry that draws adds one to the counter, once.
+//! entry that draws adds one to the counter, once. In the body of a scan each iteration has a counter
+//! of its own.
 
 use std::panic::Location;
 use std::sync::Arc;
 
 use kilngrad_ir::op::Op;
 use kilngrad_ir::random::stream_of;
-use kilngrad_ir::{DType, Diagnostic, Init, Literal, Mode, Role, State, Type};
+use kilngrad_ir::{DType, Diagnostic, Dim, Init, Literal, Mode, Role, State, Type};
 
 use crate::builder::Param;
 use crate::entry::Entry;
 use crate::example::example;
 use crate::functions::normal_quantile;
+use crate::region::RegionKind;
 use crate::shape::IntoShape;
 use crate::tensor::Tensor;
 
@@ -104,9 +106,12 @@ impl<'b> Entry<'b> {
     /// Seed and counter as the call began with them; `None` after an error.
     #[track_caller]
     fn random_key(self) -> Option<[Tensor<'b>; 2]> {
-        let outermost = self.outermost();
-        if !outermost.is(self) {
-            return outermost.random_key();
+        if let Some(kind) = self.region_kind() {
+            let key = self.around()?.random_key()?;
+            return match kind {
+                RegionKind::WayBack => Some(key),
+                RegionKind::Scan { length } => self.key_of_iteration(key, length),
+            };
         }
         if let Some(values) = self.with(|record| record.random) {
             return Some(values.map(|value| Tensor { entry: self, value: Some(value) }));
@@ -119,6 +124,23 @@ impl<'b> Entry<'b> {
         self.with_mut(|record| record.random = Some(values));
         self.update(counter, key[1] + 1);
         Some(key)
+    }
+
+    /// The key of what an iteration of a scan draws: for a counter it has a number drawn of the key
+    /// around the scan, at the iteration's index. So iterations draw apart, the same ones however often
+    /// they are computed.
+    #[track_caller]
+    fn key_of_iteration(self, key: [Tensor<'b>; 2], length: Dim) -> Option<[Tensor<'b>; 2]> {
+        if let Some((counter, _)) = self.counters() {
+            return Some([key[0], counter]);
+        }
+        let around = self.around()?;
+        let stream = stream_of(&self.stream_path("iteration"));
+        let ty = Type::new(DType::I64, std::iter::once(length).collect());
+        let counters = around.emit(Op::Random { stream }, &key, &[ty]);
+        let counter = self.stand_in_of(Type::scalar(DType::I64));
+        self.set_counters(counter, counters);
+        Some([key[0], counter])
     }
 
     /// The state at `path`, which the first entry that draws declares.

@@ -12,7 +12,7 @@ use kilngrad::random;
 use ndarray::{ArrayD, IxDyn};
 
 /// What `kilngrad bench` accepts, with a line each.
-pub(crate) const WORKLOADS: [(&str, &str); 17] = [
+pub(crate) const WORKLOADS: [(&str, &str); 18] = [
     ("linreg", "linear regression, 4096×128 full batch, MSE, SGD"),
     ("logreg", "logistic regression, 4096×64 full batch, BCE with logits, SGD"),
     ("mlp", "784-512-256-10, relu, batch 128, softmax cross-entropy, Adam"),
@@ -21,6 +21,7 @@ pub(crate) const WORKLOADS: [(&str, &str); 17] = [
         "cnn",
         "conv 32 3×3, pool 2, conv 64 3×3, pool 2, dense 128, dense 10 on 1×28×28, relu, batch 32, Adam",
     ),
+    ("lstm", "LSTM(50)-LSTM(50)-Dense(1), 64 steps of 16 features, batch 32, MSE, Adam"),
     ("autoencoder", "784-256-784, relu then sigmoid, batch 128, MSE, Adam"),
     ("gan", "100-256-784 against 784-256-1, batch 64, a step of each, BCE with logits, Adam"),
     ("vae", "784-400-(20,20)-400-784, relu, batch 128, BCE with logits and KL, Adam"),
@@ -57,6 +58,7 @@ pub(crate) fn workload(name: &str) -> Result<Workload> {
             training::classifier(16, &[16, 32, 32, 4], |x| x.tanh(), training::Rule::Sgd)
         }
         "cnn" => training::convolutional(32),
+        "lstm" => training::recurrent(32, 64, [16, 50]),
         "autoencoder" => training::autoencoder(128, 784, 256),
         "gan" => training::gan(64),
         "vae" => training::vae(128),

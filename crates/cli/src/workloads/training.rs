@@ -80,6 +80,28 @@ pub(super) fn autoencoder(batch: usize, pixels: usize, code: usize) -> Result<Wo
     Ok(Workload { program: b.finish()?, floats, classes: Vec::new() })
 }
 
+/// Two layers over sequences, of which a dense layer reads the last step.
+pub(super) fn recurrent(
+    batch: usize,
+    steps: usize,
+    [features, hidden]: [usize; 2],
+) -> Result<Workload> {
+    let b = Builder::new("recurrent");
+    let scope = b.scope("model");
+    let options = RecurrentOptions::new().layers(2);
+    let lstm = Lstm::with(&scope, "lstm", features, hidden, &options);
+    let head = Dense::new(&scope, "head", hidden, 1);
+    let step = b.entry("step", Mode::Train);
+    let (x, t) = (step.input("x", F32, (batch, steps, features)), step.input("t", F32, (batch, 1)));
+    let (_, lasts) = lstm.forward(x);
+    let loss = head.forward(lasts[1].0).mse_loss(t);
+    step.minimize(loss, b.params("model"), Adam::new(1e-3));
+    step.output("loss", loss);
+    let floats =
+        vec![("x", normal("x", &[batch, steps, features])), ("t", normal("t", &[batch, 1]))];
+    Ok(Workload { program: b.finish()?, floats, classes: Vec::new() })
+}
+
 pub(super) fn convolutional(batch: usize) -> Result<Workload> {
     let b = Builder::new("convolutional");
     let scope = b.scope("model");

@@ -46,7 +46,11 @@ pub(crate) fn eval(op: &Op, operands: &[&Array], dtype: DType, shape: &[usize]) 
         Op::Windows(windows) => windows::windows(windows, operands[0], shape),
         Op::Fold(windows) => windows::fold(windows, operands[0], shape),
         Op::StopGradient => operands[0].clone(),
-        Op::State(_) | Op::CustomGradient(_) | Op::Gradient { .. } | Op::Kernel(_) => {
+        Op::State(_)
+        | Op::CustomGradient(_)
+        | Op::Gradient { .. }
+        | Op::Scan(_)
+        | Op::Kernel(_) => {
             unreachable!("the walk over the graph evaluates {}", op.name())
         }
     }

@@ -14,6 +14,7 @@
 
 mod binary;
 mod elementwise;
+mod scan;
 mod unary;
 
 use std::ops::Range;
@@ -23,6 +24,7 @@ use smallvec::SmallVec;
 
 pub use binary::{BINARY, BinaryDerivative, BinaryOp, BinaryPartial, BinaryRow, CompareOp};
 pub use elementwise::{Domain, Emit};
+pub use scan::{Scan, Workspace};
 pub use unary::{UNARY, UnaryDerivative, UnaryOp, UnaryRow};
 
 use crate::dim::Dim;
@@ -504,6 +506,8 @@ pub enum Op {
         /// derivative does not exist.
         or_zero: bool,
     },
+    /// A region computed once for each index of an axis, in order.
+    Scan(Box<Scan>),
     /// A fused kernel over the operands.
     Kernel(Box<Kernel>),
 }
@@ -548,6 +552,7 @@ impl Op {
             | Op::Windows(_)
             | Op::Fold(_)
             | Op::StopGradient
+            | Op::Scan(_)
             | Op::Kernel(_) => true,
         }
     }
@@ -591,6 +596,7 @@ impl Op {
             Op::CustomGradient(_) => "custom_gradient",
             Op::Gradient { or_zero: false } => "gradient",
             Op::Gradient { or_zero: true } => "gradient_or_zero",
+            Op::Scan(_) => "scan",
             Op::Kernel(_) => "kernel",
         }
     }

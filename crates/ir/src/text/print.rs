@@ -8,7 +8,7 @@ use std::fmt::{self, Write};
 
 use crate::graph::{Graph, Node, Value};
 use crate::literal::{Constant, Dense, Literal};
-use crate::op::{Axes, CustomGradient, DotAxes, Kernel, Op, PadAxis, SliceAxis, Window};
+use crate::op::{Axes, CustomGradient, DotAxes, Kernel, Op, PadAxis, Scan, SliceAxis, Window};
 use crate::origin::Origin;
 use crate::program::{Entry, Init, Place, Program, State, StateId};
 use crate::text::{CONSTANT_KEY, NamedArray, PrintOptions, VERSION, quoted, word_or_quoted};
@@ -186,6 +186,7 @@ impl<'p> Printer<'p, '_> {
         match &node.op {
             Op::Gradient { .. } => return self.gradient(graph, node),
             Op::CustomGradient(custom) => return self.custom_gradient(graph, node, custom),
+            Op::Scan(scan) => return self.scan(graph, node, scan),
             Op::Kernel(kernel) => return self.kernel(graph, node, kernel),
             Op::State(_)
             | Op::Constant(_)
@@ -272,6 +273,7 @@ impl<'p> Printer<'p, '_> {
             | Op::StopGradient
             | Op::CustomGradient(_)
             | Op::Gradient { .. }
+            | Op::Scan(_)
             | Op::Kernel(_) => Ok(()),
         }
     }
@@ -356,6 +358,37 @@ impl<'p> Printer<'p, '_> {
         self.region(body)
     }
 
+    /// `(%a = %w) carry (%h = %h0) over (%x = %xs) length=n reverse { … }`.
+    fn scan(&mut self, graph: &Graph, node: &Node, scan: &Scan) -> fmt::Result {
+        let body = &scan.body;
+        let end = node.operands.len().max(body.arguments().len());
+        let carries = scan.carry_operands();
+        let parts =
+            [("", 0..carries.start), ("carry ", carries.clone()), ("over ", carries.end..end)];
+        for (word, part) in parts {
+            if !word.is_empty() && part.is_empty() {
+                continue;
+            }
+            let gap = if word.is_empty() { "" } else { " " };
+            write!(self.out, "{gap}{word}(")?;
+            for (position, index) in part.enumerate() {
+                self.comma(position)?;
+                self.argument(body, index)?;
+                self.operand(graph, node, index)?;
+            }
+            self.out.write_str(")")?;
+        }
+        write!(self.out, " length={}", scan.length)?;
+        if scan.reverse {
+            self.out.write_str(" reverse")?;
+        }
+        if let Some(workspace) = &scan.workspace {
+            write!(self.out, " workspace={}", workspace.bytes)?;
+            self.at(workspace.place)?;
+        }
+        self.region(body)
+    }
+
     /// What a region calls an operand.
     fn argument(&mut self, body: &Graph, index: usize) -> fmt::Result {
         let Some(&argument) = body.arguments().get(index) else {
@@ -395,16 +428,19 @@ impl<'p> Printer<'p, '_> {
 
     fn place(&mut self, graph: &Graph, value: Value) -> fmt::Result {
         let place = graph.try_value(value).and_then(|data| data.place);
+        place.map_or(Ok(()), |place| self.at(place))
+    }
+
+    fn at(&mut self, place: Place) -> fmt::Result {
         match place {
-            None => Ok(()),
-            Some(Place::Arena(offset)) => write!(self.out, " at arena+{offset}"),
-            Some(Place::Argument(index)) => write!(self.out, " at argument {index}"),
-            Some(Place::Output(index)) => write!(self.out, " at output {index}"),
-            Some(Place::State(id)) => {
+            Place::Arena(offset) => write!(self.out, " at arena+{offset}"),
+            Place::Argument(index) => write!(self.out, " at argument {index}"),
+            Place::Output(index) => write!(self.out, " at output {index}"),
+            Place::State(id) => {
                 let path = self.path(id);
                 write!(self.out, " at state {path}")
             }
-            Some(Place::Constant(offset)) => write!(self.out, " at constants+{offset}"),
+            Place::Constant(offset) => write!(self.out, " at constants+{offset}"),
         }
     }
 

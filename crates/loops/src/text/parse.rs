@@ -6,8 +6,8 @@ use crate::kernel::{
     Access, Affine, BinaryInst, Buffer, BufferDecl, Carry, CompareInst, Half, Inst, Kernel, Loop,
     LoopVar, MaskInst, Panel, Reg, RegType, Scalar, Stmt, TileCall, TileShape, UnaryInst,
 };
-use crate::program::{BufferPlace, Call, Gate, KernelId, Place, Program, Slot};
-use crate::verify::MAX_NESTING;
+use crate::program::{BufferPlace, Call, Gate, Item, KernelId, Place, Program, Repeat, Slot};
+use crate::verify::{MAX_NESTING, MAX_REPEATS};
 
 use super::cursor::{Parsed, Parser, Table, digits, scalar_named};
 use super::lex::{Position, Token};
@@ -110,15 +110,38 @@ impl Parser<'_> {
         loop {
             if gate.is_none() && self.accept_word("gate")? {
                 gate = Some(Gate { after: body.len(), conditions: self.slots(&slots)? });
-            } else if self.accept_word("call")? {
-                let kernel = KernelId(self.reference(&ids, "a kernel")?);
-                body.push(Call { kernel, args: self.slots(&slots)? });
+            } else if let Some(item) = self.item(&slots, &ids, 0)? {
+                body.push(item);
             } else {
                 break;
             }
         }
         self.mark("}")?;
         Ok(Program { name, arena_bytes, externals, buffers, kernels, body, gate })
+    }
+
+    /// `call k(x, y)` or `repeat 8 { … }`, if there is one. Recurses once a repeat.
+    fn item(&mut self, slots: &Table, ids: &Table, depth: usize) -> Parsed<Option<Item>> {
+        if self.accept_word("call")? {
+            let kernel = KernelId(self.reference(ids, "a kernel")?);
+            return Ok(Some(Item::Call(Call { kernel, args: self.slots(slots)? })));
+        }
+        let at = self.at;
+        if !self.accept_word("repeat")? {
+            return Ok(None);
+        }
+        if depth >= MAX_REPEATS {
+            let problem = format!("expected at most {MAX_REPEATS} nested repeats");
+            return Err(ParseError::new(at, problem));
+        }
+        let count = self.int("a number of iterations")?;
+        self.mark("{")?;
+        let mut body = Vec::new();
+        while let Some(item) = self.item(slots, ids, depth + 1)? {
+            body.push(item);
+        }
+        self.mark("}")?;
+        Ok(Some(Item::Repeat(Repeat { count, body })))
     }
 
     /// `(x, y)`.
@@ -136,12 +159,30 @@ impl Parser<'_> {
         let (name, scalar, len) = self.declared()?;
         let place = if self.accept_word("arena")? {
             Place::Arena { offset: self.int("an offset")? }
+        } else if self.accept_word("part")? {
+            let of = self.numbered()?;
+            self.word("first")?;
+            let first = self.int("an element")?;
+            self.word("step")?;
+            let step = self.int("a number of elements")?;
+            self.word("level")?;
+            Place::Part { of, first, step, level: self.int("a level")? }
+        } else if self.accept_word("turn")? {
+            let (even, odd) = (self.numbered()?, self.numbered()?);
+            self.word("level")?;
+            Place::Turn { even, odd, level: self.int("a level")? }
         } else {
             self.word("external")?;
             Place::External { index: self.int("an index")? }
         };
         let writable = !self.accept_word("readonly")?;
         Ok(BufferPlace { name, scalar, len, place, writable })
+    }
+
+    /// `#3`: a buffer by its position, as it may come later.
+    fn numbered(&mut self) -> Parsed<Slot> {
+        self.mark("#")?;
+        Ok(Slot(self.int("a position")?))
     }
 
     /// `buffer name: scalar[len]`.

@@ -7,7 +7,7 @@ use std::fmt::{self, Write};
 use crate::kernel::{
     Access, Affine, Buffer, Inst, Kernel, Loop, Panel, Reg, RegType, Scalar, Stmt, TileCall,
 };
-use crate::program::{BufferPlace, Call, Place, Program, Slot};
+use crate::program::{BufferPlace, Call, Item, Place, Program, Repeat, Slot};
 
 impl fmt::Display for RegType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -74,12 +74,35 @@ impl fmt::Display for Program {
             if let Some(gate) = self.gate.as_ref().filter(|gate| gate.after == at) {
                 writeln!(f, "  gate ({})", slots(&gate.conditions))?;
             }
-            if let Some(Call { kernel, args }) = self.body.get(at) {
-                writeln!(f, "  call {}({})", kernels.get(kernel.0), slots(args))?;
-            }
+            let item = self.body.get(at).map_or(&[][..], std::slice::from_ref);
+            items(item, 1, &kernels, &slots, f)?;
         }
         writeln!(f, "}}")
     }
+}
+
+/// Recurses once a repeat.
+fn items(
+    items_of: &[Item],
+    indent: usize,
+    kernels: &References,
+    slots: &dyn Fn(&[Slot]) -> String,
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
+    for item in items_of {
+        write!(f, "{:width$}", "", width = 2 * indent)?;
+        match item {
+            Item::Call(Call { kernel, args }) => {
+                writeln!(f, "call {}({})", kernels.get(kernel.0), slots(args))?;
+            }
+            Item::Repeat(Repeat { count, body }) => {
+                writeln!(f, "repeat {count} {{")?;
+                items(body, indent + 1, kernels, slots, f)?;
+                writeln!(f, "{:width$}}}", "", width = 2 * indent)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The first line of a statement.
@@ -140,6 +163,14 @@ impl fmt::Display for PlaceLine<'_> {
         match place {
             Place::Arena { offset } => write!(f, "arena {offset}")?,
             Place::External { index } => write!(f, "external {index}")?,
+            Place::Part { of, first, step, level } => {
+                let sign = if *step < 0 { "-" } else { "" };
+                let step = step.unsigned_abs();
+                write!(f, "part #{} first {first} step {sign}{step} level {level}", of.0)?;
+            }
+            Place::Turn { even, odd, level } => {
+                write!(f, "turn #{} #{} level {level}", even.0, odd.0)?;
+            }
         }
         if *writable { Ok(()) } else { f.write_str(" readonly") }
     }

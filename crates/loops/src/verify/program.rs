@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::address::Overlap;
 use crate::kernel::{Access, BufferDecl, Kernel, Scalar, Stmt};
-use crate::program::{BufferPlace, Call, Gate, Place, Program};
+use crate::program::{BufferPlace, Call, Gate, Item, Place, Program, Repeat, Slot};
 
 use super::kernel::checked_bytes;
 use super::range::touches;
-use super::{Problem, Rule, VerifyError, chunks, verify_kernel};
+use super::{MAX_REPEATS, Problem, Rule, VerifyError, chunks, verify_kernel};
 
-/// Checks a program by rules program_p1 to program_p5, and its kernels by theirs.
+/// Checks a program by rules program_p1 to program_p6, and its kernels by theirs.
 ///
 /// # Errors
 ///
@@ -19,23 +20,129 @@ pub fn verify_program(program: &Program) -> Result<(), VerifyError> {
     let at = |place: &str| format!("@{}: {place}", program.name);
     arena(program).map_err(|(rule, problem)| VerifyError::new(rule, at("arena"), problem))?;
     let mut writable = BTreeMap::new();
+    let mut depths = Vec::with_capacity(program.buffers.len());
     for buffer in &program.buffers {
-        memory(program, buffer, &mut writable).map_err(|(rule, problem)| {
+        let checked = memory(program, buffer, &mut writable);
+        checked.and_then(|()| part(program, buffer, &mut depths)).map_err(|(rule, problem)| {
             VerifyError::new(rule, at(&format!("buffer {}", buffer.name)), problem)
         })?;
     }
-    let mut shared = SharedPairs::default();
-    for (number, call) in program.body.iter().enumerate() {
-        check_call(program, call, &mut shared).map_err(|(rule, problem)| {
-            VerifyError::new(rule, at(&format!("call {number}")), problem)
-        })?;
-    }
+    let mut items =
+        Items { program, shared: SharedPairs::default(), counts: Vec::new(), number: 0 };
+    items.check(&program.body).map_err(|(rule, problem)| {
+        VerifyError::new(rule, at(&format!("call {}", items.number)), problem)
+    })?;
     let Some(gate) = &program.gate else { return Ok(()) };
     check_gate(program, gate).map_err(|(rule, problem)| VerifyError::new(rule, at("gate"), problem))
 }
 
 /// Pairs of parameters that were found to share memory safely, by kernel.
 type SharedPairs = BTreeSet<(u32, usize, usize)>;
+
+/// A walk over what a program runs.
+struct Items<'p> {
+    program: &'p Program,
+    shared: SharedPairs,
+    /// Iterations of the repeats around, from the outside in.
+    counts: Vec<usize>,
+    /// Calls that were checked.
+    number: usize,
+}
+
+impl Items<'_> {
+    /// Recurses once a repeat, [`MAX_REPEATS`] deep at most.
+    fn check(&mut self, items: &[Item]) -> Result<(), Problem> {
+        for item in items {
+            match item {
+                Item::Call(call) => {
+                    check_call(self.program, call, &self.counts, &mut self.shared)?;
+                    self.number += 1;
+                }
+                Item::Repeat(Repeat { count, body }) => {
+                    if self.counts.len() >= MAX_REPEATS {
+                        let message = format!("expected at most {MAX_REPEATS} nested repeats");
+                        return Err((Rule::Repeats, message));
+                    }
+                    self.counts.push(*count);
+                    self.check(body)?;
+                    self.counts.pop();
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Checks a buffer that is part of others. `depths` holds, for each buffer so far, how many lie
+/// between it and its memory.
+fn part(program: &Program, buffer: &BufferPlace, depths: &mut Vec<usize>) -> Result<(), Problem> {
+    let refuse = |message: String| Err((Rule::Repeats, message));
+    let (wholes, turn): (&[Slot], bool) = match &buffer.place {
+        Place::Arena { .. } | Place::External { .. } => (&[], false),
+        Place::Part { of, .. } => (&[*of], false),
+        Place::Turn { even, odd, .. } => (&[*even, *odd], true),
+    };
+    let mut depth = 0;
+    for slot in wholes {
+        let Some(below) = depths.get(slot.0 as usize) else {
+            let count = depths.len();
+            return refuse(format!("expected one of {count} buffers before it, found {}", slot.0));
+        };
+        let whole = &program.buffers[slot.0 as usize];
+        if whole.scalar != buffer.scalar || whole.writable != buffer.writable {
+            return refuse(format!("expected the scalar and access of {}", whole.name));
+        }
+        if turn && whole.len != buffer.len {
+            return refuse(format!("expected length {} as {} has", whole.len, whole.name));
+        }
+        depth = depth.max(below + 1);
+    }
+    if depth > MAX_REPEATS {
+        return refuse(format!("expected at most {MAX_REPEATS} buffers between it and its memory"));
+    }
+    depths.push(depth);
+    Ok(())
+}
+
+/// Checks that an argument is inside its memory in every iteration of the repeats around the call.
+fn inside(program: &Program, slot: Slot, counts: &[usize]) -> Result<(), Problem> {
+    let fixed = |place| matches!(place, Place::Arena { .. } | Place::External { .. });
+    if counts.contains(&0) || fixed(program.buffers[slot.0 as usize].place) {
+        return Ok(());
+    }
+    let mut pending = vec![slot];
+    let mut seen = BTreeSet::new();
+    while let Some(slot) = pending.pop() {
+        let buffer = &program.buffers[slot.0 as usize];
+        if !seen.insert(slot) {
+            continue;
+        }
+        let level = match buffer.place {
+            Place::Arena { .. } | Place::External { .. } => continue,
+            Place::Part { of, first, step, level } => {
+                let whole = &program.buffers[of.0 as usize];
+                let last = counts.get(level).map_or(0, |count| *count as i128 - 1);
+                let (start, end) = (first as i128, first as i128 + i128::from(step) * last);
+                if start.min(end) < 0 || start.max(end) + buffer.len as i128 > whole.len as i128 {
+                    let expected = format!("{}: expected parts of {}", buffer.name, whole.name);
+                    let message = format!("{expected}[{}], found {start} to {end}", whole.len);
+                    return Err((Rule::Repeats, message));
+                }
+                pending.push(of);
+                level
+            }
+            Place::Turn { even, odd, level } => {
+                pending.extend([even, odd]);
+                level
+            }
+        };
+        if level >= counts.len() {
+            let message = format!("{}: expected {} repeats around it", buffer.name, level + 1);
+            return Err((Rule::Repeats, message));
+        }
+    }
+    Ok(())
+}
 
 fn arena(program: &Program) -> Result<(), Problem> {
     if isize::try_from(program.arena_bytes).is_err() {
@@ -84,6 +191,7 @@ fn memory(
                 return refuse(format!("external {index} is read-only in one buffer, not in all"));
             }
         }
+        Place::Part { .. } | Place::Turn { .. } => {}
     }
     Ok(())
 }
@@ -98,7 +206,9 @@ fn check_gate(program: &Program, gate: &Gate) -> Result<(), Problem> {
         return Err((Rule::Gate, "expected at least one condition, found none".into()));
     }
     gate.conditions.iter().try_for_each(|slot| match program.buffers.get(slot.0 as usize) {
-        Some(buffer) if (buffer.scalar, buffer.len) == (Scalar::U8, 1) => Ok(()),
+        Some(buffer) if (buffer.scalar, buffer.len) == (Scalar::U8, 1) => {
+            inside(program, *slot, &[])
+        }
         Some(BufferPlace { name, scalar, len, .. }) => {
             Err((Rule::Gate, format!("{name}: expected u8[1], found {scalar}[{len}]")))
         }
@@ -109,7 +219,12 @@ fn check_gate(program: &Program, gate: &Gate) -> Result<(), Problem> {
     })
 }
 
-fn check_call(program: &Program, call: &Call, shared: &mut SharedPairs) -> Result<(), Problem> {
+fn check_call(
+    program: &Program,
+    call: &Call,
+    counts: &[usize],
+    shared: &mut SharedPairs,
+) -> Result<(), Problem> {
     let Some(kernel) = program.kernels.get(call.kernel.0 as usize) else {
         let count = program.kernels.len();
         let message = format!("expected one of {count} kernels, found number {}", call.kernel.0);
@@ -134,12 +249,16 @@ fn check_call(program: &Program, call: &Call, shared: &mut SharedPairs) -> Resul
         };
         let this = Bound { number, parameter, memory };
         argument(&this)?;
+        inside(program, *slot, counts)?;
         bound.push(this);
     }
     for (at, second) in bound.iter().enumerate() {
-        for first in &bound[..at] {
-            if overlaps(first.memory, second.memory) {
-                check_overlap(call.kernel.0, kernel, first, second, shared)?;
+        for (before, first) in bound[..at].iter().enumerate() {
+            let found = program.overlap(call.args[before], call.args[at], counts);
+            let found =
+                found.ok_or_else(|| overlap(first, second, "it takes too many repeats to tell"))?;
+            if found != Overlap::Never && !counts.contains(&0) {
+                check_overlap(call.kernel.0, kernel, first, second, found, shared)?;
             }
         }
     }
@@ -168,26 +287,12 @@ fn argument(bound: &Bound<'_>) -> Result<(), Problem> {
     Ok(())
 }
 
-fn overlaps(first: &BufferPlace, second: &BufferPlace) -> bool {
-    let bytes = |buffer: &BufferPlace| buffer.len * buffer.scalar.size();
-    if bytes(first) == 0 || bytes(second) == 0 {
-        return false;
-    }
-    match (first.place, second.place) {
-        (Place::Arena { offset: a }, Place::Arena { offset: b }) => {
-            a < b + bytes(second) && b < a + bytes(first)
-        }
-        (Place::External { index: a }, Place::External { index: b }) => a == b,
-        (Place::Arena { .. }, Place::External { .. })
-        | (Place::External { .. }, Place::Arena { .. }) => false,
-    }
-}
-
 fn check_overlap(
     kernel_number: u32,
     kernel: &Kernel,
     first: &Bound<'_>,
     second: &Bound<'_>,
+    found: Overlap,
     shared: &mut SharedPairs,
 ) -> Result<(), Problem> {
     let read = match (first.parameter.access, second.parameter.access) {
@@ -199,7 +304,7 @@ fn check_overlap(
         }
     };
     let (a, b) = (first.memory, second.memory);
-    if a.place != b.place || a.len != b.len || a.scalar.size() != b.scalar.size() {
+    if found != Overlap::Same || a.len != b.len || a.scalar.size() != b.scalar.size() {
         return Err(overlap(first, second, "they are not the same elements"));
     }
     if !shared.insert((kernel_number, first.number, second.number)) {

@@ -349,6 +349,7 @@ fn cost(graph: &Graph) -> usize {
         | Op::Fold(_)
         | Op::StopGradient
         | Op::CustomGradient(_)
+        | Op::Scan(_)
         | Op::Gradient { .. }
         | Op::Kernel(_) => 0,
     };

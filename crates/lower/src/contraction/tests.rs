@@ -14,7 +14,7 @@ use kilngrad_ir::{
     Value,
 };
 use kilngrad_loops::{
-    Access, BufferPlace, Call, ChunkOrder, Kernel, KernelBuilder, KernelId, Memory, Place,
+    Access, BufferPlace, Call, ChunkOrder, Item, Kernel, KernelBuilder, KernelId, Memory, Place,
     Program as LoopProgram, Slot, run_kernel, run_program_in_order, verify_kernel,
 };
 
@@ -433,7 +433,7 @@ fn in_place(kernel: Kernel) -> LoopProgram {
         name: "in_place".into(),
         arena_bytes: buffers[2].len * buffers[2].scalar.size(),
         externals: 3,
-        body: vec![Call { kernel: KernelId(0), args: (0..5).map(Slot).collect() }],
+        body: vec![Item::Call(Call { kernel: KernelId(0), args: (0..5).map(Slot).collect() })],
         gate: None,
         buffers,
         kernels: vec![kernel],

@@ -102,6 +102,7 @@ impl<'a> Expr<'a> {
             | Op::Fold(_)
             | Op::StopGradient
             | Op::CustomGradient(_)
+            | Op::Scan(_)
             | Op::Gradient { .. }
             | Op::Kernel(_) => Err(LowerError::Body { op: node.op.name() }),
         }
@@ -203,6 +204,7 @@ impl<'a> Expr<'a> {
                 | Op::Fold(_)
                 | Op::StopGradient
                 | Op::CustomGradient(_)
+                | Op::Scan(_)
                 | Op::Gradient { .. }
                 | Op::Kernel(_) => return Ok(None),
             }
@@ -279,6 +281,7 @@ fn moved_map(node: &Node, coords: &Coords) -> Result<Coords, LowerError> {
         | Op::Fold(_)
         | Op::StopGradient
         | Op::CustomGradient(_)
+        | Op::Scan(_)
         | Op::Gradient { .. }
         | Op::Kernel(_) => Err(LowerError::Body { op: node.op.name() }),
     }

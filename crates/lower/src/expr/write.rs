@@ -90,6 +90,7 @@ fn write_arithmetic<'m>(
         | Op::Fold(_)
         | Op::StopGradient
         | Op::CustomGradient(_)
+        | Op::Scan(_)
         | Op::Gradient { .. }
         | Op::Kernel(_) => unreachable!("{} of {arity} operands is not arithmetic", op.name()),
     }

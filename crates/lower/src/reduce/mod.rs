@@ -337,6 +337,7 @@ fn reduction_of(expr: &Expr<'_>, node: &Node, phase: usize) -> Option<(Reduction
         | Op::Fold(_)
         | Op::StopGradient
         | Op::CustomGradient(_)
+        | Op::Scan(_)
         | Op::Gradient { .. }
         | Op::Kernel(_) => return None,
     };

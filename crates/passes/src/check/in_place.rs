@@ -72,6 +72,7 @@ fn is_elementwise(op: &Op) -> bool {
         | Op::Fold(_)
         | Op::StopGradient
         | Op::CustomGradient(_)
+        | Op::Scan(_)
         | Op::Gradient { .. }
         | Op::Kernel(_) => false,
     }

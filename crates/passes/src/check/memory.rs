@@ -31,6 +31,13 @@ impl Intervals {
         self.by_start.insert(bytes.start, (bytes.end, value));
         displaced
     }
+
+    /// Takes bytes, all of one value, from whoever has them.
+    pub(super) fn remove(&mut self, bytes: Range<usize>) {
+        if !bytes.is_empty() {
+            self.by_start.remove(&bytes.start);
+        }
+    }
 }
 
 /// What has become of contents.

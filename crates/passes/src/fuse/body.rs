@@ -36,6 +36,7 @@ pub(super) fn build(
     entry: &Entry,
     flow: &Flow<'_>,
     clusters: &mut Clusters,
+    prefix: &str,
 ) -> Result<(Entry, Vec<Made>), PassError> {
     let plans = plan(entry, flow, clusters);
     let mut rewriter = Rewriter::new(&entry.graph);
@@ -57,7 +58,7 @@ pub(super) fn build(
             Kind::Contraction => KernelKind::Contraction,
             Kind::Indexed => KernelKind::Indexed,
         };
-        let name = kernel_name(flow, made.len(), &plan.nodes);
+        let name = format!("{prefix}{}", kernel_name(flow, made.len(), &plan.nodes));
         let body = body(flow, &plan);
         super::contract::check(kind, &body).map_err(|message| PassError::Kernel {
             kernel: format!("{name} of entry {}", entry.name),

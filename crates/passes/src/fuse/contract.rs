@@ -83,6 +83,7 @@ fn allowed(kind: KernelKind, body: &Graph, node: &Node) -> Result<(), String> {
         | Op::Reshape
         | Op::StopGradient
         | Op::CustomGradient(_)
+        | Op::Scan(_)
         | Op::Gradient { .. }
         | Op::Kernel(_) => false,
     };

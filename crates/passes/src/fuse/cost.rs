@@ -49,6 +49,7 @@ pub(super) fn cost(op: &Op) -> u32 {
         | Op::Windows(_)
         | Op::StopGradient
         | Op::CustomGradient(_)
+        | Op::Scan(_)
         | Op::Gradient { .. }
         | Op::Kernel(_) => 0,
     }

@@ -37,7 +37,7 @@ pub(super) enum Role {
     Indexed,
     /// Put together from pieces: `concat`, `pad` and `fold`.
     Piece,
-    /// A kernel already.
+    /// A kernel already, or a scan, whose region has kernels of its own.
     Kernel,
 }
 
@@ -229,6 +229,7 @@ impl<'g> Flow<'g> {
             | Op::ScatterAdd { .. }
             | Op::Argsort { .. }
             | Op::Reshape
+            | Op::Scan(_)
             | Op::Kernel(_)
             | Op::Random { .. } => Alignment::Memory,
             Op::Broadcast { dims } => Alignment::Spread(dims.clone()),
@@ -314,7 +315,7 @@ impl<'g> Flow<'g> {
             Op::Dot(_) => Role::Contraction,
             Op::Gather { .. } | Op::ScatterAdd { .. } | Op::Argsort { .. } => Role::Indexed,
             Op::Pad(_) | Op::Concat { .. } | Op::Fold(_) => Role::Piece,
-            Op::Kernel(_) => Role::Kernel,
+            Op::Kernel(_) | Op::Scan(_) => Role::Kernel,
             Op::Dimension(_) | Op::StopGradient | Op::CustomGradient(_) | Op::Gradient { .. } => {
                 return None;
             }
@@ -361,6 +362,7 @@ fn reads_memory(op: &Op) -> bool {
             | Op::ScatterAdd { .. }
             | Op::Argsort { .. }
             | Op::Reshape
+            | Op::Scan(_)
             | Op::Kernel(_)
             | Op::Random { .. }
     )

@@ -37,6 +37,7 @@ pub(super) fn rule(ctx: &mut Context<'_>, node: &Proposal) -> Option<Step> {
         | Op::Windows(_)
         | Op::Fold(_)
         | Op::CustomGradient(_)
+        | Op::Scan(_)
         | Op::Gradient { .. }
         | Op::Kernel(_) => None,
     }

@@ -18,6 +18,7 @@ mod elementwise;
 mod structural;
 
 use kilngrad_interp::{Array, InterpError, States, bind_inputs, eval_node};
+use kilngrad_ir::op::Scan;
 use kilngrad_ir::{
     Bindings, DType, Entry, Graph, Literal, NodeId, Op, Program, StateId, Type, Value,
 };
@@ -197,6 +198,17 @@ fn eval_results(
         let values = &operands[..custom.value_count(operands.len())];
         return Ok(values.iter().map(|value| (*value).clone()).collect());
     }
+    if let Op::Scan(scan) = &node.op {
+        let mut failed = None;
+        let results = iterate(graph, id, scan, env.bindings, operands, |arguments| {
+            eval_graph(env, &scan.body, arguments, scan.body.results()).map_err(|error| {
+                let message = error.to_string();
+                failed = Some(error);
+                message
+            })
+        });
+        return results.map_err(|_| failed.expect("only what an iteration computes may fail"));
+    }
     let arrays: Vec<Array> = operands.iter().map(|operand| operand.value.clone()).collect();
     let mut values = eval_node(graph, id, &arrays, env.bindings, env.states)?;
     let value = values.pop().expect("one result, of all but operations with regions and requests");
@@ -231,13 +243,65 @@ fn eval_results(
             let operands = [operands[0], operands[1], operands[2]];
             structural::scatter_add(&context, operands, &value)?
         }
-        Op::CustomGradient(_) | Op::Gradient { .. } | Op::Kernel(_) => {
+        Op::CustomGradient(_) | Op::Gradient { .. } | Op::Scan(_) | Op::Kernel(_) => {
             unreachable!("requests are refused by the interpreter, and regions are met above")
         }
     };
     // A product of nothing promised and zero is nothing promised.
     let error = error.into_iter().map(|error| if error.is_nan() { f64::INFINITY } else { error });
     Ok(vec![Bounded { value, error: error.collect() }])
+}
+
+/// Iterations in order, as they are said to run in docs/ir.md, each by `run`.
+pub(crate) fn iterate(
+    graph: &Graph,
+    id: NodeId,
+    scan: &Scan,
+    bindings: &Bindings,
+    operands: &[&Bounded],
+    mut run: impl FnMut(Vec<Bounded>) -> Result<Vec<Bounded>, String>,
+) -> Result<Vec<Bounded>, String> {
+    let node = graph.node(id);
+    let length = scan.length.evaluate(bindings).and_then(|it| usize::try_from(it).ok());
+    let length = length.expect("lengths are bound");
+    let whole = |at: usize| operands[at].clone();
+    let mut carries: Vec<Bounded> = scan.carry_operands().map(whole).collect();
+    let mut slices: Vec<Vec<Bounded>> = vec![Vec::new(); scan.stacked_results().len()];
+    for step in 0..length {
+        let index = if scan.reverse { length - 1 - step } else { step };
+        let mut arguments: Vec<Bounded> = scan.const_operands().map(whole).collect();
+        arguments.append(&mut carries);
+        arguments.extend(scan.scanned_operands().map(|at| slice(operands[at], length, index)));
+        let mut results = run(arguments)?;
+        for (stack, slice) in slices.iter_mut().zip(results.drain(scan.carries..)) {
+            stack.push(slice);
+        }
+        carries = results;
+    }
+    for (mut slices, at) in slices.into_iter().zip(scan.stacked_results()) {
+        if scan.reverse {
+            slices.reverse();
+        }
+        let ty = graph.ty(node.results[at]);
+        let shape = ty.shape.bind(bindings).and_then(|shape| shape.as_constant());
+        let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.value.to_bytes()).collect();
+        let value = Array::from_bytes(ty.dtype, &shape.expect("shapes are bound"), &bytes);
+        let value = value.expect("slices fill the stack");
+        let error = slices.into_iter().flat_map(|slice| slice.error).collect();
+        carries.push(Bounded { value, error });
+    }
+    Ok(carries)
+}
+
+/// What is at an index of the first axis, of which there are `length`.
+fn slice(stack: &Bounded, length: usize, index: usize) -> Bounded {
+    let size = stack.value.len() / length;
+    let range = index * size..(index + 1) * size;
+    let width = stack.value.dtype().size();
+    let bytes = &stack.value.to_bytes()[range.start * width..range.end * width];
+    let value = Array::from_bytes(stack.value.dtype(), &stack.value.shape()[1..], bytes);
+    let value = value.expect("a slice is a part of the stack");
+    Bounded { value, error: stack.error[range].to_vec() }
 }
 
 /// Relative error of one rounding; 0 for dtypes that do not round.

@@ -8,7 +8,7 @@ use kilngrad_ir::{
     Bindings, DType, Entry, Error, Graph, Init, Mode, Program, Role, State, StateId, Type,
 };
 use kilngrad_loops::{
-    ChunkOrder, EvalError, Inst, Kernel, Memory, Place, Program as LoopProgram, Scalar, Stmt,
+    ChunkOrder, EvalError, Inst, Item, Kernel, Memory, Place, Program as LoopProgram, Scalar, Stmt,
     parse_program, run_program_in_order, verify_program,
 };
 use kilngrad_runtime::{Code, Compile, Executable, External};
@@ -88,11 +88,20 @@ fn compiled(program: &LoopProgram) -> Result<Option<Module>, String> {
 
 /// Statements and terms of tiles that a run takes, or `usize::MAX` if that is less.
 fn work(program: &LoopProgram) -> usize {
+    items_work(program, &program.body)
+}
+
+/// Recurses once a repeat, whose depth the parser bounds.
+fn items_work(program: &LoopProgram, items: &[Item]) -> usize {
     let of = |call: &kilngrad_loops::Call| {
         let kernel = &program.kernels[call.kernel.0 as usize];
         kernel.chunks.saturating_mul(1 + body_work(&kernel.body))
     };
-    program.body.iter().map(of).fold(0, usize::saturating_add)
+    let item = |item: &Item| match item {
+        Item::Call(call) => of(call),
+        Item::Repeat(repeat) => items_work(program, &repeat.body).saturating_mul(repeat.count),
+    };
+    items.iter().map(item).fold(0, usize::saturating_add)
 }
 
 /// Recurses over the nest, whose depth the parser bounds.

@@ -16,7 +16,7 @@ const SHORT: [usize; 8] = [2, 3, 1, 4, 5, 2, 3, 0];
 
 /// What such programs are made of. There is no `stop_gradient`, which difference quotients do not
 /// stop at.
-const SMOOTH_KINDS: [Kind; 41] = [
+const SMOOTH_KINDS: [Kind; 42] = [
     Generator::unary_step,
     Generator::binary_step,
     Generator::reduce_step,
@@ -35,6 +35,7 @@ const SMOOTH_KINDS: [Kind; 41] = [
     Generator::unary_step,
     Generator::normalise_step,
     Generator::custom_gradient_step,
+    Generator::scan_step,
     Generator::unary_step,
     Generator::unary_step,
     Generator::unary_step,
@@ -224,7 +225,7 @@ impl Generator {
         let mut reached = vec![false; self.graph.value_count()];
         reached[loss.index()] = true;
         for (_, node) in self.graph.nodes().rev() {
-            if !reached[node.result().index()] {
+            if !node.results.iter().any(|result| reached[result.index()]) {
                 continue;
             }
             for operand in differentiable(node) {
@@ -246,7 +247,7 @@ impl Generator {
                 (Op::Binary(BinaryOp::Add), [_, probe]) => position(*probe),
                 _ => None,
             };
-            let Some(at) = probed.filter(|_| reached[node.result().index()]) else { continue };
+            let Some(at) = probed.filter(|_| reached[node.results[0].index()]) else { continue };
             let probe = self.graph.name(arguments[at]).to_string();
             // Only where the probe moves nothing else.
             let uses = self.graph.use_counts()[arguments[at].index()];
@@ -292,6 +293,7 @@ fn differentiable(node: &Node) -> &[Value] {
         | Op::Windows(_)
         | Op::Fold(_)
         | Op::Gradient { .. }
+        | Op::Scan(_)
         | Op::Kernel(_) => &node.operands,
     }
 }

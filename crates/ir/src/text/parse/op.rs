@@ -148,6 +148,7 @@ impl<'t> Parser<'t, '_> {
             }
             "kernel" => self.kernel(scope, span),
             "custom_gradient" => self.custom_gradient(scope, span),
+            "scan" => self.scan(scope, span),
             _ => self.operation_on_values(scope, word, span),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{Operands, Parsed, Parser};
 use crate::graph::Value;
-use crate::op::{CustomGradient, Kernel, KernelKind, Op};
+use crate::op::{CustomGradient, Kernel, KernelKind, Op, Scan, Workspace};
 use crate::program::Place;
 use crate::text::lex::{Kind, Span};
 use crate::text::scope::{Known, Name, Scope};
@@ -84,6 +84,53 @@ impl<'t> Parser<'t, '_> {
         Ok((Op::CustomGradient(Box::new(custom)), operands))
     }
 
+    /// `scan(%a = %w) carry (%h = %h0) over (%x = %xs) length=n reverse { … }`.
+    pub(super) fn scan(&mut self, scope: &Scope<'t>, span: Span) -> Parsed<(Op, Operands)> {
+        let mut inner = self.inner(scope, span)?;
+        let mut operands = Operands::new();
+        let mut whole = |parser: &mut Self| {
+            operands.push(parser.argument_for_operand(scope, &mut inner)?);
+            Ok(())
+        };
+        self.list('(', ')', &mut whole)?;
+        let consts = operands.len();
+        if self.eat_word("carry") {
+            let mut whole = |parser: &mut Self| {
+                operands.push(parser.argument_for_operand(scope, &mut inner)?);
+                Ok(())
+            };
+            self.list('(', ')', &mut whole)?;
+        }
+        let carries = operands.len() - consts;
+        if self.eat_word("over") {
+            self.list('(', ')', |parser| {
+                operands.push(parser.argument_for_slice(scope, &mut inner)?);
+                Ok(())
+            })?;
+        }
+        self.key("length")?;
+        let length = self.dim()?;
+        let reverse = self.eat_word("reverse");
+        let workspace = self.workspace()?;
+        self.body(&mut inner)?;
+        let body = inner.graph;
+        let scan = Scan { body, consts, carries, length, reverse, workspace };
+        Ok((Op::Scan(Box::new(scan)), operands))
+    }
+
+    /// `workspace=4096 at arena+64`, if it is there.
+    fn workspace(&mut self) -> Parsed<Option<Workspace>> {
+        if self.peek() != Kind::Word("workspace") {
+            return Ok(None);
+        }
+        self.key("workspace")?;
+        let bytes = self.size("a number of bytes")?;
+        match self.place()? {
+            Some(place) => Ok(Some(Workspace { bytes, place })),
+            None => Err(self.expected("`at` and the workspace's place")),
+        }
+    }
+
     /// The scope of a region within another scope.
     fn inner(&mut self, scope: &Scope<'t>, span: Span) -> Parsed<Scope<'t>> {
         let most = self.options.limits.nesting.min(MAX_NESTING);
@@ -100,6 +147,21 @@ impl<'t> Parser<'t, '_> {
         self.expect_mark('=')?;
         let operand = self.operand(scope)?;
         self.add_argument(inner, named, scope.graph.ty(operand).clone())?;
+        Ok(operand)
+    }
+
+    /// `%x = %xs`: an argument of the region that stands for a slice of an operand.
+    fn argument_for_slice(&mut self, scope: &Scope<'t>, inner: &mut Scope<'t>) -> Parsed<Value> {
+        let named = self.named()?;
+        self.expect_mark('=')?;
+        let operand = self.operand(scope)?;
+        let stack = scope.graph.ty(operand);
+        if stack.rank() == 0 {
+            let message = format!("expected a stack, found {stack}");
+            return Err(self.report("scan_c3", named.span, message));
+        }
+        let slice = Type::new(stack.dtype, stack.shape.without(&[0]));
+        self.add_argument(inner, named, slice)?;
         Ok(operand)
     }
 

@@ -1,0 +1,125 @@
+//! What a scan does not need: results that nobody reads, carries that lead to none, operands that
+//! no iteration reads, and operands and stacks that are there twice.
+
+use kilngrad_ir::op::Scan;
+use kilngrad_ir::{Graph, Value};
+
+use crate::dce::needed_by;
+
+/// A scan without what it does not need.
+#[derive(Debug)]
+pub(crate) struct Pruned {
+    /// The scan, whose region has fewer arguments and results but all its nodes.
+    pub(crate) scan: Scan,
+    /// Which operands are left, in order.
+    pub(crate) operands: Vec<usize>,
+    /// For each result as it was, the result that stands for it now, if any.
+    pub(crate) results: Vec<Option<usize>>,
+}
+
+/// What is left of a scan of which the results are needed that `needed` says; `None` if all is.
+pub(crate) fn pruned(scan: &Scan, operands: &[Value], needed: &[bool]) -> Option<Pruned> {
+    let body = &scan.body;
+    let (kept_results, read) = kept(scan, needed);
+    // Of stacks of one value the first stands for all.
+    let stands_for = |result: usize| {
+        let same = |other: &usize| body.results()[*other] == body.results()[result];
+        let first = scan.stacked_results().find(|other| kept_results[*other] && same(other));
+        if result < scan.carries { result } else { first.unwrap_or(result) }
+    };
+    let results: Vec<usize> = (0..kept_results.len())
+        .filter(|result| kept_results[*result] && stands_for(*result) == *result)
+        .collect();
+    let is_carry = |at: usize| scan.carry_operands().contains(&at);
+    let keeps = |at: usize| match at.checked_sub(scan.consts) {
+        Some(carry) if is_carry(at) => kept_results[carry],
+        Some(_) | None => read[body.arguments()[at].index()],
+    };
+    // Of equal operands, which are constants or slices alike, the first stands for all.
+    let first_of = |at: usize| {
+        let part = if at < scan.consts { scan.const_operands() } else { scan.scanned_operands() };
+        let mut same = part.filter(|other| operands[*other] == operands[at] && keeps(*other));
+        if is_carry(at) { at } else { same.next().unwrap_or(at) }
+    };
+    let left: Vec<usize> =
+        (0..operands.len()).filter(|at| keeps(*at) && first_of(*at) == *at).collect();
+    if left.len() == operands.len() && results.len() == needed.len() {
+        return None;
+    }
+    let duplicates: Vec<(Value, Value)> = (0..operands.len())
+        .filter(|at| keeps(*at) && first_of(*at) != *at)
+        .map(|at| (body.arguments()[at], body.arguments()[first_of(at)]))
+        .collect();
+    let position = |result: usize| results.iter().position(|kept| *kept == result);
+    Some(Pruned {
+        scan: Scan {
+            body: smaller(body, &left, &duplicates, &results),
+            consts: left.iter().filter(|at| **at < scan.consts).count(),
+            carries: left.iter().filter(|at| is_carry(**at)).count(),
+            ..scan.clone()
+        },
+        results: (0..needed.len())
+            .map(|result| position(stands_for(result)).filter(|_| kept_results[result]))
+            .collect(),
+        operands: left,
+    })
+}
+
+/// By result, whether it is needed, and by value of the region, whether an iteration reads it: a
+/// carry's next value is needed if its last one is, or if a needed result reads the carry.
+fn kept(scan: &Scan, needed: &[bool]) -> (Vec<bool>, Vec<bool>) {
+    let body = &scan.body;
+    let mut kept = needed.to_vec();
+    loop {
+        let roots = body.results().iter().zip(&kept).filter(|(_, kept)| **kept);
+        let read = needed_by(body, roots.map(|(value, _)| *value));
+        let carried = |carry: &usize| read[body.arguments()[scan.consts + carry].index()];
+        let more: Vec<usize> =
+            scan.carry_results().filter(|carry| !kept[*carry]).filter(carried).collect();
+        if more.is_empty() {
+            return (kept, read);
+        }
+        more.into_iter().for_each(|carry| kept[carry] = true);
+    }
+}
+
+/// The region with some of its arguments and results, where some arguments stand for others.
+fn smaller(
+    body: &Graph,
+    arguments: &[usize],
+    duplicates: &[(Value, Value)],
+    results: &[usize],
+) -> Graph {
+    let mut target = Graph::new();
+    let mut map: Vec<Option<Value>> = vec![None; body.value_count()];
+    for (_, data) in body.values() {
+        target.reserve_name(&data.name);
+    }
+    for &at in arguments {
+        let data = body.value(body.arguments()[at]);
+        let copy = target.add_argument(data.name.clone(), data.ty.clone());
+        map[body.arguments()[at].index()] = Some(copy);
+    }
+    for (duplicate, first) in duplicates {
+        map[duplicate.index()] = map[first.index()];
+    }
+    let roots = results.iter().map(|result| body.results()[*result]);
+    let read = needed_by(body, roots.clone());
+    for (_, node) in body.nodes() {
+        if !node.results.iter().any(|value| read[value.index()]) {
+            continue;
+        }
+        let get = |value: &Value| map[value.index()].expect("what is read is kept");
+        let operands: Vec<Value> = node.operands.iter().map(get).collect();
+        let types: Vec<_> = node.results.iter().map(|value| body.ty(*value).clone()).collect();
+        let copy = target.append_unchecked(node.op.clone(), &operands, &types, node.origin.clone());
+        for (index, result) in node.results.iter().enumerate() {
+            let value = target.node(copy).results[index];
+            target.rename(value, body.name(*result).clone());
+            map[result.index()] = Some(value);
+        }
+    }
+    let roots = roots.map(|value| map[value.index()].expect("results are kept"));
+    target.set_results(roots.collect());
+    target
+}
