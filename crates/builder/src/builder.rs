@@ -502,6 +502,14 @@ impl Builder {
         self.inner.borrow_mut().diagnostics.push(diagnostic);
     }
 
+    /// Reports why a parameter is not declared, at the caller's line.
+    #[track_caller]
+    pub(crate) fn failed_param(&self, diagnostic: Diagnostic) -> Param {
+        let site = Location::caller();
+        self.report(diagnostic.at(Site::caller(site)));
+        Param { builder: self.id, state: None, site }
+    }
+
     /// Adds a state whose type and initialiser are known to fit.
     ///
     /// Two states of one path are an error; the first one stays.

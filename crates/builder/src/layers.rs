@@ -1,6 +1,7 @@
 //! Layers: plain structs of parameter ids. They borrow no builder, so models are plain structs too,
 //! and sharing a layer is applying it again.
 
+mod batch_norm;
 mod convolution;
 mod recurrent;
 
@@ -11,6 +12,7 @@ use crate::scope::Scope;
 use crate::shape::IntoShape;
 use crate::tensor::Tensor;
 
+pub use batch_norm::BatchNorm;
 pub use convolution::{
     Conv1d, Conv2d, Conv3d, ConvInit, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d,
 };

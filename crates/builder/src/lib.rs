@@ -67,7 +67,7 @@ pub use init::Init;
 pub use kilngrad_ir::DType::{self, Bool, F32, F64, I32, I64, U8};
 pub use kilngrad_ir::{Diagnostic, Mode, Program, Related, Site};
 pub use layers::{
-    CellWeights, Conv1d, Conv2d, Conv3d, ConvInit, ConvTranspose1d, ConvTranspose2d,
+    BatchNorm, CellWeights, Conv1d, Conv2d, Conv3d, ConvInit, ConvTranspose1d, ConvTranspose2d,
     ConvTranspose3d, Dense, DenseOptions, Gru, LayerNorm, Lstm, RecurrentOptions, RmsNorm, Rnn,
 };
 pub use operand::{IntoTensor, Operand};

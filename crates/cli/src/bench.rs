@@ -1,4 +1,4 @@
-//! `kilngrad bench`: one training step of a workload against the clock.
+//! `kilngrad bench`: one step of a workload against the clock.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ pub(crate) struct Args {
     #[arg(long)]
     interp: bool,
     /// Threads; the result is the same bits with any number.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = crate::train::threads())]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = crate::engine::threads())]
     threads: usize,
     /// For how long to repeat the step.
     #[arg(long, value_name = "S", default_value_t = 2.0)]
@@ -52,7 +52,8 @@ struct Row {
     arena_bytes: usize,
     arena_lower_bound_bytes: usize,
     flops: u64,
-    loss: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    loss: Option<f64>,
     /// Median step of the interpreter over the median step of compiled code.
     interpreter_ratio: Option<f64>,
 }
@@ -127,11 +128,21 @@ fn print(row: &Row) {
     }
 }
 
-fn step(engine: &mut Engine, workload: &Workload) -> Result<f64> {
+/// Gives the loss, where there is one.
+fn step(engine: &mut Engine, workload: &Workload) -> Result<Option<f64>> {
     let floats = workload.floats.iter().map(|(name, array)| (*name, array as &dyn Input));
     let classes = workload.classes.iter().map(|(name, array)| (*name, array as &dyn Input));
     let feeds: Vec<(&str, &dyn Input)> = floats.chain(classes).collect();
-    Ok(engine.call("step", &feeds, &["loss"])?[0])
+    Ok(engine.call("step", &feeds, scalars(workload))?.first().copied())
+}
+
+/// The scalars that a step outputs: `loss`, or none.
+fn scalars(workload: &Workload) -> &'static [&'static str] {
+    let mut outputs = workload.program.entries.iter().flat_map(|entry| &entry.outputs);
+    match outputs.any(|name| &**name == "loss") {
+        true => &["loss"],
+        false => &[],
+    }
 }
 
 /// Milliseconds of each step, sorted.
@@ -139,7 +150,7 @@ fn times(
     engine: &mut Engine,
     workload: &Workload,
     duration: Duration,
-    loss: &mut f64,
+    loss: &mut Option<f64>,
 ) -> Result<Vec<f64>> {
     let end = Instant::now() + duration;
     let mut times = Vec::new();
@@ -152,12 +163,13 @@ fn times(
     Ok(times)
 }
 
-/// Milliseconds of a few interpreted steps, sorted.
+/// Milliseconds of a few interpreted steps, sorted: of one that is long, of three that are short.
 fn interpreter_times(workload: &Workload) -> Result<Vec<f64>> {
     let program = workload.program.clone();
     let mut engine = Engine::new(program, &Options::new(), true)?;
     let mut times = Vec::new();
-    for _ in 0..3 {
+    let end = Instant::now() + Duration::from_millis(200);
+    while times.is_empty() || (times.len() < 3 && Instant::now() < end) {
         let begun = Instant::now();
         step(&mut engine, workload)?;
         times.push(begun.elapsed().as_secs_f64() * 1e3);

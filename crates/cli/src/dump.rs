@@ -7,9 +7,10 @@ use kilngrad::prelude::*;
 use serde_json::json;
 
 use crate::engine::Processor;
+use crate::models::System;
 use crate::output::{Lines, time};
+use crate::program;
 use crate::workloads::{WORKLOADS, workload};
-use crate::{models, program};
 
 /// Arguments of `kilngrad dump`.
 #[derive(Debug, clap::Args)]
@@ -88,8 +89,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 /// A model, a workload, or a program in a file.
 fn find(name: &str) -> Result<Program> {
-    if models::NAMES.contains(&name) {
-        return Ok(models::model(name, F32)?.program);
+    if let Some(system) = System::named(name) {
+        return Ok(system.model()?.program);
     }
     if WORKLOADS.iter().any(|(workload, _)| *workload == name) {
         return Ok(workload(name)?.program);

@@ -43,6 +43,11 @@ impl Float {
     }
 }
 
+/// Numbers of threads.
+pub(crate) fn threads() -> clap::builder::RangedU64ValueParser<usize> {
+    clap::builder::RangedU64ValueParser::new().range(1..=256)
+}
+
 /// A program that can be called: compiled, or interpreted.
 pub(crate) enum Engine {
     Native(Box<Executable>),

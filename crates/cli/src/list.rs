@@ -3,7 +3,7 @@
 use kilngrad::prelude::*;
 use serde_json::{Value, json};
 
-use crate::models::{NAMES, model};
+use crate::models::System;
 use crate::output::Lines;
 use crate::workloads::WORKLOADS;
 
@@ -16,21 +16,20 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let mut models = Vec::new();
-    for name in NAMES {
-        models.push((name, model(name, F32)?.description));
-    }
+    let systems = System::all();
+    let systems: Vec<(&str, &str)> =
+        systems.iter().map(|(name, line)| (&**name, &**line)).collect();
     let lines = Lines::new(args.json);
     if args.json {
         let list = |rows: &[(&str, &str)]| -> Vec<Value> {
             rows.iter().map(|(name, what)| json!({ "name": name, "description": what })).collect()
         };
-        lines.json(&json!({ "train": list(&models), "bench": list(&WORKLOADS) }));
+        lines.json(&json!({ "train": list(&systems), "bench": list(&WORKLOADS) }));
         return Ok(());
     }
-    for (command, rows) in [("train", &models[..]), ("bench", &WORKLOADS)] {
+    for (command, rows) in [("train", &systems[..]), ("bench", &WORKLOADS)] {
         for (name, what) in rows {
-            lines.say(&format!("{command} {name:<12} {what}"));
+            lines.say(&format!("{command} {name:<19} {what}"));
         }
     }
     Ok(())

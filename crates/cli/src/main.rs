@@ -40,7 +40,7 @@ const EXIT_CODES: &str =
 enum Command {
     /// Train a model, on data that ships inside this program or on a file.
     Train(train::Args),
-    /// Time one training step of a workload.
+    /// Time one step of a workload.
     Bench(bench::Args),
     /// Call an entry of a program in a file.
     Run(run::Args),

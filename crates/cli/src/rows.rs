@@ -12,7 +12,7 @@ use ndarray::Array2;
 ///
 /// # Errors
 ///
-/// If it is no such file, or `target` is an integer type and a target is no whole number.
+/// If it is no such file, has less than two rows, or `target` is an integer type and a target is no whole number.
 pub(crate) fn read(path: &Path, float: DType, target: DType) -> Result<Table> {
     let limits = Limits::default();
     let table = match path.extension().and_then(|extension| extension.to_str()) {
@@ -26,6 +26,11 @@ pub(crate) fn read(path: &Path, float: DType, target: DType) -> Result<Table> {
         }
     };
     let typed = || {
+        if table.rows() < 2 {
+            let found = table.rows();
+            let message = format!("expected a row to test and one to train on, found {found} rows");
+            return Err(Error::new(ErrorKind::Shape, message));
+        }
         if target.is_integer() {
             expect_whole(table.column("y")?)?;
         }

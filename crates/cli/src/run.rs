@@ -37,7 +37,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "S", default_value_t = 0)]
     seed: i64,
     /// Threads; the result is the same bits with any number.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = crate::train::threads())]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = crate::engine::threads())]
     threads: usize,
     /// Interpret the graph instead of compiling it.
     #[arg(long)]

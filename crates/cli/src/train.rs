@@ -1,69 +1,27 @@
-//! `kilngrad train`: a model from its declaration to its test accuracy.
+//! `kilngrad train`: a system from its declaration to its test metric.
 
 use std::cell::RefCell;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use kilngrad::data::{self, Table};
 use kilngrad::prelude::*;
-use kilngrad::trainer::{History, Stopped, Trainer};
+use kilngrad::trainer::{self, Epoch, History, Stopped, Trainer};
 
-use crate::engine::{Engine, Float, Processor};
-use crate::models::{self, Model};
+use crate::engine::Engine;
+use crate::models::{Column, Common, Model, System};
 use crate::output::{Lines, Progress, bytes, grouped, time};
-use crate::{rows, signals};
+use crate::signals;
 
 /// Arguments of `kilngrad train`.
 #[derive(Debug, clap::Args)]
+#[command(
+    subcommand_value_name = "SYSTEM",
+    subcommand_help_heading = "Systems",
+    disable_help_subcommand = true
+)]
 pub(crate) struct Args {
-    /// Which model.
-    #[arg(value_parser = clap::builder::PossibleValuesParser::new(models::NAMES))]
-    model: String,
-    /// How often to go through the training rows [default: the model's].
-    #[arg(long, value_name = "N")]
-    epochs: Option<usize>,
-    /// Seed of the initial weights and of the order of the rows.
-    #[arg(long, value_name = "S", default_value_t = 0)]
-    seed: u32,
-    /// Threads; the result is the same bits with any number.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = threads())]
-    threads: usize,
-    /// Interpret the graph instead of compiling it.
-    #[arg(long)]
-    interp: bool,
-    /// Floating-point type of the model.
-    #[arg(long, value_enum, default_value_t = Float::F32)]
-    float: Float,
-    /// Instructions that the compiled code may use.
-    #[arg(long, value_enum, default_value_t = Processor::Native)]
-    processor: Processor,
-    /// End with one JSON object on standard output; everything else goes to standard error.
-    #[arg(long)]
-    json: bool,
-    /// Train on the rows of this file instead: .csv whose last column is the target, or .npz or
-    /// .safetensors with arrays x and y.
-    #[arg(long, value_name = "FILE")]
-    data: Option<PathBuf>,
-    /// Write the run into this file after each epoch, and when it is interrupted.
-    #[arg(long, value_name = "FILE")]
-    checkpoint: Option<PathBuf>,
-    /// Go on from the checkpoint.
-    #[arg(long, requires = "checkpoint")]
-    resume: bool,
-    /// Write losses and metrics as CSV, a row an epoch.
-    #[arg(long, value_name = "FILE")]
-    log: Option<PathBuf>,
-    /// Draw the losses as a PNG picture.
-    #[arg(long, value_name = "FILE")]
-    plot: Option<PathBuf>,
-    /// Write the text of each stage of the compiler into this folder.
-    #[arg(long, value_name = "DIR")]
-    dump: Option<PathBuf>,
-}
-
-pub(crate) fn threads() -> clap::builder::RangedU64ValueParser<usize> {
-    clap::builder::RangedU64ValueParser::new().range(1..=256)
+    #[command(subcommand)]
+    system: System,
 }
 
 /// What `--json` prints.
@@ -76,145 +34,178 @@ struct Summary {
     value: f64,
     seconds: f64,
     compile_ms: f64,
+    /// What was made with the trained program.
+    made: Vec<String>,
 }
 
+/// Lines of epochs that are printed at most, and one.
+const EPOCHS: usize = 30;
+
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let lines = Lines::new(args.json);
-    let model = models::model(&args.model, args.float.dtype())?;
-    let epochs = args.epochs.unwrap_or(model.epochs);
-    let (train, test) = table(args)?.split_every(5);
+    let (name, (_, common)) = (args.system.name(), args.system.parts());
+    let lines = Lines::new(common.json);
+    let model = args.system.model()?;
+    let epochs = common.epochs.unwrap_or(model.epochs);
     let mut options = Options::new()
-        .seed(i64::from(args.seed))
-        .threads(args.threads)
-        .features(args.processor.features());
-    if let Some(folder) = &args.dump {
+        .seed(i64::from(common.seed))
+        .threads(common.threads)
+        .features(common.processor.features());
+    if let Some(folder) = &common.dump {
         options = options.dump(folder);
     }
 
-    lines.say(&format!("{}: {}", args.model, model.description));
+    lines.say(&format!("{name}: {}", model.description));
     let started = Instant::now();
-    let mut engine = Engine::new(model.program.clone(), &options, args.interp)?;
-    // The sizes that training meets are compiled before the clock of training runs.
+    let mut engine = Engine::new(model.program.clone(), &options, common.interp)?;
     if let Engine::Native(executable) = &mut engine {
-        let lengths = [model.batch, train.rows() % model.batch];
-        for length in lengths.into_iter().filter(|length| *length > 0) {
-            executable.specialise("train", &[("n", length)])?;
-        }
-        executable.specialise("evaluate", &[("n", test.rows())])?;
-        executable.specialise("train", &[("n", model.batch)])?;
+        compile(executable, &model)?;
     }
     let compiled = started.elapsed();
-    header(lines, &model, &engine, args, (train.rows(), test.rows()), compiled);
+    header(lines, &model, &engine, common, compiled);
 
-    let rows = (&train, &test);
-    let (history, spent) = match &mut engine {
-        Engine::Native(executable) => {
-            train_by(&mut **executable, lines, &model, args, epochs, rows)?
-        }
-        Engine::Interpreter(program) => {
-            train_by(&mut **program, lines, &model, args, epochs, rows)?
-        }
+    let ran = match &mut engine {
+        Engine::Native(executable) => train(&mut **executable, lines, &model, common, epochs),
+        Engine::Interpreter(program) => train(&mut **program, lines, &model, common, epochs),
     };
-    let accuracy = history.metric("accuracy").unwrap_or(f64::NAN);
+    let Run { history, spent, made } = ran.map_err(|error| match &common.data {
+        Some(path) => {
+            Error::caused(error.kind(), format!("could not train {name} on {path:?}"), error)
+        }
+        None => error,
+    })?;
+    if let Some(path) = &common.save {
+        engine.save(path)?;
+    }
+    let metric = model.metric();
     let done = history.epochs.len();
     lines.say("");
     if history.stopped == Stopped::Asked {
-        let kept = if args.checkpoint.is_some() { "; --resume goes on" } else { "" };
+        let kept = if common.checkpoint.is_some() { "; --resume goes on" } else { "" };
         lines.say(&format!("stopped after {} steps{kept}", grouped(history.steps as usize)));
     }
-    if done > 0 {
-        lines.say(&format!(
-            "test accuracy {:.2}% after {done} epochs in {}",
-            100.0 * accuracy,
-            time(spent)
-        ));
+    for line in &made {
+        lines.say(line);
     }
-    lines.say(&format!("next: {}", next_command(args)));
+    let last = history.epochs.last();
+    if let Some(last) = last {
+        let (title, value) = (metric.title, metric.shown(last));
+        lines.say(&format!("{title} {value} after {done} epochs in {}", time(spent)));
+    }
+    lines.say(&format!("next: {}", next_command(name, common)));
+    let value = |column: Column| last.map_or(f64::NAN, |epoch| column.value(epoch));
     lines.json(&Summary {
-        model: args.model.clone(),
+        model: name.to_owned(),
         epochs: done,
-        loss: history.epochs.last().and_then(|epoch| epoch.training("loss")).unwrap_or(f64::NAN),
-        metric: "accuracy",
-        value: accuracy,
+        loss: value(model.columns[0]),
+        metric: metric.metric,
+        value: value(metric),
         seconds: spent.as_secs_f64(),
         compile_ms: compiled.as_secs_f64() * 1e3,
+        made,
     });
     Ok(())
 }
 
-/// The rows to train and test on: columns `x` and `y`, in the model's floating-point type.
-fn table(args: &Args) -> Result<Table> {
-    match &args.data {
-        None => Table::from(data::digits()?).cast("x", args.float.dtype()),
-        Some(path) => rows::read(path, args.float.dtype(), I64),
+/// Compiles for the sizes that training meets, before the clock of training runs.
+fn compile(executable: &mut Executable, model: &Model) -> Result<()> {
+    let sized = |rows: usize| -> Vec<(&str, usize)> {
+        [("n", rows)].into_iter().chain(model.lengths.iter().copied()).collect()
+    };
+    let batch = model.batch.min(model.train.rows());
+    let last = model.train.rows() % batch.max(1);
+    for rows in [batch, last].into_iter().filter(|rows| *rows > 0) {
+        executable.specialise("train", &sized(rows))?;
     }
+    if model.test.rows() > 0 {
+        executable.specialise("evaluate", &sized(model.test.rows()))?;
+    }
+    if batch > 0 {
+        executable.specialise("train", &sized(batch))?;
+    }
+    Ok(())
 }
 
-/// Trains and prints a line an epoch. Gives what became of the run, and the time spent.
-fn train_by(
-    engine: &mut impl kilngrad::trainer::Model,
+/// What became of a run.
+struct Run {
+    history: History,
+    spent: Duration,
+    /// What was made with the trained program.
+    made: Vec<String>,
+}
+
+/// Trains and prints a line an epoch, or where these are many a line every so many.
+fn train<M: trainer::Model>(
+    engine: &mut M,
     lines: Lines,
     model: &Model,
-    args: &Args,
+    common: &Common,
     epochs: usize,
-    (train, test): (&Table, &Table),
-) -> Result<(History, Duration)> {
+) -> Result<Run> {
     lines.say("");
-    lines.say("epoch   train loss    test loss   test accuracy       time");
+    let heads: Vec<String> = model.columns.iter().map(Column::head).collect();
+    lines.say(&format!("epoch {} {:>10}", heads.join(" "), "time"));
     signals::install();
-    let steps = train.rows().div_ceil(model.batch);
+    let steps = model.train.rows().div_ceil(model.batch.max(1));
     let progress = RefCell::new(Progress::new(epochs.saturating_mul(steps) as u64));
+    let every = epochs.div_ceil(EPOCHS).max(1) as u64;
     let started = Instant::now();
     let mut begun = started;
+    let loss = model.columns[0].metric;
     let mut trainer = Trainer::new(engine, "train")
         .epochs(epochs as u64)
         .batch(model.batch)
-        .seed(args.seed)
-        .validate("evaluate", test)
+        .seed(common.seed)
+        .loss(loss)
+        .validate("evaluate", &model.test)
         .stop(signals::stop())
         .on_step(|step| {
             progress.borrow_mut().reach((step.epoch - 1) as usize * steps + step.batch, step.epoch);
             ControlFlow::Continue(())
         })
-        .on_epoch(|epoch| {
-            let number = |found: Option<f64>| found.unwrap_or(f64::NAN);
-            let line = format!(
-                "{:>5} {:>12.6} {:>12.6} {:>14.2}% {:>10}",
-                epoch.number,
-                number(epoch.training("loss")),
-                number(epoch.validation("loss")),
-                100.0 * number(epoch.validation("accuracy")),
-                time(begun.elapsed())
-            );
+        .on_epoch_with(|engine, epoch| {
+            if epoch.number % every != 0 && epoch.number != epochs as u64 {
+                return Ok(ControlFlow::Continue(()));
+            }
+            let line = line(model, epoch, begun.elapsed());
             begun = Instant::now();
             progress.borrow().suspend(|| lines.say(&line));
-            ControlFlow::Continue(())
+            if model.show_often {
+                show(engine, model)?;
+            }
+            Ok(ControlFlow::Continue(()))
         });
-    if let Some(path) = &args.checkpoint {
+    if let Some(path) = &common.checkpoint {
         trainer = trainer.checkpoint(path);
     }
-    if args.resume {
+    if common.resume {
         trainer = trainer.resume();
     }
-    if let Some(path) = &args.log {
+    if let Some(path) = &common.log {
         trainer = trainer.log(path);
     }
-    if let Some(path) = &args.plot {
+    if let Some(path) = &common.plot {
         trainer = trainer.plot(path);
     }
-    let history = trainer.run(train)?;
+    let history = trainer.run(&model.train)?;
+    let spent = started.elapsed();
     progress.into_inner().finish();
-    Ok((history, started.elapsed()))
+    Ok(Run { made: show(engine, model)?, history, spent })
 }
 
-fn header(
-    lines: Lines,
-    model: &Model,
-    engine: &Engine,
-    args: &Args,
-    (train, test): (usize, usize),
-    compiled: Duration,
-) {
+/// Makes what the system makes with its trained program.
+fn show(engine: &mut impl trainer::Model, model: &Model) -> Result<Vec<String>> {
+    match &model.show {
+        Some(show) => show(&mut |entry, rows| trainer::predict(engine, entry, rows, None)),
+        None => Ok(Vec::new()),
+    }
+}
+
+fn line(model: &Model, epoch: &Epoch, spent: Duration) -> String {
+    let cells: Vec<String> = model.columns.iter().map(|column| column.cell(epoch)).collect();
+    format!("{:>5} {} {:>10}", epoch.number, cells.join(" "), time(spent))
+}
+
+fn header(lines: Lines, model: &Model, engine: &Engine, common: &Common, compiled: Duration) {
     let parameters = model.program.states.iter().filter(|state| state.role == Role::Parameter);
     let (tensors, elements) = parameters
         .filter_map(|state| state.ty.element_count())
@@ -224,16 +215,16 @@ fn header(
         "data",
         &format!(
             "{} training rows, {} test rows (row i is test where i mod 5 = 0), batches of {}",
-            grouped(train),
-            grouped(test),
+            grouped(model.train.rows()),
+            grouped(model.test.rows()),
             model.batch
         ),
     );
-    let threads = if args.threads == 1 { "thread" } else { "threads" };
+    let threads = if common.threads == 1 { "thread" } else { "threads" };
     match engine {
         Engine::Native(executable) => {
-            let features = args.processor.features();
-            lines.row("processor", &format!("{features}; {} {threads}", args.threads));
+            let features = common.processor.features();
+            lines.row("processor", &format!("{features}; {} {threads}", common.threads));
             lines.row("compiled", &format!("in {}", time(compiled)));
             if let Ok(report) = executable.report("train") {
                 lines.row(
@@ -250,10 +241,10 @@ fn header(
     }
 }
 
-fn next_command(args: &Args) -> String {
+fn next_command(name: &str, common: &Common) -> String {
     let binary = "cargo run --release --";
-    match &args.dump {
-        None => format!("{binary} train {} --dump dump   # a text file for each stage", args.model),
+    match &common.dump {
+        None => format!("{binary} train {name} --dump dump   # a text file for each stage"),
         Some(_) => format!("{binary} bench mlp   # a step of a larger network against the clock"),
     }
 }

@@ -142,6 +142,29 @@ fn bench_prints_the_peers_keys() {
 }
 
 #[test]
+fn every_workload_runs() {
+    let models = json(&kilngrad(&["models", "--json"]));
+    let names = models["bench"].as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap());
+    let names: Vec<&str> = names.collect();
+    // Those of the peers' scripts.
+    let training =
+        ["linreg", "logreg", "mlp", "mlp_small", "cnn", "lstm", "autoencoder", "gan", "vae"];
+    let kernels = ["gelu_chain", "softmax", "layernorm_grad", "adam_update", "sum_rows"];
+    let more = ["transformer", "matmul_256", "matmul_1024", "conv3x3_grad"];
+    for name in training.iter().chain(&kernels).chain(&more) {
+        assert!(names.contains(name), "{name} among {names:?}");
+    }
+    for name in names {
+        let row = json(&kilngrad(&["bench", name, "--seconds", "0", "--json"]));
+        for key in ["step_ms", "flops", "interpreter_ratio"] {
+            assert!(row[key].as_f64().unwrap() > 0.0, "{key} of {row}");
+        }
+        let trains = training.contains(&name) || name == "transformer";
+        assert!(!trains || row["loss"].as_f64().is_some_and(f64::is_finite), "{row}");
+    }
+}
+
+#[test]
 fn wrong_usage_exits_with_two() {
     for args in [
         &["train", "cnm"][..],

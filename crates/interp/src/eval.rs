@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use kilngrad_ir::infer::{RuleError, Types, infer};
 use kilngrad_ir::{
-    Bindings, Entry, Graph, Node, NodeId, Op, Origin, Program, StateId, Type, Value, ValueName,
+    Bindings, Check, Entry, Graph, Node, NodeId, Op, Origin, Program, StateId, Type, Value,
+    ValueName,
 };
 use smallvec::SmallVec;
 
@@ -119,7 +120,12 @@ pub fn eval_entry_traced(
     let updated = conditions.split_off(entry.checks.len());
     for (check, condition) in entry.checks.iter().zip(conditions) {
         if condition.scalar().is_none_or(|literal| literal.to_f64() == 0.0) {
-            return Err(InterpError::Check(check.failure(&entry.name)));
+            let mut message = check.failure(&entry.name);
+            if let Some(at) = entry.subject(check) {
+                let name = entry.graph.name(entry.graph.arguments()[at]).to_string();
+                message += &Check::found(name.trim_start_matches('%'), inputs[at].iter());
+            }
+            return Err(InterpError::Check(message));
         }
     }
     let updates = entry.updates.iter().map(|(id, _)| *id).zip(updated).collect();

@@ -8,6 +8,7 @@ use crate::dim::Symbol;
 use crate::example::graph_example;
 use crate::graph::{Def, Graph, NodeId, Value};
 use crate::literal::{Dense, Literal};
+use crate::op::Op;
 use crate::origin::Origin;
 use crate::text::shown;
 use crate::types::Type;
@@ -250,6 +251,29 @@ impl Check {
         let scope = if scope.is_empty() { String::new() } else { format!(" in {}", shown(scope)) };
         format!("expected {} in entry {entry}{scope}{built}", shown(&self.expected))
     }
+
+    /// What an input that the condition is [computed from](Entry::subject) was fed with, to follow
+    /// the message.
+    #[doc = graph_example!(
+        "let fed = [3, 1, 2].map(|number| Literal::from_i64(DType::I64, number));"
+        "assert_eq!(Check::found(\"y\", fed), \", found 1 to 3 in input \\\"y\\\"\");"
+    )]
+    pub fn found(input: &str, fed: impl IntoIterator<Item = Literal>) -> String {
+        let mut fed = fed.into_iter();
+        let Some(first) = fed.next() else {
+            return format!(", found nothing in input \"{}\"", shown(input));
+        };
+        let [least, most] = fed.fold([first; 2], |[least, most], number| {
+            let value = |literal: Literal| literal.to_f64();
+            let least = if value(number) < value(least) { number } else { least };
+            [least, if value(number) > value(most) { number } else { most }]
+        });
+        let text = |literal: Literal| match literal.dtype().is_float() {
+            true => literal.to_f64().to_string(),
+            false => literal.to_i64().to_string(),
+        };
+        format!(", found {} to {} in input \"{}\"", text(least), text(most), shown(input))
+    }
 }
 
 /// One function of a program: what a call computes, returns and updates.
@@ -278,6 +302,36 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// The position of the argument that a check's condition is computed from, if it is one, and no
+    /// state or random number is among what it is computed from.
+    #[doc = graph_example!(
+        "let expected = \"positive numbers\".into();"
+        "let check = Check { condition: y, expected, origin: Origin::unknown() };"
+        "assert_eq!(program.entries[0].subject(&check), Some(0));"
+    )]
+    pub fn subject(&self, check: &Check) -> Option<usize> {
+        let mut seen = vec![false; self.graph.value_count()];
+        let (mut left, mut subject) = (vec![check.condition], None);
+        while let Some(value) = left.pop() {
+            if std::mem::replace(&mut seen[value.index()], true) {
+                continue;
+            }
+            match (self.graph.value(value).def, self.graph.defining_node(value)) {
+                (Def::Argument(at), _) if subject.is_none_or(|known| known == at) => {
+                    subject = Some(at);
+                }
+                (Def::Argument(_), _) => return None,
+                (Def::Result { .. }, Some(node))
+                    if !matches!(node.op, Op::State(_) | Op::Random { .. }) =>
+                {
+                    left.extend(node.operands.iter().copied());
+                }
+                (Def::Result { .. }, _) => return None,
+            }
+        }
+        subject
+    }
+
     /// An entry without outputs, checks or updates.
     ///
     /// ```

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use kilngrad_codegen::{CodegenOptions, FunctionText, Module};
 use kilngrad_ir::{
-    Bindings, Constant, Entry, Error, ErrorKind, Init, Literal, Op, Place, Program, State, Value,
-    ValueName,
+    Bindings, Check, Constant, Entry, Error, ErrorKind, Init, Literal, Op, Place, Program, State,
+    Value, ValueName,
 };
 use kilngrad_lower::{External as Lower, Lowered, Packing};
 use kilngrad_passes::{Compiled, Context, Exactness, Pass, PassError, Stage as PassStage};
-use kilngrad_runtime::{Code, Compile, Constant as Memory, External, NotFinite, Slot};
+use kilngrad_runtime::{Code, Compile, Constant as Memory, External, Gate, NotFinite, Slot};
 
 use crate::dump::Dump;
 use crate::flops::flops;
@@ -250,7 +250,15 @@ impl Compiler {
             })
         });
         let externals = externals.collect::<Result<_, _>>()?;
-        let checks = planned.checks.iter().map(|check| check.failure(&planned.name)).collect();
+        // Kernels compute conditions together with other values: the entry before them tells more.
+        let declared = &program.entries[0];
+        let gate = |check: &Check| {
+            let same =
+                |other: &&Check| other.origin == check.origin && other.expected == check.expected;
+            let subject = declared.checks.iter().find(same).and_then(|it| declared.subject(it));
+            Gate { message: check.failure(&planned.name), subject }
+        };
+        let checks = planned.checks.iter().map(gate).collect();
         Code::new(module, inputs, outputs, externals, checks, report)
     }
 }

@@ -204,11 +204,13 @@ fn a_class_index_out_of_range_is_an_error_of_the_users_line() {
         let states = |exe: &Executable| -> Vec<Vec<u8>> {
             exe.state_bytes().map(|(_, bytes)| bytes.to_vec()).collect()
         };
-        for (y, x, expected) in [
-            (array![0i64, 3, 1], &x, "expected class indices from 0 to below 3"),
-            (array![0, 1, -1], &x, "expected class indices from 0 to below 3"),
-            (array![i64::MIN, i64::MAX, 0], &x, "expected class indices from 0 to below 3"),
-            (array![0, 1, 2], &(&x * 1e6), "expected a loss below 100"),
+        let classes = "expected class indices from 0 to below 3";
+        for (y, x, expected, found) in [
+            (array![0i64, 3, 1], &x, classes, ", found 0 to 3 in input \"y\""),
+            (array![0, 1, -1], &x, classes, ", found -1 to 1 in input \"y\""),
+            (array![i64::MIN, i64::MAX, 0], &x, classes, "to 9223372036854775807 in input \"y\""),
+            // The condition is of both inputs and of states.
+            (array![0, 1, 2], &(&x * 1e6), "expected a loss below 100", ""),
         ] {
             reference.copy_state(&exe).unwrap();
             let before = states(&exe);
@@ -216,6 +218,7 @@ fn a_class_index_out_of_range_is_an_error_of_the_users_line() {
             assert_eq!(error.kind(), ErrorKind::Check);
             let text = error.to_string();
             assert!(text.starts_with(&format!("{expected} in entry train")), "{text}");
+            assert!(text.ends_with(found) && text.contains("found") != found.is_empty(), "{text}");
             assert!(
                 !text.contains("class") || text.contains(&format!("calls.rs:{line}:")),
                 "{text}"

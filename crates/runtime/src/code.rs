@@ -44,6 +44,29 @@ impl Slot {
     }
 }
 
+/// What is said where a condition does not hold.
+///
+/// ```
+/// use kilngrad_runtime::Gate;
+///
+/// let gate = Gate { message: "expected class indices from 0 to below 10".into(), subject: Some(1) };
+/// assert_eq!(gate, gate.clone());
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gate {
+    /// What was expected, and where.
+    pub message: String,
+    /// The input that the condition is computed from, whose numbers are shown.
+    pub subject: Option<usize>,
+}
+
+impl From<String> for Gate {
+    /// A message alone.
+    fn from(message: String) -> Gate {
+        Gate { message, subject: None }
+    }
+}
+
 /// One entry compiled for one binding of its symbols, with whatever `A` the compiler keeps beside
 /// it.
 #[derive(Debug)]
@@ -52,8 +75,8 @@ pub struct Code<A> {
     pub(crate) inputs: Vec<Slot>,
     pub(crate) outputs: Vec<Slot>,
     pub(crate) externals: Vec<External>,
-    /// For each condition of the module's gate, the message where it does not hold.
-    pub(crate) checks: Vec<String>,
+    /// For each condition of the module's gate.
+    pub(crate) checks: Vec<Gate>,
     artifacts: A,
 }
 
@@ -71,7 +94,7 @@ impl<A> Code<A> {
         inputs: Vec<Slot>,
         outputs: Vec<Slot>,
         externals: Vec<External>,
-        checks: Vec<String>,
+        checks: Vec<Gate>,
         artifacts: A,
     ) -> Result<Code<A>, Error> {
         let mismatch = |what: String| Error::new(ErrorKind::Internal, what);

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use kilngrad_codegen::FloatMode;
-use kilngrad_ir::{Error, ErrorKind, StateId};
+use kilngrad_ir::{Check, Dense, Error, ErrorKind, StateId};
 
 use crate::call::wrong_shape;
-use crate::code::{External, Slot};
+use crate::code::{External, Gate, Slot};
 use crate::element::Input;
 use crate::finite::{self, Copies, Found, NotFinite};
 use crate::library::Library;
@@ -68,7 +68,10 @@ impl<A> Launch<'_, A> {
             )
         };
         ran.map_err(|check| {
-            let message = code.checks.get(check).map_or("expected a condition to hold", |it| it);
+            let message = match code.checks.get(check) {
+                Some(gate) => failure(gate, &code.inputs, inputs),
+                None => "expected a condition to hold".to_owned(),
+            };
             Error::new(ErrorKind::Check, message)
         })
     }
@@ -122,6 +125,19 @@ impl<A> Launch<'_, A> {
             }
         }
         Ok(None)
+    }
+}
+
+/// What is said of a condition that does not hold for these inputs.
+fn failure(gate: &Gate, slots: &[Slot], inputs: &[&dyn Input]) -> String {
+    let Some((slot, fed)) = gate.subject.and_then(|at| slots.get(at).zip(inputs.get(at))) else {
+        return gate.message.clone();
+    };
+    let mut bytes = vec![0; slot.bytes()];
+    fed.write_to(&mut bytes);
+    match Dense::from_bytes(slot.dtype, bytes.into()) {
+        Some(fed) => gate.message.clone() + &Check::found(&slot.name, fed.iter()),
+        None => gate.message.clone(),
     }
 }
 

@@ -33,7 +33,7 @@ mod states;
 mod workspace;
 
 pub use call::{Call, Outputs};
-pub use code::{Code, Compile, External, Slot};
+pub use code::{Code, Compile, External, Gate, Slot};
 pub use constant::{Constant, WeakConstant};
 pub use element::{Element, Input};
 pub use executable::Executable;

@@ -373,7 +373,7 @@ impl Compile<()> for Generate {
             })
         });
         let externals = externals.collect::<Result<_, Error>>()?;
-        let checks = entry.checks.iter().map(|check| check.failure(&entry.name)).collect();
+        let checks = entry.checks.iter().map(|check| check.failure(&entry.name).into()).collect();
         Code::new(module, inputs, outputs, externals, checks, ())
     }
 }

@@ -323,6 +323,9 @@ impl<'b> Tensor<'b> {
         let Some(channels) = self.channels(weight, options.groups, 1) else { return failed };
         let Some(margins) = self.conv_margins(options.padding, &geometry) else { return failed };
         let Some(dtype) = self.ty().map(|ty| ty.dtype) else { return failed };
+        if !self.holds_windows(&margins, &geometry) {
+            return failed;
+        }
         let _scope = self.entry.enter(name);
         let padded = self.with_margins(&margins, Literal::from_i64(dtype, 0));
         if options.groups == 1 {
@@ -431,14 +434,19 @@ impl<'b> Tensor<'b> {
         let parts = channels.exact_div(count).zip(first.exact_div(count));
         let parts = parts.filter(|(own, first)| *own == [first, &second][axis].clone());
         let Some((own, first)) = parts else {
+            let divides = [channels, &first].map(|length| length.exact_div(count).is_some());
             let message = match axis {
+                _ if divides != [true; 2] => format!(
+                    "expected channels and kernels that {groups} groups divide, found {channels} \
+                     channels in {own} and {first} kernels in {kernels}"
+                ),
                 1 => format!(
-                    "expected channels that kernels of {second} take in {groups} groups, and a \
-                     multiple of {groups} kernels, found {own} and {kernels}"
+                    "expected {second} channels for each of {groups} groups, which is what the \
+                     kernels {kernels} take, found {channels} channels in {own}"
                 ),
                 _ => format!(
-                    "expected a kernel for each channel, a multiple of {groups} groups of them, \
-                     found {own} and {kernels}"
+                    "expected a kernel for each channel, found {channels} channels in {own} and \
+                     {first} kernels in {kernels}"
                 ),
             };
             self.entry.fail_on("conv_b2", message, &[self, weight]);

@@ -341,7 +341,8 @@ impl<'b> Tensor<'b> {
             // Where not even the first one begins before the end there is nothing to round up.
             beyond[at] = if last < 0 { 0 } else { (last - room).max(0) };
         }
-        Some(Windows { geometry, padding, beyond })
+        let windows = Windows { geometry, padding, beyond };
+        self.holds_windows(&windows.margins(), &windows.geometry).then_some(windows)
     }
 
     /// The largest element of each window, whose gradient goes to the first that is the largest.

@@ -174,6 +174,30 @@ impl<'b> Tensor<'b> {
         self.entry.emit(Op::Slice(ranges), &[padded], &[])
     }
 
+    /// Whether windows fit the spatial axes with their margins, as far as that is known; says where
+    /// they do not.
+    #[track_caller]
+    pub(crate) fn holds_windows(self, margins: &[Margin], geometry: &Geometry) -> bool {
+        let Some(ty) = self.ty() else { return false };
+        let first = ty.rank() - margins.len();
+        for (at, (low, high)) in margins.iter().enumerate() {
+            let Some(length) = ty.shape.dims()[first + at].as_constant() else { continue };
+            let (padded, span) = (length.saturating_add(low + high), geometry.span(at));
+            if span > padded {
+                let message = format!(
+                    "expected a window that axis {} of {ty} holds, {padded} long with its padding \
+                     of {low} and {high}, found one of {} elements {} apart, which spans {span}",
+                    first + at,
+                    geometry.sizes[at],
+                    geometry.dilations[at],
+                );
+                self.entry.fail_on("windows_c3", message, &[self]);
+                return false;
+            }
+        }
+        true
+    }
+
     /// Every window along the last axes, the index within them behind all others.
     #[track_caller]
     pub(crate) fn view_windows(self, geometry: &Geometry) -> Tensor<'b> {

@@ -1,5 +1,7 @@
 //! Layers of convolutions.
 
+use kilngrad_ir::Diagnostic;
+
 use crate::builder::Param;
 use crate::example::example;
 use crate::functions::spatial::Numbers;
@@ -111,7 +113,10 @@ macro_rules! layers {
                     false => [outputs, inputs / groups.max(1)],
                 };
                 let kernels = Kernels { channels, size: size.numbers(), axes: $axes, outputs };
-                let (weight, bias) = kernels.declare(scope, name, init);
+                let (weight, bias) = match groups > 0 && [inputs, outputs].iter().all(|n| n % groups == 0) {
+                    true => kernels.declare(scope, name, init),
+                    false => undivided(scope, inputs, outputs, groups),
+                };
                 $layer { weight, bias, options }
             }
 
@@ -165,6 +170,22 @@ layers! {
     ConvTranspose3d ConvTranspose conv_transpose3d 3 true
         /// The weight is `[inputs, outputs/groups, d, h, w]` at the path `name.w`.
         ;
+}
+
+/// Reports channels that groups do not divide.
+#[track_caller]
+fn undivided(
+    scope: &Scope<'_>,
+    inputs: usize,
+    outputs: usize,
+    groups: usize,
+) -> (Param, Option<Param>) {
+    let message = format!(
+        "expected inputs and outputs that {groups} groups divide, found {inputs} inputs and \
+         {outputs} outputs"
+    );
+    let failed = scope.builder().failed_param(Diagnostic::new("conv_b2", message));
+    (failed, Some(failed))
 }
 
 /// The weight of a layer.

@@ -89,11 +89,11 @@ pub use schedule::{Constant, Cosine, Schedule, StepDecay, WarmUp};
 #[must_use = "a trainer does nothing until it is run"]
 pub struct Trainer<'a, M: Model> {
     model: &'a mut M,
-    plan: Plan<'a>,
+    plan: Plan<'a, M>,
 }
 
 /// What is to be done.
-struct Plan<'a> {
+struct Plan<'a, M> {
     entry: &'a str,
     epochs: u64,
     batch: usize,
@@ -107,6 +107,7 @@ struct Plan<'a> {
     early: Option<EarlyStopping>,
     on_step: Option<OnStep<'a>>,
     on_epoch: Option<OnEpoch<'a>>,
+    on_epoch_with: Option<OnEpochWith<'a, M>>,
     stop: Option<&'a AtomicBool>,
     checkpoint: Option<PathBuf>,
     every: Option<u64>,
@@ -119,6 +120,7 @@ struct Plan<'a> {
 
 type OnStep<'a> = Box<dyn for<'s> FnMut(&Step<'s>) -> ControlFlow<()> + 'a>;
 type OnEpoch<'a> = Box<dyn FnMut(&Epoch) -> ControlFlow<()> + 'a>;
+type OnEpochWith<'a, M> = Box<dyn FnMut(&mut M, &Epoch) -> Result<ControlFlow<()>, Error> + 'a>;
 
 /// Where a run is after a batch.
 ///
@@ -300,6 +302,7 @@ impl<'a, M: Model> Trainer<'a, M> {
             early: None,
             on_step: None,
             on_epoch: None,
+            on_epoch_with: None,
             stop: None,
             checkpoint: None,
             every: None,
@@ -460,6 +463,27 @@ impl<'a, M: Model> Trainer<'a, M> {
     )]
     pub fn on_epoch(mut self, callback: impl FnMut(&Epoch) -> ControlFlow<()> + 'a) -> Self {
         self.plan.on_epoch = Some(Box::new(callback));
+        self
+    }
+
+    /// [`on_epoch`](Self::on_epoch), with the model as it is after the epoch: to draw what it makes, say.
+    /// An error ends the run. An entry that is called here should write no state, a random draw's
+    /// counter among them, or a run that is resumed is another.
+    #[doc = ""]
+    #[doc = example!(
+        "let mut errors = Vec::new();"
+        "let trainer = trainer.epochs(3).on_epoch_with(|model, _| {"
+        "    errors.extend(evaluate(model, \"test\", &rows, None)?);"
+        "    Ok(ControlFlow::Continue(()))"
+        "});"
+        "trainer.run(&rows)?;"
+        "assert_eq!(errors.len(), 3);"
+    )]
+    pub fn on_epoch_with(
+        mut self,
+        callback: impl FnMut(&mut M, &Epoch) -> Result<ControlFlow<()>, Error> + 'a,
+    ) -> Self {
+        self.plan.on_epoch_with = Some(Box::new(callback));
         self
     }
 

@@ -18,7 +18,7 @@ use crate::trainer::{Plan, Step};
 /// A run under way.
 struct Training<'r, 'a, M: Model> {
     model: &'r mut M,
-    plan: Plan<'a>,
+    plan: Plan<'a, M>,
     rows: Rows<'r>,
     /// Of the entry's metrics.
     names: Vec<String>,
@@ -48,7 +48,11 @@ struct Rate {
 }
 
 /// Trains `model` over `table` as planned.
-pub(super) fn run(model: &mut impl Model, plan: Plan<'_>, table: &Table) -> Result<History, Error> {
+pub(super) fn run<M: Model>(
+    model: &mut M,
+    plan: Plan<'_, M>,
+    table: &Table,
+) -> Result<History, Error> {
     let mut training = Training::new(model, plan, table)?;
     training.start()?;
     let stopped = training.epochs()?;
@@ -60,7 +64,7 @@ impl<'r, 'a, M: Model> Training<'r, 'a, M> {
     /// Finds every mistake that can be found before the first step.
     fn new(
         model: &'r mut M,
-        plan: Plan<'a>,
+        plan: Plan<'a, M>,
         table: &'r Table,
     ) -> Result<Training<'r, 'a, M>, Error> {
         let program = model.declared();
@@ -307,11 +311,15 @@ impl<'r, 'a, M: Model> Training<'r, 'a, M> {
             let validation: Vec<f64> = epochs.iter().filter_map(|e| e.validation(loss)).collect();
             crate::plot::curves(path, &[&training, &validation])?;
         }
-        let flow = match (&mut self.plan.on_epoch, epochs.last()) {
-            (Some(callback), Some(epoch)) => callback(epoch),
-            _ => ControlFlow::Continue(()),
-        };
-        Ok(flow.is_break().then_some(Stopped::Callback))
+        let Some(epoch) = epochs.last() else { return Ok(None) };
+        let mut flows = [ControlFlow::Continue(()); 2];
+        if let Some(callback) = &mut self.plan.on_epoch {
+            flows[0] = callback(epoch);
+        }
+        if let Some(callback) = &mut self.plan.on_epoch_with {
+            flows[1] = callback(self.model, epoch)?;
+        }
+        Ok(flows.iter().any(ControlFlow::is_break).then_some(Stopped::Callback))
     }
 
     /// Writes the log, where there is to be one.

@@ -188,7 +188,7 @@ fn native(module: Module, conditions: usize, externals: &[Vec<u8>]) -> Result<Ve
     }
     program.entries.push(Entry::new("run", Mode::Eval, Graph::new()));
     let externals_of = (0..externals.len()).map(|at| External::State(StateId::from_index(at)));
-    let checks = vec!["a condition".to_owned(); conditions];
+    let checks = vec!["a condition".to_owned().into(); conditions];
     let code = Code::new(module, Vec::new(), Vec::new(), externals_of.collect(), checks, ())?;
     let once = Once(Mutex::new(Some(code)));
     let mut executable = Executable::new(Arc::new(program), Box::new(once), 0, 1)?;

@@ -1,49 +1,11 @@
-//! The workloads of `kilngrad bench`: one training step each, on fixed random data.
-//!
-//! Shapes, losses and optimizers are those that the same names stand for in the benchmark scripts of
-//! other frameworks, so that rows can be put side by side: see docs/performance.md.
+//! Training steps: forward, backward and update.
 
 use kilngrad::prelude::*;
-use kilngrad::random;
-use ndarray::{ArrayD, IxDyn};
+use ndarray::ArrayD;
 
-/// What `kilngrad bench` accepts, with a line each.
-pub(crate) const WORKLOADS: [(&str, &str); 8] = [
-    ("linreg", "linear regression, 4096×128 full batch, MSE, SGD"),
-    ("logreg", "logistic regression, 4096×64 full batch, BCE with logits, SGD"),
-    ("mlp", "784-512-256-10, relu, batch 128, softmax cross-entropy, Adam"),
-    ("mlp_small", "16-32-32-4, tanh, batch 16, softmax cross-entropy, SGD"),
-    ("autoencoder", "784-256-784, relu then sigmoid, batch 128, MSE, Adam"),
-    ("lstm", "LSTM(50)-LSTM(50)-Dense(1), 64 steps of 16 features, batch 32, MSE, Adam"),
-    (
-        "cnn",
-        "conv 32 3×3, pool 2, conv 64 3×3, pool 2, dense 128, dense 10 on 1×28×28, relu, batch 32, Adam",
-    ),
-    ("conv3x3_grad", "conv 64 3×3, padding 1, on 64×28×28, batch 8, and both its gradients"),
-];
+use super::{Workload, classes, normal, uniform};
 
-/// A workload: a program whose entry `step` outputs `loss`, and what to feed it.
-pub(crate) struct Workload {
-    pub(crate) program: Program,
-    pub(crate) floats: Vec<(&'static str, ArrayD<f32>)>,
-    pub(crate) classes: Vec<(&'static str, ArrayD<i64>)>,
-}
-
-/// The workload called `name`, which is one of [`WORKLOADS`].
-pub(crate) fn workload(name: &str) -> Result<Workload> {
-    match name {
-        "linreg" => regression(4096, 128, |z, t| z.mse_loss(t), normal),
-        "logreg" => regression(4096, 64, |z, t| z.bce_with_logits(t), coin),
-        "mlp" => classifier(128, &[784, 512, 256, 10], |x| x.relu(), Rule::Adam),
-        "mlp_small" => classifier(16, &[16, 32, 32, 4], |x| x.tanh(), Rule::Sgd),
-        "lstm" => recurrent(32, 64, [16, 50]),
-        "autoencoder" => autoencoder(128, 784, 256),
-        "cnn" => convolutional(32),
-        _ => convolution(8, 64, 28),
-    }
-}
-
-fn regression(
+pub(super) fn regression(
     rows: usize,
     columns: usize,
     loss: impl for<'b> Fn(Tensor<'b>, Tensor<'b>) -> Tensor<'b>,
@@ -62,12 +24,12 @@ fn regression(
 
 /// How a classifier is updated.
 #[derive(Debug, Clone, Copy)]
-enum Rule {
+pub(super) enum Rule {
     Adam,
     Sgd,
 }
 
-fn classifier(
+pub(super) fn classifier(
     batch: usize,
     dims: &[usize],
     activation: impl for<'b> Fn(Tensor<'b>) -> Tensor<'b>,
@@ -97,15 +59,14 @@ fn classifier(
         Rule::Sgd => step.minimize(loss, b.params("model"), Sgd::new(0.01)),
     }
     step.output("loss", loss);
-    let labels = uniform("y", &[batch]).mapv(|unit| (unit * classes as f32) as i64);
     Ok(Workload {
         program: b.finish()?,
         floats: vec![("x", normal("x", &[batch, inputs]))],
-        classes: vec![("y", labels)],
+        classes: vec![("y", super::classes("y", &[batch], classes))],
     })
 }
 
-fn autoencoder(batch: usize, pixels: usize, code: usize) -> Result<Workload> {
+pub(super) fn autoencoder(batch: usize, pixels: usize, code: usize) -> Result<Workload> {
     let b = Builder::new("autoencoder");
     let scope = b.scope("model");
     let encoder = Dense::new(&scope, "encoder", pixels, code);
@@ -120,7 +81,11 @@ fn autoencoder(batch: usize, pixels: usize, code: usize) -> Result<Workload> {
 }
 
 /// Two layers over sequences, of which a dense layer reads the last step.
-fn recurrent(batch: usize, steps: usize, [features, hidden]: [usize; 2]) -> Result<Workload> {
+pub(super) fn recurrent(
+    batch: usize,
+    steps: usize,
+    [features, hidden]: [usize; 2],
+) -> Result<Workload> {
     let b = Builder::new("recurrent");
     let scope = b.scope("model");
     let options = RecurrentOptions::new().layers(2);
@@ -137,7 +102,7 @@ fn recurrent(batch: usize, steps: usize, [features, hidden]: [usize; 2]) -> Resu
     Ok(Workload { program: b.finish()?, floats, classes: Vec::new() })
 }
 
-fn convolutional(batch: usize) -> Result<Workload> {
+pub(super) fn convolutional(batch: usize) -> Result<Workload> {
     let b = Builder::new("convolutional");
     let scope = b.scope("model");
     let first = Conv2d::new(&scope, "conv0", 1, 32, 3, Conv::new());
@@ -152,54 +117,53 @@ fn convolutional(batch: usize) -> Result<Workload> {
     let loss = head.forward(hidden.forward(maps.flatten(1, -1)).relu()).cross_entropy(y);
     step.minimize(loss, b.params("model"), Adam::new(1e-3));
     step.output("loss", loss);
-    let labels = uniform("y", &[batch]).mapv(|unit| (unit * 10.0) as i64);
     Ok(Workload {
         program: b.finish()?,
         floats: vec![("x", normal("x", &[batch, 1, 28, 28]))],
-        classes: vec![("y", labels)],
+        classes: vec![("y", classes("y", &[batch], 10))],
     })
 }
 
-/// A convolution with the gradients by what is convolved and by the kernels.
-fn convolution(batch: usize, channels: usize, side: usize) -> Result<Workload> {
-    let b = Builder::new("convolution");
+/// Both networks' steps in one entry: the generator meets the discriminator that has just stepped.
+pub(super) fn gan(batch: usize) -> Result<Workload> {
+    const CODE: usize = 100;
+    let b = Builder::new("gan");
+    let (g, d) = (b.scope("g"), b.scope("d"));
+    let g =
+        [("hidden", CODE, 256), ("out", 256, 784)].map(|(name, i, o)| Dense::new(&g, name, i, o));
+    let d = [("hidden", 784, 256), ("out", 256, 1)].map(|(name, i, o)| Dense::new(&d, name, i, o));
     let step = b.entry("step", Mode::Train);
-    let images = [batch, channels, side, side];
-    let x = step.input("x", F32, images);
-    let w = step.input("w", F32, (channels, channels, 3, 3));
-    let weights = step.input("weights", F32, images);
-    let loss = (x.conv2d(w, Conv::new().padding(1)) * weights).sum(..);
-    let [by_x, by_w] = loss.gradient([x, w]);
+    let (x, z) = (step.input("x", F32, (batch, 784)), step.input("z", F32, (batch, CODE)));
+    let judged = |x| d[1].forward(d[0].forward(x).leaky_relu(0.2));
+    let fake = g[1].forward(g[0].forward(z).relu()).sigmoid();
+    let real = judged(x).bce_with_logits(1.0);
+    let loss = real + judged(fake.stop_gradient()).bce_with_logits(0.0);
+    step.minimize(loss, b.params("d"), Adam::new(1e-3));
+    let loss = judged(fake).bce_with_logits(1.0);
+    step.minimize(loss, b.params("g"), Adam::new(1e-3));
     step.output("loss", loss);
-    step.output("by_x", by_x);
-    step.output("by_w", by_w);
-    let floats = vec![
-        ("x", normal("x", &images)),
-        ("w", normal("w", &[channels, channels, 3, 3])),
-        ("weights", normal("weights", &images)),
-    ];
+    let floats = vec![("x", uniform("x", &[batch, 784])), ("z", normal("z", &[batch, CODE]))];
     Ok(Workload { program: b.finish()?, floats, classes: Vec::new() })
 }
 
-/// Uniform in 0…1, the same in every run.
-fn uniform(name: &str, shape: &[usize]) -> ArrayD<f32> {
-    let key = random::key(0, random::stream_of(name), 0);
-    let count = shape.iter().product::<usize>() as u64;
-    let draw = |index| random::element(key, index, DType::F32).to_f64() as f32;
-    ArrayD::from_shape_vec(IxDyn(shape), (0..count).map(draw).collect())
-        .expect("as many numbers as the shape has elements")
-}
-
-/// Normal with mean 0 and standard deviation 1, by the sum of twelve uniform numbers.
-fn normal(name: &str, shape: &[usize]) -> ArrayD<f32> {
-    let mut sum = ArrayD::from_elem(IxDyn(shape), -6.0f32);
-    for term in 0..12 {
-        sum += &uniform(&format!("{name}.{term}"), shape);
-    }
-    sum
-}
-
-/// Zeros and ones.
-fn coin(name: &str, shape: &[usize]) -> ArrayD<f32> {
-    uniform(name, shape).mapv(f32::round)
+pub(super) fn vae(batch: usize) -> Result<Workload> {
+    const CODE: usize = 20;
+    let b = Builder::new("vae");
+    let scope = b.scope("model");
+    let dense = |name, inputs, outputs| Dense::new(&scope, name, inputs, outputs);
+    let encoder = dense("encoder", 784, 400);
+    let (mean, log_var) = (dense("mean", 400, CODE), dense("log_var", 400, CODE));
+    let decoder = [dense("hidden", CODE, 400), dense("out", 400, 784)];
+    let step = b.entry("step", Mode::Train);
+    let (x, eps) = (step.input("x", F32, (batch, 784)), step.input("eps", F32, (batch, CODE)));
+    let hidden = encoder.forward(x).relu();
+    let (mean, log_var) = (mean.forward(hidden), log_var.forward(hidden));
+    let code = mean + eps * (log_var * 0.5).exp();
+    let logits = decoder[1].forward(decoder[0].forward(code).relu());
+    let divergence = (1.0 + log_var - mean.square() - log_var.exp()).sum(..) * -0.5;
+    let loss = logits.bce_with_logits_with(x, Reduction::Sum) + divergence;
+    step.minimize(loss, b.params("model"), Adam::new(1e-3));
+    step.output("loss", loss);
+    let floats = vec![("x", uniform("x", &[batch, 784])), ("eps", normal("eps", &[batch, CODE]))];
+    Ok(Workload { program: b.finish()?, floats, classes: Vec::new() })
 }
