@@ -10,11 +10,17 @@ mod cnn;
 mod common;
 mod conv_gan;
 mod gan;
+mod gated_rnn;
+mod gru;
 mod linear_regression;
 mod logistic_regression;
+mod lstm;
 mod mlp;
 mod model;
 mod pictures;
+mod recurrent;
+mod rnn;
+mod sequences;
 mod standardise;
 mod transformer;
 mod vae;
@@ -60,6 +66,14 @@ systems! {
     "mlp" Mlp mlp;
     /// Convolution, pool, convolution, pool, dense, on the digits
     "cnn" Cnn cnn;
+    /// A recurrent network that reads the digits row by row
+    "rnn" Rnn rnn;
+    /// The same with a cell of two gates, written out
+    "gated-rnn" GatedRnn gated_rnn;
+    /// Long short-term memory of two layers that reads the digits row by row
+    "lstm" Lstm lstm;
+    /// A gated recurrent unit that reads the digits row by row
+    "gru" Gru gru;
     /// The digits in sixteen numbers and back, with a picture
     "autoencoder" Autoencoder autoencoder;
     /// A generator of digits against a discriminator, both dense, with a picture

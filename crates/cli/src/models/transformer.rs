@@ -4,10 +4,9 @@
 use std::f64::consts::LN_10;
 use std::path::PathBuf;
 
-use kilngrad::Array;
-use kilngrad::data::Table;
 use kilngrad::prelude::*;
 
+use crate::models::sequences::{ROW, sequences};
 use crate::models::{Column, Common, Declare, Model, characters};
 use crate::workloads::transformer::Block;
 
@@ -53,8 +52,7 @@ fn places<'b>(x: Tensor<'b>) -> Tensor<'b> {
     e.cat([angle.sin(), angle.cos()], -1)
 }
 
-/// Numbers of a token: those of a row of an image.
-const ROW: usize = 8;
+/// Numbers that become of a token.
 const WIDTH: usize = 64;
 
 struct Classifier {
@@ -104,21 +102,8 @@ impl Declare for Args {
         predict.output("probs", net.forward(x).softmax(-1));
         let description =
             format!("digits as 8 tokens of a row, 2 blocks of {WIDTH}, 4 heads, mean, 10, Adam");
-        let rows = tokens(&common.digits()?)?;
+        let rows = sequences(&common.digits()?)?;
         let model = Model::new(b.finish()?, description, &rows, Column::ACCURACY);
         Ok(Model { epochs: 30, lengths: vec![("t", 8)], ..model })
     }
-}
-
-/// Images as sequences of rows.
-fn tokens(digits: &Table) -> Result<Table> {
-    let x = digits.column("x")?;
-    let rows = x.to_f64_vec();
-    let shape = [digits.rows(), rows.len() / ROW / digits.rows().max(1), ROW];
-    let Some(sequences) = Array::from_elements(&shape, rows) else {
-        let message = format!("expected images of rows of {ROW} pixels, found {}", x.ty());
-        return Err(Error::new(ErrorKind::Shape, message));
-    };
-    let table = Table::new().with("x", sequences)?.cast("x", x.dtype())?;
-    table.with("y", digits.column("y")?.clone())
 }
