@@ -74,7 +74,6 @@ mod rules;
 
 use std::collections::HashSet;
 
-use kilngrad_ir::op::Scan;
 use kilngrad_ir::rewrite::{Emitter, Rewriter};
 use kilngrad_ir::{Diagnostic, Entry, Graph, Node, Op, Program, Value};
 
@@ -183,6 +182,8 @@ pub fn differentiate_entry(program: &Program, entry: &Entry) -> Result<Entry, Ve
             | Op::StopGradient
             | Op::CustomGradient(_)
             | Op::Scan(_)
+            | Op::Cond(_)
+            | Op::While(_)
             | Op::Kernel(_) => {
                 expansion.rewriter.copy(id);
             }
@@ -216,14 +217,14 @@ fn replace_custom_gradients(rewriter: &mut Rewriter<'_>) {
             for (&result, &value) in node.results.iter().zip(&node.operands) {
                 rewriter.replace(result, rewriter.get(value));
             }
-        } else if let Op::Scan(scan) = &node.op
-            && has_custom_gradients(&scan.body)
-        {
-            let mut inner = Rewriter::new(&scan.body);
-            replace_custom_gradients(&mut inner);
-            let scan = Scan { body: inner.finish().0, ..(**scan).clone() };
-            let operands = rewriter.operands(node);
-            rewriter.copy_with(id, Op::Scan(Box::new(scan)), &operands);
+        } else if node.op.bodies().iter().any(|body| has_custom_gradients(body)) {
+            let bodies = node.op.bodies().into_iter().map(|body| {
+                let mut inner = Rewriter::new(body);
+                replace_custom_gradients(&mut inner);
+                inner.finish().0
+            });
+            let (op, operands) = (node.op.with_bodies(bodies), rewriter.operands(node));
+            rewriter.copy_with(id, op, &operands);
         } else {
             rewriter.copy(id);
         }
@@ -232,36 +233,9 @@ fn replace_custom_gradients(rewriter: &mut Rewriter<'_>) {
 
 /// Whether a function with a derivative of its own is in a graph or in a region of it.
 fn has_custom_gradients(graph: &Graph) -> bool {
-    graph.nodes().any(|(_, node)| match &node.op {
-        Op::CustomGradient(_) => true,
-        Op::Scan(scan) => has_custom_gradients(&scan.body),
-        Op::State(_)
-        | Op::Constant(_)
-        | Op::Dimension(_)
-        | Op::Iota { .. }
-        | Op::Random { .. }
-        | Op::Unary(_)
-        | Op::Binary(_)
-        | Op::Compare(_)
-        | Op::Select
-        | Op::Cast
-        | Op::Reduce { .. }
-        | Op::ArgReduce { .. }
-        | Op::Dot(_)
-        | Op::Broadcast { .. }
-        | Op::Reshape
-        | Op::Transpose { .. }
-        | Op::Slice(_)
-        | Op::Pad(_)
-        | Op::Concat { .. }
-        | Op::Gather { .. }
-        | Op::ScatterAdd { .. }
-        | Op::Argsort { .. }
-        | Op::Windows(_)
-        | Op::Fold(_)
-        | Op::StopGradient
-        | Op::Gradient { .. }
-        | Op::Kernel(_) => false,
+    graph.nodes().any(|(_, node)| {
+        matches!(node.op, Op::CustomGradient(_))
+            || node.op.bodies().iter().any(|body| has_custom_gradients(body))
     })
 }
 

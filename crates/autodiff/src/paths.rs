@@ -13,8 +13,8 @@ pub(crate) struct Paths {
     /// By value: whether the loss depends on it by a path of which every operation has a
     /// derivative, be it zero.
     reached: Vec<bool>,
-    /// Whether a fused kernel is on a path.
-    meets_kernel: bool,
+    /// Whether a fused kernel or a `while` is on a path.
+    meets_opaque: bool,
 }
 
 impl Paths {
@@ -34,7 +34,7 @@ impl Paths {
             }
         }
         let mut reached = vec![false; graph.value_count()];
-        let mut meets_kernel = false;
+        let mut meets_opaque = false;
         reached[loss.index()] = true;
         let mut reached_now = Vec::new();
         for (_, node) in up_to(graph, loss).rev() {
@@ -45,7 +45,7 @@ impl Paths {
             for (index, _) in node.results.iter().enumerate().filter(|it| reached[it.1.index()]) {
                 for (operand, value) in node.operands.iter().enumerate() {
                     let flow = flows.get(operand, index);
-                    meets_kernel |= flow == Flow::Kernel && active[value.index()];
+                    meets_opaque |= flow == Flow::Opaque && active[value.index()];
                     reached_now.push((*value, flow != Flow::None));
                 }
             }
@@ -53,7 +53,7 @@ impl Paths {
                 reached[value.index()] |= flows;
             }
         }
-        Paths { active, reached, meets_kernel }
+        Paths { active, reached, meets_opaque }
     }
 
     /// Whether the cotangent of a value is wanted.
@@ -66,9 +66,9 @@ impl Paths {
         self.reached[value.index()]
     }
 
-    /// Whether a fused kernel is on a path, which then has no rule.
-    pub(crate) fn meets_kernel(&self) -> bool {
-        self.meets_kernel
+    /// Whether a fused kernel or a `while` is on a path, which then has no rule.
+    pub(crate) fn meets_opaque(&self) -> bool {
+        self.meets_opaque
     }
 }
 
@@ -133,7 +133,7 @@ pub(crate) fn first_barrier(
             // Of several results, one that lets it pass is not barred by the others.
             let barred = match barrier {
                 Flow::None => through.all(|flow| flow == barrier),
-                Flow::Derivative | Flow::Zero | Flow::Kernel => through.any(|flow| flow == barrier),
+                Flow::Derivative | Flow::Zero | Flow::Opaque => through.any(|flow| flow == barrier),
             };
             if barred {
                 return Some(id);

@@ -12,8 +12,8 @@ pub(crate) enum Refusal {
     Independent,
     /// It does so only through operations without a derivative, of which this is the first.
     Blocked(NodeId),
-    /// It does so through a fused kernel, which has no rule.
-    Kernel(NodeId),
+    /// It does so through a fused kernel or a `while`, which have no rule.
+    Opaque(NodeId),
 }
 
 impl Refusal {
@@ -25,10 +25,10 @@ impl Refusal {
         value: Value,
         or_zero: bool,
     ) -> Option<Refusal> {
-        if paths.meets_kernel()
-            && let Some(kernel) = first_barrier(graph, loss, value, Flow::Kernel)
+        if paths.meets_opaque()
+            && let Some(kernel) = first_barrier(graph, loss, value, Flow::Opaque)
         {
-            return Some(Refusal::Kernel(kernel));
+            return Some(Refusal::Opaque(kernel));
         }
         if or_zero || paths.reached(value) {
             return None;
@@ -62,7 +62,7 @@ impl Refusal {
                     graph.node(*node).op.name()
                 ),
             ),
-            Refusal::Kernel(node) => Diagnostic::new(
+            Refusal::Opaque(node) => Diagnostic::new(
                 "gradient_d3",
                 format!(
                     "expected operations with derivatives between {value_name} and {loss_name}, \
@@ -72,7 +72,7 @@ impl Refusal {
             ),
         };
         let mut diagnostic = diagnostic.at(request.origin.site().cloned());
-        if let Refusal::Blocked(node) | Refusal::Kernel(node) = self {
+        if let Refusal::Blocked(node) | Refusal::Opaque(node) = self {
             let node = graph.node(*node);
             diagnostic = diagnostic.related(
                 format!("in the way: {} {}", graph.name(node.result()), op_described(node)),
@@ -85,7 +85,10 @@ impl Refusal {
         match self {
             Refusal::Independent | Refusal::Blocked(_) => diagnostic
                 .help("ask for gradient_or_zero where a derivative of zero is what is meant"),
-            Refusal::Kernel(_) => diagnostic.help("differentiate before kernels are fused"),
+            Refusal::Opaque(node) if matches!(graph.node(*node).op, Op::While(_)) => diagnostic.help(
+                "`scan` has a derivative: a loop with a number of iterations that is known before",
+            ),
+            Refusal::Opaque(_) => diagnostic.help("differentiate before kernels are fused"),
         }
     }
 }
@@ -121,6 +124,8 @@ fn described(program: &Program, graph: &Graph, value: Value) -> String {
         | Op::CustomGradient(_)
         | Op::Gradient { .. }
         | Op::Scan(_)
+        | Op::Cond(_)
+        | Op::While(_)
         | Op::Kernel(_) => None,
     });
     state.map_or_else(|| graph.name(value).to_string(), |state| format!("{:?}", state.path))

@@ -146,6 +146,8 @@ pub(crate) fn bound_op<'o>(op: &'o Op, bindings: &Bindings) -> Result<Cow<'o, Op
         | Op::CustomGradient(_)
         | Op::Gradient { .. }
         | Op::Scan(_)
+        | Op::Cond(_)
+        | Op::While(_)
         | Op::Kernel(_) => Cow::Borrowed(op),
     })
 }

@@ -72,6 +72,19 @@ pub enum InterpError {
     /// A condition of the entry is false.
     #[error("{0}")]
     Check(String),
+    /// The call was cancelled.
+    #[error(
+        "expected {value} to end before the call is cancelled, found iteration {iteration}{}",
+        at(.site)
+    )]
+    Cancelled {
+        /// The first carry of the loop.
+        value: String,
+        /// The iteration that was not begun.
+        iteration: usize,
+        /// The user's line, if known.
+        site: Option<Site>,
+    },
     /// A rule is broken once symbols are bound.
     #[error("{error} at {value}{}", at(.site))]
     Rule {
@@ -133,6 +146,7 @@ impl From<InterpError> for Error {
                     if expected.dtype == found.dtype { ErrorKind::Shape } else { ErrorKind::DType }
                 }
                 InterpError::Check(_) => ErrorKind::Check,
+                InterpError::Cancelled { .. } => ErrorKind::Cancelled,
                 InterpError::InputLength { .. } | InterpError::Rule { .. } => ErrorKind::Shape,
                 InterpError::Gradient { .. } => ErrorKind::Gradient,
             };

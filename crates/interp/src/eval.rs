@@ -1,6 +1,7 @@
 //! The walk over a graph.
 
 use std::borrow::Cow;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use kilngrad_ir::infer::{RuleError, Types, infer};
 use kilngrad_ir::{
@@ -14,6 +15,7 @@ use crate::bind::{bind_inputs, bound_op, bound_type};
 use crate::error::InterpError;
 use crate::example::program_example;
 use crate::ops;
+use crate::repeat::repeat;
 use crate::scan::{Iterated, bound_lengths, iterate, slice, stack};
 use crate::states::States;
 
@@ -45,8 +47,10 @@ pub struct Outcome {
 pub struct Trace<'t> {
     /// The name of the fused kernel in whose body it is, if it is in one.
     pub kernel: Option<&'t str>,
-    /// The index of the iteration, if it is in the region of a scan: of the innermost one.
+    /// The index of the iteration, if it is in the region of a loop: of the innermost one.
     pub iteration: Option<usize>,
+    /// Whether it is in a region, where names are the region's own.
+    pub nested: bool,
     /// What it is called there.
     pub name: &'t ValueName,
     /// Its type as the graph states it, symbols included.
@@ -110,9 +114,60 @@ pub fn eval_entry_traced(
     states: &States,
     observe: &mut dyn FnMut(Trace<'_>),
 ) -> Result<Outcome, InterpError> {
+    eval_entry_until(&AtomicBool::new(false), program, entry, inputs, states, observe)
+}
+
+/// As [`eval_entry_traced`], until a flag is set: each iteration of a `while` looks at it.
+///
+/// # Errors
+///
+/// As [`eval_entry`]; [`InterpError::Cancelled`] once the flag is seen.
+///
+/// # Panics
+///
+/// As [`eval_entry`].
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::atomic::AtomicBool;
+///
+/// use kilngrad_interp::{Array, InterpError, States, eval_entry_until};
+/// use kilngrad_ir::{Program, text::Limits};
+///
+/// let program = Program::parse(r#"kilngrad 1
+/// program "example"
+/// entry @doubled(%x: f32[]) eval {
+///   %y: f32[] = while () carry (%h = %x) {
+///     %bound: f32[] = constant 100.0
+///     %more: bool[] = lt %h, %bound
+///     yield %more
+///   } do () carry (%h) {
+///     %twice: f32[] = add %h, %h
+///     yield %twice
+///   }
+///   return y = %y
+/// }"#, &Limits::default())?;
+/// let (states, entry) = (States::initial(&program, 0)?, &program.entries[0]);
+/// let run = |cancelled: bool| {
+///     let flag = AtomicBool::new(cancelled);
+///     eval_entry_until(&flag, &program, entry, &[Array::from(3f32)], &states, &mut |_| {})
+/// };
+/// assert_eq!(run(false)?.outputs, [Array::from(192f32)]);
+/// assert!(matches!(run(true), Err(InterpError::Cancelled { iteration: 0, .. })));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn eval_entry_until(
+    cancel: &AtomicBool,
+    program: &Program,
+    entry: &Entry,
+    inputs: &[Array],
+    states: &States,
+    observe: &mut dyn FnMut(Trace<'_>),
+) -> Result<Outcome, InterpError> {
     assert_eq!(states.values().len(), program.states.len(), "the states are the program's");
     let bindings = bind_inputs(&entry.graph, inputs)?;
-    let env = Env { bindings: &bindings, states, kernel: None, iteration: None };
+    let env = Env { cancel: Some(cancel), ..Env::new(&bindings, states) };
     let arguments = inputs.iter().map(row_major).collect();
     let roots: Vec<Value> = entry.roots().collect();
     let mut outputs = eval_graph(env, &entry.graph, arguments, &roots, observe)?;
@@ -156,7 +211,7 @@ pub fn eval_node(
     bindings: &Bindings,
     states: &States,
 ) -> Result<Vec<Array>, InterpError> {
-    let env = Env { bindings, states, kernel: None, iteration: None };
+    let env = Env::new(bindings, states);
     let operands: Vec<Cow<'_, Array>> = operands.iter().map(row_major).collect();
     let operands: SmallVec<[&Array; 3]> = operands.iter().map(AsRef::as_ref).collect();
     let node = graph.node(id);
@@ -172,8 +227,35 @@ pub(crate) struct Env<'e> {
     pub(crate) states: &'e States,
     /// The name of the fused kernel whose body it is, if it is one's.
     pub(crate) kernel: Option<&'e str>,
-    /// The index of the iteration, if it is a scan's.
+    /// The index of the iteration, if it is a loop's.
     pub(crate) iteration: Option<usize>,
+    /// Whether it is a region.
+    pub(crate) nested: bool,
+    /// What ends a `while` once it is set.
+    pub(crate) cancel: Option<&'e AtomicBool>,
+}
+
+impl<'e> Env<'e> {
+    pub(crate) fn new(bindings: &'e Bindings, states: &'e States) -> Env<'e> {
+        Env { bindings, states, kernel: None, iteration: None, nested: false, cancel: None }
+    }
+
+    /// Fails once the flag is set, before an iteration of the `while` that a node is.
+    pub(crate) fn check_cancelled(
+        self,
+        graph: &Graph,
+        node: &Node,
+        iteration: usize,
+    ) -> Result<(), InterpError> {
+        match self.cancel.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
+            false => Ok(()),
+            true => Err(InterpError::Cancelled {
+                value: graph.name(node.result()).to_string(),
+                iteration,
+                site: node.origin.site().cloned(),
+            }),
+        }
+    }
 }
 
 /// Evaluates the nodes in order and gives the values of `roots`. A value is kept while a node or
@@ -219,6 +301,11 @@ fn eval_graph<'v>(
     Ok(taken.collect())
 }
 
+/// Whether a predicate holds.
+pub(crate) fn is_true(predicate: &Array) -> bool {
+    predicate.scalar().is_some_and(|literal| literal.to_f64() != 0.0)
+}
+
 fn uses(graph: &Graph, roots: &[Value]) -> Vec<usize> {
     let mut counts = vec![0; graph.value_count()];
     for value in graph.nodes().flat_map(|(_, node)| &node.operands).chain(roots) {
@@ -241,6 +328,7 @@ fn report(
     observe(Trace {
         kernel: env.kernel,
         iteration: env.iteration,
+        nested: env.nested,
         name: graph.name(value),
         ty: graph.ty(value),
         array,
@@ -261,7 +349,7 @@ pub(crate) fn eval_results<'v>(
     match &node.op {
         Op::State(id) => Ok(SmallVec::from_iter([Cow::Borrowed(env.states.get(*id))])),
         Op::Kernel(kernel) => {
-            let inside = Env { kernel: Some(&kernel.name), ..env };
+            let inside = Env { kernel: Some(&kernel.name), nested: true, ..env };
             let arguments = operands.iter().map(|array| Cow::Borrowed(*array)).collect();
             let body = &kernel.body;
             let results = eval_graph(inside, body, arguments, body.results(), observe)?;
@@ -277,7 +365,7 @@ pub(crate) fn eval_results<'v>(
             let body = &scan.body;
             let Iterated { carries, slices } =
                 iterate(scan, length, operands, slice, |iteration, arguments| {
-                    let inside = Env { iteration: Some(iteration), ..env };
+                    let inside = Env { iteration: Some(iteration), nested: true, ..env };
                     let arguments = arguments.into_iter().map(Cow::Owned).collect();
                     eval_graph(inside, body, arguments, body.results(), observe)
                 })?;
@@ -285,6 +373,27 @@ pub(crate) fn eval_results<'v>(
             let stacks = slices.iter().zip(stacked).zip(&shapes);
             let stacks = stacks.map(|((slices, dtype), shape)| stack(slices, dtype, shape));
             Ok(carries.into_iter().chain(stacks).map(Cow::Owned).collect())
+        }
+        Op::Cond(cond) => {
+            let inside = Env { nested: true, ..env };
+            let (body, positions) = cond.branch(is_true(operands[0]));
+            let arguments = operands[positions].iter().map(|array| Cow::Borrowed(*array));
+            let results = eval_graph(inside, body, arguments.collect(), body.results(), observe)?;
+            Ok(results.into_iter().map(Cow::Owned).collect())
+        }
+        Op::While(loops) => {
+            let carries = repeat(
+                loops,
+                operands,
+                |iteration, body, arguments| {
+                    env.check_cancelled(graph, node, iteration)?;
+                    let inside = Env { iteration: Some(iteration), nested: true, ..env };
+                    let arguments = arguments.into_iter().map(Cow::Owned).collect();
+                    eval_graph(inside, body, arguments, body.results(), observe)
+                },
+                is_true,
+            )?;
+            Ok(carries.into_iter().map(Cow::Owned).collect())
         }
         Op::Gradient { .. } => Err(InterpError::Gradient {
             value: graph.name(node.result()).to_string(),

@@ -57,6 +57,7 @@ mod example;
 mod interpreter;
 mod magnitude;
 mod ops;
+mod repeat;
 mod scan;
 mod states;
 
@@ -64,7 +65,7 @@ pub use array::{Array, Difference};
 pub use bind::bind_inputs;
 pub use element::Element;
 pub use error::InterpError;
-pub use eval::{Outcome, Trace, eval_entry, eval_entry_traced, eval_node};
+pub use eval::{Outcome, Trace, eval_entry, eval_entry_traced, eval_entry_until, eval_node};
 pub use interpreter::{Interpreter, order_inputs};
 pub use magnitude::{Measured, eval_node_measured};
 pub use states::States;

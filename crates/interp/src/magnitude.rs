@@ -18,8 +18,8 @@
 //! a comparison of numbers that are closer than their errors, say, and all that is chosen by it.
 
 use kilngrad_ir::op::{
-    ArgReduceOp, Axes, BinaryDerivative, BinaryOp, DotAxes, Emit, ReduceOp, Scan, UnaryDerivative,
-    UnaryOp,
+    ArgReduceOp, Axes, BinaryDerivative, BinaryOp, Cond, DotAxes, Emit, ReduceOp, Scan,
+    UnaryDerivative, UnaryOp, While,
 };
 use kilngrad_ir::rewrite::Emitter;
 use kilngrad_ir::{Bindings, DType, Graph, Literal, Node, NodeId, Op, Origin, Type, Value};
@@ -29,9 +29,10 @@ use smallvec::SmallVec;
 use crate::array::Array;
 use crate::bind::bound_op;
 use crate::error::InterpError;
-use crate::eval::{Env, broken_rule, eval_results};
+use crate::eval::{Env, broken_rule, eval_results, is_true};
 use crate::example::program_example;
 use crate::ops;
+use crate::repeat::repeat;
 use crate::scan::{Iterated, bound_lengths, iterate, slice, stack, stack_magnitudes};
 use crate::states::States;
 
@@ -58,6 +59,11 @@ impl Measured {
     fn exact(array: Array) -> Measured {
         let magnitude = ArrayD::zeros(IxDyn(array.shape()));
         Measured { array, magnitude }
+    }
+
+    /// Whether every evaluation gives these elements.
+    fn is_exact(&self) -> bool {
+        self.magnitude.iter().all(|magnitude| *magnitude == 0.0)
     }
 
     /// The absolute values of the elements.
@@ -105,13 +111,7 @@ pub fn eval_node_measured(
     let operands: Vec<Measured> =
         operands.iter().map(|array| Measured::exact(array.clone().into_row_major())).collect();
     let operands: SmallVec<[&Measured; 3]> = operands.iter().collect();
-    eval_measured(
-        Env { bindings, states, kernel: None, iteration: None },
-        graph,
-        graph.node(id),
-        &operands,
-        unit,
-    )
+    eval_measured(Env::new(bindings, states), graph, graph.node(id), &operands, unit)
 }
 
 fn eval_measured(
@@ -131,6 +131,12 @@ fn eval_measured(
     }
     if let Op::Scan(scan) = &node.op {
         return eval_scan(env, graph, node, scan, operands, unit);
+    }
+    if let Op::Cond(cond) = &node.op {
+        return eval_cond(env, cond, operands, unit);
+    }
+    if let Op::While(repeat) = &node.op {
+        return eval_while(env, repeat, operands, unit);
     }
     let arrays: SmallVec<[&Array; 3]> = operands.iter().map(|operand| &operand.array).collect();
     let mut results = eval_results(env, graph, node, &arrays, &mut |_| {})?;
@@ -168,6 +174,42 @@ fn eval_scan(
         carries.push(Measured { array, magnitude });
     }
     Ok(carries)
+}
+
+/// Where another evaluation may choose the other region, it may give anything.
+fn eval_cond(
+    env: Env<'_>,
+    cond: &Cond,
+    operands: &[&Measured],
+    unit: f64,
+) -> Result<Vec<Measured>, InterpError> {
+    let (body, positions) = cond.branch(is_true(&operands[0].array));
+    let results = eval_body(env, body, &operands[positions], unit)?;
+    Ok(if operands[0].is_exact() { results } else { unknown(results) })
+}
+
+/// Where another evaluation may end after another iteration, it may give anything.
+fn eval_while(
+    env: Env<'_>,
+    loops: &While,
+    operands: &[&Measured],
+    unit: f64,
+) -> Result<Vec<Measured>, InterpError> {
+    let mut sure = true;
+    let run = |_: usize, body: &Graph, arguments: Vec<Measured>| {
+        let arguments: Vec<&Measured> = arguments.iter().collect();
+        eval_body(env, body, &arguments, unit)
+    };
+    let carries = repeat(loops, operands, run, |tested| {
+        sure &= tested.is_exact();
+        is_true(&tested.array)
+    })?;
+    Ok(if sure { carries } else { unknown(carries) })
+}
+
+fn unknown(mut results: Vec<Measured>) -> Vec<Measured> {
+    results.iter_mut().for_each(|result| result.magnitude.fill(f64::INFINITY));
+    results
 }
 
 fn eval_body(
@@ -237,7 +279,12 @@ fn magnitude(op: &Op, operands: &[&Measured], y: &Array, unit: f64) -> ArrayD<f6
                 .map(|terms| Array::from(terms.absolute() + &terms.magnitude));
             indexed(op, &[&sizes[0], &operands[1].array, &sizes[1]], operands[1], y.shape())
         }
-        Op::CustomGradient(_) | Op::Gradient { .. } | Op::Scan(_) | Op::Kernel(_) => {
+        Op::CustomGradient(_)
+        | Op::Gradient { .. }
+        | Op::Scan(_)
+        | Op::Cond(_)
+        | Op::While(_)
+        | Op::Kernel(_) => {
             unreachable!("{} is not evaluated here", op.name())
         }
     }

@@ -97,6 +97,8 @@ fn perturbed(body: &Graph, inputs: &[Array], stream: u64) -> Array {
             | Op::CustomGradient(_)
             | Op::Gradient { .. }
             | Op::Scan(_)
+            | Op::Cond(_)
+            | Op::While(_)
             | Op::Kernel(_) => false,
         };
         if rounds && let Array::F64(elements) = &mut result {

@@ -30,6 +30,8 @@ pub enum ErrorKind {
     Shape,
     /// A condition that the program states does not hold: an index is out of range, say.
     Check,
+    /// A call was cancelled before it ended.
+    Cancelled,
     /// Memory was refused or would not fit the address space.
     Memory,
     /// A call computed NaN or an infinity, and was asked to watch for them.

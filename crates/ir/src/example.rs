@@ -51,3 +51,63 @@ macro_rules! scan_example {
     };
 }
 pub(crate) use scan_example;
+
+/// The doc-test of lines of code about `cond`, whose first region reads one value and whose second
+/// one reads two.
+macro_rules! cond_example {
+    ($($line:literal)+) => {
+        concat!(
+            "\n```\n",
+            "# use kilngrad_ir::{NodeId, Op, Program, text::Limits};\n",
+            "let program = Program::parse(r#\"kilngrad 1\n",
+            "program \"example\"\n",
+            "entry @run(%p: bool[], %x: f32[3], %z: f32[3]) eval {\n",
+            "  %y: f32[3] = cond %p (%a = %x) {\n",
+            "    %exp: f32[3] = exp %a\n",
+            "    yield %exp\n",
+            "  } else (%a = %x, %b = %z) {\n",
+            "    %sum: f32[3] = add %a, %b\n",
+            "    yield %sum\n",
+            "  }\n",
+            "  return y = %y\n",
+            "}\"#, &Limits::default())?;\n",
+            "let node = program.entries[0].graph.node(NodeId::from_index(0));\n",
+            "let Op::Cond(cond) = &node.op else { panic!(\"found {}\", node.op.name()) };\n",
+            $($line, "\n",)+
+            "# Ok::<(), Box<dyn std::error::Error>>(())\n",
+            "```\n"
+        )
+    };
+}
+pub(crate) use cond_example;
+
+/// The doc-test of lines of code about `repeat`, a `while` whose regions have a constant each, with
+/// two carries.
+macro_rules! while_example {
+    ($($line:literal)+) => {
+        concat!(
+            "\n```\n",
+            "# use kilngrad_ir::{NodeId, Op, Program, text::Limits};\n",
+            "let program = Program::parse(r#\"kilngrad 1\n",
+            "program \"example\"\n",
+            "entry @run(%n: i64[], %one: i64[], %zero: i64[], %x: f32[3]) eval {\n",
+            "  %count: i64[], %y: f32[3] = ",
+            "while (%n = %n) carry (%i = %zero, %h = %x) {\n",
+            "    %more: bool[] = lt %i, %n\n",
+            "    yield %more\n",
+            "  } do (%one = %one) carry (%i, %h) {\n",
+            "    %next: i64[] = add %i, %one\n",
+            "    %twice: f32[3] = add %h, %h\n",
+            "    yield %next, %twice\n",
+            "  }\n",
+            "  return y = %y\n",
+            "}\"#, &Limits::default())?;\n",
+            "let node = program.entries[0].graph.node(NodeId::from_index(0));\n",
+            "let Op::While(repeat) = &node.op else { panic!(\"found {}\", node.op.name()) };\n",
+            $($line, "\n",)+
+            "# Ok::<(), Box<dyn std::error::Error>>(())\n",
+            "```\n"
+        )
+    };
+}
+pub(crate) use while_example;

@@ -176,8 +176,8 @@ pub struct Node {
 }
 
 impl Node {
-    /// The only result. Operations with several are `gradient`, `custom_gradient`, `scan`
-    /// and `kernel`.
+    /// The only result. Operations with several are `gradient`, `custom_gradient`, `scan`, `cond`,
+    /// `while` and `kernel`.
     #[doc = graph_example!("assert_eq!(graph.node(NodeId::from_index(1)).result(), y);")]
     pub fn result(&self) -> Value {
         self.results[0]

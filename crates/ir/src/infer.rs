@@ -22,9 +22,11 @@ use smallvec::SmallVec;
 
 use crate::dim::Dim;
 use crate::dtype::DType;
+use crate::graph::{Graph, Value};
 use crate::literal::Constant;
 use crate::op::{
-    Axes, CustomGradient, Domain, DotAxes, Kernel, Op, PadAxis, Scan, SliceAxis, Window,
+    Axes, Cond, CustomGradient, Domain, DotAxes, Kernel, Op, PadAxis, Scan, SliceAxis, While,
+    Window,
 };
 use crate::types::Type;
 
@@ -230,6 +232,8 @@ pub fn infer(op: &Op, operands: &[&Type], declared: &[Type]) -> Result<Types, Ru
         Op::CustomGradient(custom) => return custom_gradient_types(custom, operands),
         Op::Gradient { .. } => return gradient_types(operands),
         Op::Scan(scan) => return scan_types(scan, operands),
+        Op::Cond(cond) => return cond_types(cond, operands),
+        Op::While(repeat) => return while_types(repeat, operands),
         Op::Kernel(kernel) => return kernel_types(kernel, operands),
     };
     check(declared.is_empty() || declared == [inferred.clone()], "type_c1", || {
@@ -566,6 +570,91 @@ fn scan_types(scan: &Scan, operands: &[&Type]) -> Result<Types, RuleError> {
     let carries = scan.carry_results().map(|position| result(position).clone());
     let stacks = scan.stacked_results().map(|position| scan.stacked(result(position)));
     Ok(carries.chain(stacks).collect())
+}
+
+fn cond_types(cond: &Cond, operands: &[&Type]) -> Result<Types, RuleError> {
+    let [(then, then_operands), (otherwise, otherwise_operands)] = cond.branches();
+    let predicate = Type::scalar(DType::Bool);
+    let fits = operands.first().is_some_and(|ty| **ty == predicate)
+        && operands.len() == otherwise_operands.end
+        && !then.results().is_empty();
+    check(fits, "cond_c1", || {
+        format!(
+            "expected a predicate of type {predicate}, an operand for each argument of the regions \
+             and at least one result, found operands of types {}, {} arguments and {} results",
+            list(operands),
+            otherwise_operands.end - 1,
+            then.results().len()
+        )
+    })?;
+    for (branch, positions) in [(then, then_operands), (otherwise, otherwise_operands)] {
+        arguments_of(branch, operands[positions].iter().copied(), "cond_c2")?;
+    }
+    let types = |branch: &Graph| -> Types { types_of(branch, branch.results()).cloned().collect() };
+    let results = types(then);
+    check(results == types(otherwise), "cond_c3", || {
+        let [then, otherwise] = [then, otherwise]
+            .map(|branch| list(&types_of(branch, branch.results()).collect::<Vec<_>>()));
+        format!(
+            "expected results of the same types from both regions, found {then}, and {otherwise}"
+        )
+    })?;
+    Ok(results)
+}
+
+fn while_types(repeat: &While, operands: &[&Type]) -> Result<Types, RuleError> {
+    let While { test, body, carries, workspace: _ } = repeat;
+    let fits = *carries > 0
+        && [test, body].iter().all(|region| region.arguments().len() >= *carries)
+        && operands.len() == repeat.carry_operands().end
+        && test.results().len() == 1
+        && body.results().len() == *carries;
+    check(fits, "while_c1", || {
+        format!(
+            "expected a carry, an argument of each region for its constants and the carries, one \
+             result of the test, and one of the body for each carry, found {} operands of which \
+             {carries} are carries, {} and {} arguments, and {} and {} results",
+            operands.len(),
+            test.arguments().len(),
+            body.arguments().len(),
+            test.results().len(),
+            body.results().len()
+        )
+    })?;
+    let carried = &operands[repeat.carry_operands()];
+    for (region, consts) in [(test, repeat.test_operands()), (body, repeat.body_operands())] {
+        let expected = operands[consts].iter().chain(carried).copied();
+        arguments_of(region, expected, "while_c2")?;
+    }
+    let more = test.ty(test.results()[0]);
+    let predicate = Type::scalar(DType::Bool);
+    check(*more == predicate, "while_c3", || {
+        format!("expected a test that gives {predicate}, found {more}")
+    })?;
+    for (next, carry) in types_of(body, body.results()).zip(carried) {
+        check(next == *carry, "while_c4", || {
+            format!("expected a next value of the carry's type {carry}, found {next}")
+        })?;
+    }
+    Ok(carried.iter().map(|ty| (*ty).clone()).collect())
+}
+
+/// Whether a region's arguments have these types, of which there are as many.
+fn arguments_of<'t>(
+    region: &Graph,
+    expected: impl Iterator<Item = &'t Type>,
+    rule: &'static str,
+) -> Result<(), RuleError> {
+    for (argument, expected) in types_of(region, region.arguments()).zip(expected) {
+        check(argument == expected, rule, || {
+            format!("expected an argument of type {expected}, found {argument}")
+        })?;
+    }
+    Ok(())
+}
+
+fn types_of<'g>(graph: &'g Graph, values: &'g [Value]) -> impl Iterator<Item = &'g Type> {
+    values.iter().map(|value| graph.ty(*value))
 }
 
 fn kernel_types(kernel: &Kernel, operands: &[&Type]) -> Result<Types, RuleError> {

@@ -295,6 +295,14 @@ impl<'p> Checker<'p> {
             Op::Gradient { .. } => self.closed(nesting),
             Op::Kernel(kernel) => self.region(&kernel.body, nesting),
             Op::Scan(scan) => self.region(&scan.body, nesting),
+            Op::Cond(cond) => {
+                self.region(&cond.then, nesting)?;
+                self.region(&cond.otherwise, nesting)
+            }
+            Op::While(repeat) => {
+                self.region(&repeat.test, nesting)?;
+                self.region(&repeat.body, nesting)
+            }
             Op::CustomGradient(custom) => self.region(&custom.backward, nesting),
             Op::Constant(_)
             | Op::Dimension(_)

@@ -89,6 +89,14 @@ fn collect(graph: &Graph, names: &mut BTreeSet<&'static str>) {
         if let Op::Scan(scan) = &node.op {
             collect(&scan.body, names);
         }
+        if let Op::Cond(cond) = &node.op {
+            collect(&cond.then, names);
+            collect(&cond.otherwise, names);
+        }
+        if let Op::While(repeat) = &node.op {
+            collect(&repeat.test, names);
+            collect(&repeat.body, names);
+        }
         if let Op::CustomGradient(custom) = &node.op {
             collect(&custom.backward, names);
         }

@@ -27,6 +27,9 @@ fn of(graph: &Graph, node: &Node) -> u64 {
             let count = scan.length.as_constant().and_then(|length| u64::try_from(length).ok());
             flops(&scan.body).saturating_mul(count.unwrap_or(0))
         }
+        // The dearer of two, and what is tested and computed once.
+        Op::Cond(cond) => flops(&cond.then).max(flops(&cond.otherwise)),
+        Op::While(repeat) => flops(&repeat.test).saturating_add(flops(&repeat.body)),
         Op::State(_)
         | Op::Constant(_)
         | Op::Dimension(_)

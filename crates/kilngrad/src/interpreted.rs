@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use kilngrad_codegen::FloatMode;
-use kilngrad_interp::{Array, Interpreter, Trace, eval_entry_traced, order_inputs};
+use kilngrad_interp::{Array, Interpreter, Trace, eval_entry_until, order_inputs};
 use kilngrad_ir::{DType, Error, ErrorKind, Program, ValueName};
 use kilngrad_runtime::Input;
 
@@ -45,7 +46,13 @@ impl Interpreted {
         "assert_eq!(out.array(\"y\")?, &array![2f32, 4.0].into());"
     )]
     pub fn call<'a>(&'a mut self, name: &'a str) -> InterpretedCall<'a> {
-        InterpretedCall { program: self, entry: name, feeds: Vec::new(), fetched: Vec::new() }
+        InterpretedCall {
+            program: self,
+            entry: name,
+            feeds: Vec::new(),
+            fetched: Vec::new(),
+            cancel: None,
+        }
     }
 
     /// The program, its gradient requests expanded.
@@ -136,6 +143,7 @@ pub struct InterpretedCall<'a> {
     entry: &'a str,
     feeds: Vec<(&'a str, &'a dyn Input)>,
     fetched: Vec<&'a str>,
+    cancel: Option<&'a AtomicBool>,
 }
 
 impl std::fmt::Debug for InterpretedCall<'_> {
@@ -168,6 +176,18 @@ impl<'a> InterpretedCall<'a> {
         self
     }
 
+    /// Ends the call with an error of kind [`Cancelled`](ErrorKind::Cancelled) once the flag is set:
+    /// each iteration of a `while` looks at it. What else an entry does comes to an end by itself.
+    #[doc = program_example!(
+        "let flag = std::sync::atomic::AtomicBool::new(true); // which another thread may set"
+        "let mut slow = program.interpret(&Options::new())?;"
+        "slow.call(\"run\").feed(\"x\", &array![1f32, 2.0]).cancel(&flag).run()?; // it has no loop"
+    )]
+    pub fn cancel(mut self, flag: &'a AtomicBool) -> InterpretedCall<'a> {
+        self.cancel = Some(flag);
+        self
+    }
+
     /// Interprets the entry.
     ///
     /// # Errors
@@ -185,7 +205,7 @@ impl<'a> InterpretedCall<'a> {
     )]
     pub fn run(self) -> Result<InterpretedOutputs, Error> {
         let _mode = FloatMode::enter();
-        let InterpretedCall { program, entry, feeds, fetched } = self;
+        let InterpretedCall { program, entry, feeds, fetched, cancel } = self;
         let feeds = feeds.into_iter().map(|(name, value)| Ok((name, array_of(value)?)));
         let feeds = feeds.collect::<Result<Vec<_>, Error>>()?;
         let Interpreted { interpreter, check_nan, declared: _ } = program;
@@ -198,13 +218,15 @@ impl<'a> InterpretedCall<'a> {
         let mut outputs = BTreeMap::new();
         let mut keep = |trace: Trace<'_>| {
             for (_, name) in names.iter().filter(|(value, _)| value == trace.name) {
-                if trace.kernel.is_none() && trace.iteration.is_none() {
+                if !trace.nested {
                     outputs.insert(Arc::clone(name), trace.array.clone());
                 }
             }
         };
         let (declared, states) = (interpreter.program(), interpreter.states());
-        let outcome = eval_entry_traced(declared, entry, &inputs, states, &mut keep)?;
+        let never = AtomicBool::new(false);
+        let cancel = cancel.unwrap_or(&never);
+        let outcome = eval_entry_until(cancel, declared, entry, &inputs, states, &mut keep)?;
         if *check_nan {
             nan::check(
                 &nan::Replay { program: declared, entry, inputs: &inputs, states },

@@ -72,7 +72,7 @@ fn explain(call: &Replay<'_>, found: &Found) -> Result<Error, Error> {
     let graph = &call.entry.graph;
     let mut ranges: Vec<Range> = Vec::with_capacity(graph.value_count());
     let mut note = |trace: Trace<'_>| {
-        if trace.kernel.is_none() && trace.iteration.is_none() {
+        if !trace.nested {
             ranges.push(Range::of(trace.array));
         }
     };

@@ -116,9 +116,7 @@ pub(crate) fn kernels(entry: &Entry, fusion: &[FusionReport]) -> Vec<KernelRepor
 /// Recurses once a region.
 fn collect(graph: &Graph, kernels: &mut Vec<KernelReport>) {
     for (_, node) in graph.nodes() {
-        if let Op::Scan(scan) = &node.op {
-            collect(&scan.body, kernels);
-        }
+        node.op.bodies().into_iter().for_each(|body| collect(body, kernels));
         kernels.extend(kernel(graph, node));
     }
 }

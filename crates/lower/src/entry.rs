@@ -212,6 +212,8 @@ impl<'a> Writer<'a> {
             | Op::Fold(_)
             | Op::StopGradient
             | Op::CustomGradient(_)
+            | Op::Cond(_)
+            | Op::While(_)
             | Op::Gradient { .. } => Err(LowerError::NotFused { op: node.op.name() }),
         }
     }

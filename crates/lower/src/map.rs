@@ -262,6 +262,8 @@ fn pieces_of(expr: &Expr<'_>, graph: &Graph) -> Result<Option<Vec<Piece>>, Lower
         | Op::StopGradient
         | Op::CustomGradient(_)
         | Op::Scan(_)
+        | Op::Cond(_)
+        | Op::While(_)
         | Op::Gradient { .. }
         | Op::Kernel(_) => Ok(None),
     }

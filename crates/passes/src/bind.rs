@@ -227,6 +227,11 @@ impl Binder<'_> {
                 let length = self.dim(&scan.length)?;
                 Op::Scan(Box::new(Scan { body, length, workspace: None, ..(**scan).clone() }))
             }
+            Op::Cond(_) | Op::While(_) => {
+                let bodies = op.bodies().into_iter();
+                let bodies = bodies.map(|body| Ok(bind_graph(body, self.entry, self.bindings)?.0));
+                op.with_bodies(bodies.collect::<Result<Vec<_>, PassError>>()?)
+            }
             Op::Kernel(kernel) => Op::Kernel(Box::new(self.kernel(kernel)?)),
             Op::State(_)
             | Op::Constant(_)

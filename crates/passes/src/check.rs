@@ -254,6 +254,8 @@ impl<'p> Replay<'p> {
             | Op::Fold(_)
             | Op::StopGradient
             | Op::CustomGradient(_)
+            | Op::Cond(_)
+            | Op::While(_)
             | Op::Gradient { .. } => {
                 let expected = "expected a state, a constant with elements, a view or a kernel";
                 let message = format!("{expected}, found {}", node.op.name());

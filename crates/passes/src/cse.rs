@@ -120,6 +120,12 @@ fn hash_op(op: &Op, hasher: &mut DefaultHasher) {
         Op::Gradient { or_zero } => or_zero.hash(hasher),
         Op::Kernel(kernel) => (&kernel.name, kernel.kind).hash(hasher),
         Op::Scan(scan) => (scan.consts, scan.carries, &scan.length, scan.reverse).hash(hasher),
-        Op::Select | Op::Cast | Op::Reshape | Op::StopGradient | Op::CustomGradient(_) => {}
+        Op::While(repeat) => repeat.carries.hash(hasher),
+        Op::Select
+        | Op::Cast
+        | Op::Reshape
+        | Op::StopGradient
+        | Op::CustomGradient(_)
+        | Op::Cond(_) => {}
     }
 }

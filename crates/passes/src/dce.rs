@@ -1,7 +1,7 @@
 //! `dce`: nodes that no output, no update and no gradient request needs are dropped. Exact.
 //!
 //! Assumes nothing. Guarantees that every node has a result that a later node uses or that is a
-//! root, that each result and operand of a scan is needed, and that none is there twice. Arguments
+//! root, that each result and operand of control flow is needed, and that none is there twice. Arguments
 //! stay: they are the entry's signature. One walk back over the nodes marks what is needed, so the
 //! work is linear, but for a walk over a scan's region for each carry that leads to another.
 
@@ -61,15 +61,13 @@ fn drop_unneeded(entry: &Entry) -> Entry {
             continue;
         }
         live[id.index()] = true;
-        if let Op::Scan(scan) = &node.op {
-            let used: Vec<bool> = node.results.iter().map(|value| needed[value.index()]).collect();
-            if let Some(pruned) = pruned(scan, &node.operands, &used) {
-                for &operand in &pruned.operands {
-                    needed[node.operands[operand].index()] = true;
-                }
-                smaller[id.index()] = Some(pruned);
-                continue;
+        let used: Vec<bool> = node.results.iter().map(|value| needed[value.index()]).collect();
+        if let Some(pruned) = pruned(&node.op, &node.operands, &used) {
+            for &operand in &pruned.operands {
+                needed[node.operands[operand].index()] = true;
             }
+            smaller[id.index()] = Some(pruned);
+            continue;
         }
         for operand in &node.operands {
             needed[operand.index()] = true;
@@ -91,9 +89,8 @@ fn copy_pruned(rewriter: &mut Rewriter<'_>, node: &Node, pruned: Pruned) {
     let source = rewriter.source();
     let operands = pruned.operands.iter().map(|at| rewriter.get(node.operands[*at]));
     let operands: Vec<Value> = operands.collect();
-    let op = Op::Scan(Box::new(pruned.scan));
-    let made = rewriter.target_mut().append(op, &operands, &[], node.origin.clone());
-    let made = made.expect("a part of a verified scan keeps its rules");
+    let made = rewriter.target_mut().append(pruned.op, &operands, &[], node.origin.clone());
+    let made = made.expect("a part of a verified operation keeps its rules");
     for (&old, at) in node.results.iter().zip(&pruned.results) {
         let Some(at) = at else { continue };
         let new = rewriter.target().node(made).results[*at];

@@ -163,6 +163,8 @@ fn evaluate(op: &Op, operands: &[Known<'_>], ty: &Type) -> Option<Constant> {
         | Op::StopGradient
         | Op::CustomGradient(_)
         | Op::Scan(_)
+        | Op::Cond(_)
+        | Op::While(_)
         | Op::Gradient { .. }
         | Op::Kernel(_) => None,
     }

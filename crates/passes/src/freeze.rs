@@ -266,7 +266,12 @@ fn work(program: &Program, op: &Op) -> Work {
         | Op::ScatterAdd { .. }
         | Op::Fold(_) => Work::Elements,
         Op::Dot(_) => Work::Sums,
-        Op::Dimension(_) | Op::Gradient { .. } | Op::Scan(_) | Op::Kernel(_) => Work::Never,
+        Op::Dimension(_)
+        | Op::Gradient { .. }
+        | Op::Scan(_)
+        | Op::Cond(_)
+        | Op::While(_)
+        | Op::Kernel(_) => Work::Never,
     }
 }
 
@@ -279,6 +284,7 @@ fn mentions_symbols(op: &Op) -> bool {
         Op::Slice(axes) => axes.iter().any(|axis| free(&axis.start) || free(&axis.limit)),
         Op::Pad(axes) => axes.iter().any(|axis| free(&axis.low) || free(&axis.high)),
         Op::Scan(scan) => free(&scan.length) || region_mentions_symbols(&scan.body),
+        Op::Cond(_) | Op::While(_) => op.bodies().into_iter().any(region_mentions_symbols),
         Op::CustomGradient(custom) => region_mentions_symbols(&custom.backward),
         Op::State(_)
         | Op::Constant(_)

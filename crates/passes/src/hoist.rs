@@ -384,7 +384,9 @@ fn is_work(node: &Node) -> bool {
         | Op::ScatterAdd { .. }
         | Op::Argsort { .. }
         | Op::Fold(_)
-        | Op::Scan(_) => true,
+        | Op::Scan(_)
+        | Op::Cond(_)
+        | Op::While(_) => true,
     }
 }
 
@@ -419,6 +421,8 @@ fn is_stackable(op: &Op) -> bool {
         | Op::CustomGradient(_)
         | Op::Gradient { .. }
         | Op::Scan(_)
+        | Op::Cond(_)
+        | Op::While(_)
         | Op::Kernel(_) => false,
     }
 }
@@ -459,6 +463,8 @@ fn stacked_op(op: &Op, length: Dim) -> Op {
         | Op::CustomGradient(_)
         | Op::Gradient { .. }
         | Op::Scan(_)
+        | Op::Cond(_)
+        | Op::While(_)
         | Op::Kernel(_) => op.clone(),
     }
 }

@@ -104,7 +104,7 @@ pub fn plan_entry(entry: &Entry) -> (Entry, PlanReport) {
 
 /// A region with places in a workspace of its own, which is not placed yet.
 fn plan_region(entry: &Entry, scan: &Scan) -> Scan {
-    let (planned, report) = plan_graph(&as_entry(entry, scan), Some(scan));
+    let (planned, report) = plan_graph(&as_entry(entry, &scan.body), Some(scan));
     let workspace = Workspace { bytes: report.peak_bytes, place: Place::Arena(0) };
     Scan { body: planned.graph, workspace: Some(workspace), ..scan.clone() }
 }

@@ -1,24 +1,37 @@
-//! What a scan does not need: results that nobody reads, carries that lead to none, operands that
-//! no iteration reads, and operands and stacks that are there twice.
+//! What control flow does not need: results that nobody reads, carries that lead to none, operands
+//! that no region reads, and operands and stacks that are there twice.
 
-use kilngrad_ir::op::Scan;
-use kilngrad_ir::{Graph, Value};
+use std::ops::Range;
+
+use kilngrad_ir::op::{Cond, Scan, While};
+use kilngrad_ir::{Graph, Op, Value};
 
 use crate::dce::needed_by;
 
-/// A scan without what it does not need.
+/// Control flow without what it does not need.
 #[derive(Debug)]
 pub(crate) struct Pruned {
-    /// The scan, whose region has fewer arguments and results but all its nodes.
-    pub(crate) scan: Scan,
+    /// The operation, whose regions have fewer arguments and results.
+    pub(crate) op: Op,
     /// Which operands are left, in order.
     pub(crate) operands: Vec<usize>,
     /// For each result as it was, the result that stands for it now, if any.
     pub(crate) results: Vec<Option<usize>>,
 }
 
-/// What is left of a scan of which the results are needed that `needed` says; `None` if all is.
-pub(crate) fn pruned(scan: &Scan, operands: &[Value], needed: &[bool]) -> Option<Pruned> {
+/// What is left of an operation of which the results are needed that `needed` says; `None` if all is.
+pub(crate) fn pruned(op: &Op, operands: &[Value], needed: &[bool]) -> Option<Pruned> {
+    if let Op::Scan(scan) = op {
+        return pruned_scan(scan, operands, needed);
+    }
+    if let Op::Cond(cond) = op {
+        return pruned_cond(cond, operands, needed);
+    }
+    let Op::While(repeat) = op else { return None };
+    pruned_while(repeat, operands, needed)
+}
+
+fn pruned_scan(scan: &Scan, operands: &[Value], needed: &[bool]) -> Option<Pruned> {
     let body = &scan.body;
     let (kept_results, read) = kept(scan, needed);
     // Of stacks of one value the first stands for all.
@@ -52,17 +65,97 @@ pub(crate) fn pruned(scan: &Scan, operands: &[Value], needed: &[bool]) -> Option
         .collect();
     let position = |result: usize| results.iter().position(|kept| *kept == result);
     Some(Pruned {
-        scan: Scan {
+        op: Op::Scan(Box::new(Scan {
             body: smaller(body, &left, &duplicates, &results),
             consts: left.iter().filter(|at| **at < scan.consts).count(),
             carries: left.iter().filter(|at| is_carry(**at)).count(),
             ..scan.clone()
-        },
+        })),
         results: (0..needed.len())
             .map(|result| position(stands_for(result)).filter(|_| kept_results[result]))
             .collect(),
         operands: left,
     })
+}
+
+fn pruned_cond(cond: &Cond, operands: &[Value], needed: &[bool]) -> Option<Pruned> {
+    let results: Vec<usize> = (0..needed.len()).filter(|at| needed[*at]).collect();
+    let mut kept = vec![0];
+    let [then, otherwise] = cond.branches().map(|(body, positions)| {
+        let read = needed_by(body, results.iter().map(|at| body.results()[*at]));
+        let (left, duplicates) = left_of(body, positions.clone(), operands, &read);
+        kept.extend(left.iter().map(|at| positions.start + at));
+        smaller(body, &left, &duplicates, &results)
+    });
+    (kept.len() < operands.len() || results.len() < needed.len()).then(|| Pruned {
+        op: Op::Cond(Box::new(Cond { then, otherwise, workspace: cond.workspace })),
+        operands: kept,
+        results: position_of(&results, needed.len()),
+    })
+}
+
+fn pruned_while(repeat: &While, operands: &[Value], needed: &[bool]) -> Option<Pruned> {
+    let While { test, body, .. } = repeat;
+    let [test_consts, body_consts] = [repeat.test_operands(), repeat.body_operands()];
+    let test_read = needed_by(test, test.results().iter().copied());
+    let tests = |carry: usize| test_read[test.arguments()[test_consts.len() + carry].index()];
+    let mut kept: Vec<bool> = (0..needed.len()).map(|at| needed[at] || tests(at)).collect();
+    let body_read = loop {
+        let roots = body.results().iter().zip(&kept).filter(|(_, kept)| **kept);
+        let read = needed_by(body, roots.map(|(value, _)| *value));
+        let leads = |at: &usize| read[body.arguments()[body_consts.len() + at].index()];
+        let more: Vec<usize> = (0..kept.len()).filter(|at| !kept[*at]).filter(leads).collect();
+        if more.is_empty() {
+            break read;
+        }
+        more.into_iter().for_each(|at| kept[at] = true);
+    };
+    let carries: Vec<usize> = (0..kept.len()).filter(|at| kept[*at]).collect();
+    let mut left_operands = Vec::new();
+    let mut region = |region: &Graph, consts: Range<usize>, read: &[bool], results: &[usize]| {
+        let (mut left, duplicates) = left_of(region, consts.clone(), operands, read);
+        left_operands.extend(left.iter().map(|at| consts.start + at));
+        left.extend(carries.iter().map(|at| consts.len() + at));
+        smaller(region, &left, &duplicates, results)
+    };
+    let test = region(test, test_consts, &test_read, &[0]);
+    let body = region(body, body_consts, &body_read, &carries);
+    left_operands.extend(carries.iter().map(|at| repeat.carry_operands().start + at));
+    (left_operands.len() < operands.len()).then(|| Pruned {
+        op: Op::While(Box::new(While {
+            test,
+            body,
+            carries: carries.len(),
+            workspace: repeat.workspace,
+        })),
+        operands: left_operands,
+        results: position_of(&carries, needed.len()),
+    })
+}
+
+/// Which arguments of a region stay, and which others they stand for: those that are read of the
+/// first ones, whose operands are at `positions`, where of equal ones the first stands for all.
+fn left_of(
+    body: &Graph,
+    positions: Range<usize>,
+    operands: &[Value],
+    read: &[bool],
+) -> (Vec<usize>, Vec<(Value, Value)>) {
+    let arguments = body.arguments();
+    let operands = &operands[positions];
+    let (mut left, mut duplicates): (Vec<usize>, Vec<(Value, Value)>) = Default::default();
+    for at in (0..operands.len()).filter(|at| read[arguments[*at].index()]) {
+        match left.iter().find(|first| operands[**first] == operands[at]) {
+            Some(first) => duplicates.push((arguments[at], arguments[*first])),
+            None => left.push(at),
+        }
+    }
+    (left, duplicates)
+}
+
+/// For each of `count` results, where it is among those that are left.
+fn position_of(left: &[usize], count: usize) -> Vec<Option<usize>> {
+    (0..count).map(|result| left.iter().position(|kept| *kept == result)).collect()
 }
 
 /// By result, whether it is needed, and by value of the region, whether an iteration reads it: a

@@ -1,22 +1,29 @@
-//! Regions of scans under passes: each is a graph of its own, rewritten like an entry's.
+//! Regions of control flow under passes: each is a graph of its own, rewritten like an entry's.
 //!
-//! A pass over an entry begins with the regions of its scans, which it sees as entries without
+//! A pass over an entry begins with the regions of its control flow, which it sees as entries without
 //! states, checks and updates. They keep their arguments and results. Recurses once a region.
 
 use std::borrow::Cow;
 
 use kilngrad_ir::op::Scan;
 use kilngrad_ir::rewrite::Rewriter;
-use kilngrad_ir::{Entry, Graph, Mode, Op};
+use kilngrad_ir::{Entry, Graph, Mode, Node, Op};
 
 use crate::pass::PassError;
 
-/// The entry with the region of each scan replaced by what `run` makes of it.
+/// The entry with each region of control flow replaced by what `run` makes of it.
 pub(crate) fn with_regions<'e>(
     entry: &'e Entry,
     mut run: impl FnMut(&Entry) -> Entry,
 ) -> Cow<'e, Entry> {
-    with_scans(entry, |scan| Scan { body: run(&as_entry(entry, scan)).graph, ..scan.clone() })
+    if !entry.graph.nodes().any(|(_, node)| !node.op.bodies().is_empty()) {
+        return Cow::Borrowed(entry);
+    }
+    with_nodes(entry, |node| {
+        let bodies = node.op.bodies();
+        let made = bodies.iter().map(|body| run(&as_entry(entry, body)).graph);
+        (!bodies.is_empty()).then(|| node.op.with_bodies(made))
+    })
 }
 
 /// The entry with each scan replaced by what `run` makes of it.
@@ -27,14 +34,25 @@ pub(crate) fn with_scans<'e>(
     if !has_scans(&entry.graph) {
         return Cow::Borrowed(entry);
     }
+    with_nodes(entry, |node| {
+        let Op::Scan(scan) = &node.op else { return None };
+        Some(Op::Scan(Box::new(run(scan))))
+    })
+}
+
+/// The entry with the operations that `run` gives for its nodes.
+fn with_nodes<'e>(entry: &'e Entry, mut run: impl FnMut(&Node) -> Option<Op>) -> Cow<'e, Entry> {
     let mut rewriter = Rewriter::new(&entry.graph);
     for (id, node) in entry.graph.nodes() {
-        let Op::Scan(scan) = &node.op else {
-            rewriter.copy(id);
-            continue;
-        };
-        let (scan, operands) = (run(scan), rewriter.operands(node));
-        rewriter.copy_with(id, Op::Scan(Box::new(scan)), &operands);
+        match run(node) {
+            Some(op) => {
+                let operands = rewriter.operands(node);
+                rewriter.copy_with(id, op, &operands);
+            }
+            None => {
+                rewriter.copy(id);
+            }
+        }
     }
     Cow::Owned(rewriter.finish_entry(entry))
 }
@@ -64,8 +82,8 @@ pub(crate) fn has_scans(graph: &Graph) -> bool {
 }
 
 /// A region as an entry.
-pub(crate) fn as_entry(around: &Entry, scan: &Scan) -> Entry {
-    let mut entry = Entry::new(&around.name, Mode::Eval, scan.body.clone());
-    entry.outputs = scan.body.results().iter().map(|_| "".into()).collect();
+pub(crate) fn as_entry(around: &Entry, body: &Graph) -> Entry {
+    let mut entry = Entry::new(&around.name, Mode::Eval, body.clone());
+    entry.outputs = body.results().iter().map(|_| "".into()).collect();
     entry
 }

@@ -5,6 +5,7 @@
 //! it may be differentiated in its turn, and for shapes with symbols, so it does not ask for
 //! lengths that only a binding gives.
 
+mod cond;
 mod custom;
 mod dot;
 mod elementwise;
@@ -12,6 +13,8 @@ mod indexed;
 mod layout;
 mod product;
 mod reduce;
+mod region;
+mod repeat;
 mod scan;
 
 use kilngrad_ir::op::{BinaryDerivative, BinaryOp, Emit, UnaryDerivative};
@@ -30,8 +33,9 @@ pub(crate) enum Flow {
     Zero,
     /// It has none: its numbers are not real, or it says so.
     None,
-    /// It is a fused kernel: what it computes could be differentiated, but not any more.
-    Kernel,
+    /// It is a fused kernel, what it computes could be differentiated, but not any more; or a `while`,
+    /// whose derivative would need the values of any number of iterations.
+    Opaque,
 }
 
 /// How derivatives flow through a node: from each result to each operand.
@@ -39,7 +43,7 @@ pub(crate) enum Flow {
 pub(crate) enum Flows {
     /// To each operand alike from every result.
     Alike(SmallVec<[Flow; 3]>),
-    /// By operand and result, as the region of a scan lets them.
+    /// By operand and result, as the regions of control flow let them.
     Apart(Vec<Vec<Flow>>),
 }
 
@@ -48,6 +52,12 @@ impl Flows {
     pub(crate) fn of(graph: &Graph, node: &Node) -> Flows {
         if let Op::Scan(scan) = &node.op {
             return Flows::Apart(scan::flows(scan));
+        }
+        if let Op::Cond(cond) = &node.op {
+            return Flows::Apart(cond::flows(cond));
+        }
+        if let Op::While(repeat) = &node.op {
+            return Flows::Apart(repeat::flows(repeat));
         }
         Flows::Alike((0..node.operands.len()).map(|operand| flow(graph, node, operand)).collect())
     }
@@ -105,8 +115,10 @@ fn flow(graph: &Graph, node: &Node, operand: usize) -> Flow {
             true => Flow::Derivative,
             false => Flow::None,
         },
-        Op::Kernel(_) => Flow::Kernel,
-        Op::Scan(_) => unreachable!("flows through scans are told apart by result"),
+        Op::Kernel(_) => Flow::Opaque,
+        Op::Scan(_) | Op::Cond(_) | Op::While(_) => {
+            unreachable!("flows through control flow are told apart by result")
+        }
         Op::Gradient { .. } => unreachable!("requests are expanded in the order of the graph"),
     }
 }
@@ -137,6 +149,9 @@ pub(crate) fn contributions(
     }
     if let Op::Scan(scan) = &node.op {
         return scan::contributions(graph, node, scan, cotangents, wanted);
+    }
+    if let Op::Cond(cond) = &node.op {
+        return cond::contributions(graph, node, cond, cotangents, wanted);
     }
     let cotangent = cotangents[0].expect("all other operations with derivatives have one result");
     let pull = Pull { node, cotangent };
@@ -179,6 +194,8 @@ pub(crate) fn contributions(
                 | Op::CustomGradient(_)
                 | Op::Gradient { .. }
                 | Op::Scan(_)
+                | Op::Cond(_)
+                | Op::While(_)
                 | Op::Kernel(_) => unreachable!("no derivative flows through {}", node.op.name()),
             }
         })

@@ -13,6 +13,7 @@
 //! ```
 
 mod binary;
+mod branch;
 mod elementwise;
 mod scan;
 mod unary;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 pub use binary::{BINARY, BinaryDerivative, BinaryOp, BinaryPartial, BinaryRow, CompareOp};
+pub use branch::{Cond, While};
 pub use elementwise::{Domain, Emit};
 pub use scan::{Scan, Workspace};
 pub use unary::{UNARY, UnaryDerivative, UnaryOp, UnaryRow};
@@ -508,6 +510,10 @@ pub enum Op {
     },
     /// A region computed once for each index of an axis, in order.
     Scan(Box<Scan>),
+    /// One of two regions, which the first operand chooses.
+    Cond(Box<Cond>),
+    /// A region computed as long as another one says so.
+    While(Box<While>),
     /// A fused kernel over the operands.
     Kernel(Box<Kernel>),
 }
@@ -553,8 +559,122 @@ impl Op {
             | Op::Fold(_)
             | Op::StopGradient
             | Op::Scan(_)
+            | Op::Cond(_)
+            | Op::While(_)
             | Op::Kernel(_) => true,
         }
+    }
+
+    /// The regions of control flow, each a graph of its own that runs as an entry does: not those of
+    /// kernels, which are one piece of code, nor ways back, which run elsewhere.
+    ///
+    /// ```
+    /// use kilngrad_ir::{Graph, Op, op::Cond};
+    ///
+    /// let cond = Cond { then: Graph::new(), otherwise: Graph::new(), workspace: None };
+    /// assert_eq!(Op::Cond(Box::new(cond)).bodies().len(), 2);
+    /// ```
+    pub fn bodies(&self) -> SmallVec<[&Graph; 2]> {
+        match self {
+            Op::Scan(scan) => SmallVec::from_iter([&scan.body]),
+            Op::Cond(cond) => SmallVec::from_iter([&cond.then, &cond.otherwise]),
+            Op::While(repeat) => SmallVec::from_iter([&repeat.test, &repeat.body]),
+            Op::State(_)
+            | Op::Constant(_)
+            | Op::Dimension(_)
+            | Op::Iota { .. }
+            | Op::Random { .. }
+            | Op::Unary(_)
+            | Op::Binary(_)
+            | Op::Compare(_)
+            | Op::Select
+            | Op::Cast
+            | Op::Reduce { .. }
+            | Op::ArgReduce { .. }
+            | Op::Argsort { .. }
+            | Op::Dot(_)
+            | Op::Broadcast { .. }
+            | Op::Reshape
+            | Op::Transpose { .. }
+            | Op::Slice(_)
+            | Op::Pad(_)
+            | Op::Concat { .. }
+            | Op::Gather { .. }
+            | Op::ScatterAdd { .. }
+            | Op::Windows(_)
+            | Op::Fold(_)
+            | Op::StopGradient
+            | Op::CustomGradient(_)
+            | Op::Gradient { .. }
+            | Op::Kernel(_) => SmallVec::new(),
+        }
+    }
+
+    /// The operation with other [`bodies`](Self::bodies), as many as it has, in their order.
+    ///
+    /// # Panics
+    ///
+    /// If there are fewer.
+    ///
+    /// ```
+    /// use kilngrad_ir::{DType, Graph, Op, Type, op::Cond};
+    ///
+    /// let op = Op::Cond(Box::new(Cond {
+    ///     then: Graph::new(),
+    ///     otherwise: Graph::new(),
+    ///     workspace: None,
+    /// }));
+    /// let mut read = Graph::new();
+    /// read.add_numbered_argument(Type::scalar(DType::F32));
+    /// let op = op.with_bodies([read.clone(), Graph::new()]);
+    /// assert_eq!(*op.bodies()[0], read);
+    /// ```
+    pub fn with_bodies(&self, bodies: impl IntoIterator<Item = Graph>) -> Op {
+        let mut op = self.clone();
+        let mut bodies = bodies.into_iter();
+        let places: SmallVec<[&mut Graph; 2]> = match &mut op {
+            Op::Scan(scan) => SmallVec::from_iter([&mut scan.body]),
+            Op::Cond(cond) => {
+                let Cond { then, otherwise, .. } = &mut **cond;
+                SmallVec::from_iter([then, otherwise])
+            }
+            Op::While(repeat) => {
+                let While { test, body, .. } = &mut **repeat;
+                SmallVec::from_iter([test, body])
+            }
+            Op::State(_)
+            | Op::Constant(_)
+            | Op::Dimension(_)
+            | Op::Iota { .. }
+            | Op::Random { .. }
+            | Op::Unary(_)
+            | Op::Binary(_)
+            | Op::Compare(_)
+            | Op::Select
+            | Op::Cast
+            | Op::Reduce { .. }
+            | Op::ArgReduce { .. }
+            | Op::Argsort { .. }
+            | Op::Dot(_)
+            | Op::Broadcast { .. }
+            | Op::Reshape
+            | Op::Transpose { .. }
+            | Op::Slice(_)
+            | Op::Pad(_)
+            | Op::Concat { .. }
+            | Op::Gather { .. }
+            | Op::ScatterAdd { .. }
+            | Op::Windows(_)
+            | Op::Fold(_)
+            | Op::StopGradient
+            | Op::CustomGradient(_)
+            | Op::Gradient { .. }
+            | Op::Kernel(_) => SmallVec::new(),
+        };
+        for place in places {
+            *place = bodies.next().expect("there is a graph for each body");
+        }
+        op
     }
 
     /// The word that begins the operation in the text form.
@@ -597,6 +717,8 @@ impl Op {
             Op::Gradient { or_zero: false } => "gradient",
             Op::Gradient { or_zero: true } => "gradient_or_zero",
             Op::Scan(_) => "scan",
+            Op::Cond(_) => "cond",
+            Op::While(_) => "while",
             Op::Kernel(_) => "kernel",
         }
     }

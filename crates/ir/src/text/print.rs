@@ -5,10 +5,14 @@
 
 use std::collections::HashSet;
 use std::fmt::{self, Write};
+use std::ops::Range;
 
 use crate::graph::{Graph, Node, Value};
 use crate::literal::{Constant, Dense, Literal};
-use crate::op::{Axes, CustomGradient, DotAxes, Kernel, Op, PadAxis, Scan, SliceAxis, Window};
+use crate::op::{
+    Axes, Cond, CustomGradient, DotAxes, Kernel, Op, PadAxis, Scan, SliceAxis, While, Window,
+    Workspace,
+};
 use crate::origin::Origin;
 use crate::program::{Entry, Init, Place, Program, State, StateId};
 use crate::text::{CONSTANT_KEY, NamedArray, PrintOptions, VERSION, quoted, word_or_quoted};
@@ -187,6 +191,8 @@ impl<'p> Printer<'p, '_> {
             Op::Gradient { .. } => return self.gradient(graph, node),
             Op::CustomGradient(custom) => return self.custom_gradient(graph, node, custom),
             Op::Scan(scan) => return self.scan(graph, node, scan),
+            Op::Cond(cond) => return self.cond(graph, node, cond),
+            Op::While(repeat) => return self.repeat(graph, node, repeat),
             Op::Kernel(kernel) => return self.kernel(graph, node, kernel),
             Op::State(_)
             | Op::Constant(_)
@@ -274,6 +280,8 @@ impl<'p> Printer<'p, '_> {
             | Op::CustomGradient(_)
             | Op::Gradient { .. }
             | Op::Scan(_)
+            | Op::Cond(_)
+            | Op::While(_)
             | Op::Kernel(_) => Ok(()),
         }
     }
@@ -370,23 +378,77 @@ impl<'p> Printer<'p, '_> {
                 continue;
             }
             let gap = if word.is_empty() { "" } else { " " };
-            write!(self.out, "{gap}{word}(")?;
-            for (position, index) in part.enumerate() {
-                self.comma(position)?;
-                self.argument(body, index)?;
-                self.operand(graph, node, index)?;
-            }
-            self.out.write_str(")")?;
+            write!(self.out, "{gap}{word}")?;
+            self.standing(body, part.clone(), graph, node, part)?;
         }
         write!(self.out, " length={}", scan.length)?;
         if scan.reverse {
             self.out.write_str(" reverse")?;
         }
-        if let Some(workspace) = &scan.workspace {
-            write!(self.out, " workspace={}", workspace.bytes)?;
-            self.at(workspace.place)?;
-        }
+        self.workspace(scan.workspace.as_ref())?;
         self.region(body)
+    }
+
+    /// `%p (%a = %x) { … } else (%b = %z) { … }`.
+    fn cond(&mut self, graph: &Graph, node: &Node, cond: &Cond) -> fmt::Result {
+        let predicate = node.operands.first();
+        let predicate = predicate.map_or("%?".to_owned(), |value| name(graph, *value));
+        let [(then, then_operands), (otherwise, otherwise_operands)] = cond.branches();
+        write!(self.out, " {predicate} ")?;
+        self.standing(then, 0..then_operands.len(), graph, node, then_operands)?;
+        self.workspace(cond.workspace.as_ref())?;
+        self.region(then)?;
+        self.out.write_str(" else ")?;
+        self.standing(otherwise, 0..otherwise_operands.len(), graph, node, otherwise_operands)?;
+        self.region(otherwise)
+    }
+
+    /// `(%k = %n) carry (%i = %zero) { … } do (%s = %one) carry (%i) { … }`.
+    fn repeat(&mut self, graph: &Graph, node: &Node, repeat: &While) -> fmt::Result {
+        let While { test, body, carries, workspace } = repeat;
+        let (consts, carried) = (repeat.test_operands(), repeat.carry_operands());
+        let first = consts.len();
+        self.out.write_str(" ")?;
+        self.standing(test, 0..first, graph, node, consts)?;
+        self.out.write_str(" carry ")?;
+        self.standing(test, first..first + carries, graph, node, carried)?;
+        self.workspace(workspace.as_ref())?;
+        self.region(test)?;
+        let consts = repeat.body_operands();
+        let first = consts.len();
+        self.out.write_str(" do ")?;
+        self.standing(body, 0..first, graph, node, consts)?;
+        self.out.write_str(" carry (")?;
+        for position in 0..*carries {
+            self.comma(position)?;
+            self.argument(body, first + position)?;
+        }
+        self.out.write_str(")")?;
+        self.region(body)
+    }
+
+    /// `(%a = %x, %b = %z)`: what a region calls some operands.
+    fn standing(
+        &mut self,
+        body: &Graph,
+        arguments: Range<usize>,
+        graph: &Graph,
+        node: &Node,
+        operands: Range<usize>,
+    ) -> fmt::Result {
+        self.out.write_str("(")?;
+        for (position, (argument, operand)) in arguments.zip(operands).enumerate() {
+            self.comma(position)?;
+            self.argument(body, argument)?;
+            self.operand(graph, node, operand)?;
+        }
+        self.out.write_str(")")
+    }
+
+    fn workspace(&mut self, workspace: Option<&Workspace>) -> fmt::Result {
+        let Some(workspace) = workspace else { return Ok(()) };
+        write!(self.out, " workspace={}", workspace.bytes)?;
+        self.at(workspace.place)
     }
 
     /// What a region calls an operand.

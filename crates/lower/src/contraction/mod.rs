@@ -350,6 +350,8 @@ fn cost(graph: &Graph) -> usize {
         | Op::StopGradient
         | Op::CustomGradient(_)
         | Op::Scan(_)
+        | Op::Cond(_)
+        | Op::While(_)
         | Op::Gradient { .. }
         | Op::Kernel(_) => 0,
     };

@@ -103,6 +103,8 @@ impl<'a> Expr<'a> {
             | Op::StopGradient
             | Op::CustomGradient(_)
             | Op::Scan(_)
+            | Op::Cond(_)
+            | Op::While(_)
             | Op::Gradient { .. }
             | Op::Kernel(_) => Err(LowerError::Body { op: node.op.name() }),
         }
@@ -205,6 +207,8 @@ impl<'a> Expr<'a> {
                 | Op::StopGradient
                 | Op::CustomGradient(_)
                 | Op::Scan(_)
+                | Op::Cond(_)
+                | Op::While(_)
                 | Op::Gradient { .. }
                 | Op::Kernel(_) => return Ok(None),
             }
@@ -282,6 +286,8 @@ fn moved_map(node: &Node, coords: &Coords) -> Result<Coords, LowerError> {
         | Op::StopGradient
         | Op::CustomGradient(_)
         | Op::Scan(_)
+        | Op::Cond(_)
+        | Op::While(_)
         | Op::Gradient { .. }
         | Op::Kernel(_) => Err(LowerError::Body { op: node.op.name() }),
     }

@@ -91,6 +91,8 @@ fn write_arithmetic<'m>(
         | Op::StopGradient
         | Op::CustomGradient(_)
         | Op::Scan(_)
+        | Op::Cond(_)
+        | Op::While(_)
         | Op::Gradient { .. }
         | Op::Kernel(_) => unreachable!("{} of {arity} operands is not arithmetic", op.name()),
     }

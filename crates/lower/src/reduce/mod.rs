@@ -338,6 +338,8 @@ fn reduction_of(expr: &Expr<'_>, node: &Node, phase: usize) -> Option<(Reduction
         | Op::StopGradient
         | Op::CustomGradient(_)
         | Op::Scan(_)
+        | Op::Cond(_)
+        | Op::While(_)
         | Op::Gradient { .. }
         | Op::Kernel(_) => return None,
     };

@@ -73,6 +73,8 @@ fn is_elementwise(op: &Op) -> bool {
         | Op::StopGradient
         | Op::CustomGradient(_)
         | Op::Scan(_)
+        | Op::Cond(_)
+        | Op::While(_)
         | Op::Gradient { .. }
         | Op::Kernel(_) => false,
     }

@@ -84,6 +84,8 @@ fn allowed(kind: KernelKind, body: &Graph, node: &Node) -> Result<(), String> {
         | Op::StopGradient
         | Op::CustomGradient(_)
         | Op::Scan(_)
+        | Op::Cond(_)
+        | Op::While(_)
         | Op::Gradient { .. }
         | Op::Kernel(_) => false,
     };

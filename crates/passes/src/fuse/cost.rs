@@ -50,6 +50,8 @@ pub(super) fn cost(op: &Op) -> u32 {
         | Op::StopGradient
         | Op::CustomGradient(_)
         | Op::Scan(_)
+        | Op::Cond(_)
+        | Op::While(_)
         | Op::Gradient { .. }
         | Op::Kernel(_) => 0,
     }

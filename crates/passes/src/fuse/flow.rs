@@ -230,6 +230,8 @@ impl<'g> Flow<'g> {
             | Op::Argsort { .. }
             | Op::Reshape
             | Op::Scan(_)
+            | Op::Cond(_)
+            | Op::While(_)
             | Op::Kernel(_)
             | Op::Random { .. } => Alignment::Memory,
             Op::Broadcast { dims } => Alignment::Spread(dims.clone()),
@@ -316,7 +318,12 @@ impl<'g> Flow<'g> {
             Op::Gather { .. } | Op::ScatterAdd { .. } | Op::Argsort { .. } => Role::Indexed,
             Op::Pad(_) | Op::Concat { .. } | Op::Fold(_) => Role::Piece,
             Op::Kernel(_) | Op::Scan(_) => Role::Kernel,
-            Op::Dimension(_) | Op::StopGradient | Op::CustomGradient(_) | Op::Gradient { .. } => {
+            Op::Dimension(_)
+            | Op::StopGradient
+            | Op::CustomGradient(_)
+            | Op::Gradient { .. }
+            | Op::Cond(_)
+            | Op::While(_) => {
                 return None;
             }
         })
@@ -363,6 +370,8 @@ fn reads_memory(op: &Op) -> bool {
             | Op::Argsort { .. }
             | Op::Reshape
             | Op::Scan(_)
+            | Op::Cond(_)
+            | Op::While(_)
             | Op::Kernel(_)
             | Op::Random { .. }
     )

@@ -17,6 +17,8 @@
 mod elementwise;
 mod structural;
 
+use std::ops::Range;
+
 use kilngrad_interp::{Array, InterpError, States, bind_inputs, eval_node};
 use kilngrad_ir::op::Scan;
 use kilngrad_ir::{
@@ -209,6 +211,30 @@ fn eval_results(
         });
         return results.map_err(|_| failed.expect("only what an iteration computes may fail"));
     }
+    if let Op::Cond(cond) = &node.op {
+        let (body, positions) = cond.branch(is_true(&operands[0].value));
+        let arguments = operands[positions].iter().map(|operand| (*operand).clone()).collect();
+        let results = eval_graph(env, body, arguments, body.results())?;
+        return Ok(if is_sure(operands[0]) { results } else { unknown(results) });
+    }
+    if let Op::While(repeat) = &node.op {
+        let mut carries: Vec<Bounded> =
+            operands[repeat.carry_operands()].iter().map(|operand| (*operand).clone()).collect();
+        let mut sure = true;
+        loop {
+            let run = |body: &Graph, consts: Range<usize>, carries: &[Bounded]| {
+                let consts = operands[consts].iter().map(|operand| (*operand).clone());
+                let arguments = consts.chain(carries.iter().cloned()).collect();
+                eval_graph(env, body, arguments, body.results())
+            };
+            let more = run(&repeat.test, repeat.test_operands(), &carries)?;
+            sure &= is_sure(&more[0]);
+            if !is_true(&more[0].value) {
+                return Ok(if sure { carries } else { unknown(carries) });
+            }
+            carries = run(&repeat.body, repeat.body_operands(), &carries)?;
+        }
+    }
     let arrays: Vec<Array> = operands.iter().map(|operand| operand.value.clone()).collect();
     let mut values = eval_node(graph, id, &arrays, env.bindings, env.states)?;
     let value = values.pop().expect("one result, of all but operations with regions and requests");
@@ -243,13 +269,33 @@ fn eval_results(
             let operands = [operands[0], operands[1], operands[2]];
             structural::scatter_add(&context, operands, &value)?
         }
-        Op::CustomGradient(_) | Op::Gradient { .. } | Op::Scan(_) | Op::Kernel(_) => {
+        Op::CustomGradient(_)
+        | Op::Gradient { .. }
+        | Op::Scan(_)
+        | Op::Cond(_)
+        | Op::While(_)
+        | Op::Kernel(_) => {
             unreachable!("requests are refused by the interpreter, and regions are met above")
         }
     };
     // A product of nothing promised and zero is nothing promised.
     let error = error.into_iter().map(|error| if error.is_nan() { f64::INFINITY } else { error });
     Ok(vec![Bounded { value, error: error.collect() }])
+}
+
+fn is_true(predicate: &Array) -> bool {
+    predicate.scalar().is_some_and(|literal| literal.to_f64() != 0.0)
+}
+
+/// Whether every evaluation gives these elements.
+fn is_sure(value: &Bounded) -> bool {
+    value.error.iter().all(|error| *error == 0.0)
+}
+
+/// What another evaluation may give by another region, or after another iteration.
+fn unknown(mut results: Vec<Bounded>) -> Vec<Bounded> {
+    results.iter_mut().for_each(|result| result.error.fill(f64::INFINITY));
+    results
 }
 
 /// Iterations in order, as they are said to run in docs/ir.md, each by `run`.

@@ -16,63 +16,17 @@ use kilngrad_ir::op::{BinaryOp, Scan};
 use kilngrad_ir::rewrite::Emitter;
 use kilngrad_ir::{Def, Graph, Node, NodeId, Op, Origin, Type, Value};
 
-use super::{Contributions, Flow, Flows};
+use super::region::{self, active_values};
+use super::{Contributions, Flow};
 use crate::backward::{cotangent_origin, pull_back};
 use parts::Needs;
 use sums::{Around, Sum, Sums};
 
 /// By argument and result of a scan's region: how a derivative flows over any number of iterations.
 pub(super) fn flows(scan: &Scan) -> Vec<Vec<Flow>> {
-    let body = &scan.body;
-    let nodes: Vec<Flows> = body.nodes().map(|(_, node)| Flows::of(body, node)).collect();
-    let reach = |argument: &Value| {
-        let mut reach = vec![Flow::None; body.value_count()];
-        if body.ty(*argument).dtype.is_float() {
-            reach[argument.index()] = Flow::Derivative;
-        }
-        for ((_, node), flows) in body.nodes().zip(&nodes) {
-            for (index, result) in node.results.iter().enumerate() {
-                let through = node.operands.iter().enumerate().map(|(operand, value)| {
-                    in_turn(reach[value.index()], flows.get(operand, index))
-                });
-                reach[result.index()] = through.fold(Flow::None, either);
-            }
-        }
-        body.results().iter().map(|result| reach[result.index()]).collect()
-    };
-    let mut flows: Vec<Vec<Flow>> = body.arguments().iter().map(reach).collect();
-    // Warshall: through each carry in turn, from one iteration into later ones.
-    for carry in scan.carry_results() {
-        let onward = flows[scan.consts + carry].clone();
-        for row in &mut flows {
-            let into = row[carry];
-            for (flow, onward) in row.iter_mut().zip(&onward) {
-                *flow = either(*flow, in_turn(into, *onward));
-            }
-        }
-    }
+    let mut flows = region::flows(&scan.body);
+    region::go_around(&mut flows, scan.consts, scan.carries);
     flows
-}
-
-/// What one operation after another is to a derivative.
-fn in_turn(first: Flow, second: Flow) -> Flow {
-    match (first, second) {
-        (Flow::None, _) | (_, Flow::None) => Flow::None,
-        (Flow::Kernel, _) | (_, Flow::Kernel) => Flow::Kernel,
-        (Flow::Zero, _) | (_, Flow::Zero) => Flow::Zero,
-        (Flow::Derivative, Flow::Derivative) => Flow::Derivative,
-    }
-}
-
-/// What two ways beside each other are to a derivative.
-fn either(one: Flow, other: Flow) -> Flow {
-    let rank = |flow| match flow {
-        Flow::None => 0,
-        Flow::Zero => 1,
-        Flow::Derivative => 2,
-        Flow::Kernel => 3,
-    };
-    if rank(one) >= rank(other) { one } else { other }
 }
 
 /// The cotangents of a scan's operands. The node is extended by the stacks that they need.
@@ -320,23 +274,6 @@ impl<'s> Back<'s> {
             Def::Result { node, .. } => node.index() < self.forward_nodes,
         }
     }
-}
-
-/// By value of a region: whether it depends differentiably on an argument that is active.
-fn active_values(body: &Graph, arguments: &[bool]) -> Vec<bool> {
-    let mut active = vec![false; body.value_count()];
-    for (argument, is_active) in body.arguments().iter().zip(arguments) {
-        active[argument.index()] = *is_active;
-    }
-    for (_, node) in body.nodes() {
-        let flows = Flows::of(body, node);
-        for (index, result) in node.results.iter().enumerate() {
-            active[result.index()] = node.operands.iter().enumerate().any(|(operand, value)| {
-                active[value.index()] && flows.get(operand, index) == Flow::Derivative
-            });
-        }
-    }
-    active
 }
 
 /// The node that defines a value of a graph.

@@ -2,9 +2,9 @@
 //! forward region stacks for it.
 
 use kilngrad_ir::{Def, Graph, Node, NodeId, Op, Value};
-use smallvec::SmallVec;
 
 use super::Back;
+use crate::rules::region::{is_made_again, part};
 
 /// What the backward region is made of.
 #[derive(Debug)]
@@ -113,71 +113,4 @@ pub(super) fn stacked(
         graph.extend(id, Op::Scan(Box::new(more)), &types);
     }
     positions.into_iter().map(|at| graph.node(id).results[at]).collect()
-}
-
-/// A graph of some nodes of another one, which keep their names, with these values for arguments.
-fn part(
-    source: &Graph,
-    arguments: &[Value],
-    include: impl Fn(NodeId) -> bool,
-    results: &[Value],
-) -> Graph {
-    let mut target = Graph::new();
-    let mut map: Vec<Option<Value>> = vec![None; source.value_count()];
-    for &argument in arguments {
-        let data = source.value(argument);
-        map[argument.index()] = Some(target.add_argument(data.name.clone(), data.ty.clone()));
-    }
-    let get = |map: &[Option<Value>], value: Value| {
-        map[value.index()].expect("what a part needs is an argument or part of it")
-    };
-    for (_, node) in source.nodes().filter(|(id, _)| include(*id)) {
-        let operands: SmallVec<[Value; 3]> =
-            node.operands.iter().map(|value| get(&map, *value)).collect();
-        let types: SmallVec<[_; 1]> =
-            node.results.iter().map(|value| source.ty(*value).clone()).collect();
-        let copy = target.append_unchecked(node.op.clone(), &operands, &types, node.origin.clone());
-        for (index, result) in node.results.iter().enumerate() {
-            let value = target.node(copy).results[index];
-            target.rename(value, source.name(*result).clone());
-            map[result.index()] = Some(value);
-        }
-    }
-    target.set_results(results.iter().map(|value| get(&map, *value)).collect());
-    target
-}
-
-/// Whether a value is made again sooner than stacked: it needs no work of its own.
-fn is_made_again(node: &Node) -> bool {
-    match &node.op {
-        Op::Constant(_)
-        | Op::Dimension(_)
-        | Op::Iota { .. }
-        | Op::Broadcast { .. }
-        | Op::Reshape
-        | Op::Transpose { .. } => true,
-        Op::State(_)
-        | Op::Random { .. }
-        | Op::Unary(_)
-        | Op::Binary(_)
-        | Op::Compare(_)
-        | Op::Select
-        | Op::Cast
-        | Op::Reduce { .. }
-        | Op::ArgReduce { .. }
-        | Op::Dot(_)
-        | Op::Slice(_)
-        | Op::Pad(_)
-        | Op::Concat { .. }
-        | Op::Gather { .. }
-        | Op::ScatterAdd { .. }
-        | Op::Argsort { .. }
-        | Op::Windows(_)
-        | Op::Fold(_)
-        | Op::StopGradient
-        | Op::CustomGradient(_)
-        | Op::Gradient { .. }
-        | Op::Scan(_)
-        | Op::Kernel(_) => false,
-    }
 }

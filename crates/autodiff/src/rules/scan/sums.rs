@@ -108,6 +108,8 @@ impl<'g> Sums<'g> {
             | Op::CustomGradient(_)
             | Op::Gradient { .. }
             | Op::Scan(_)
+            | Op::Cond(_)
+            | Op::While(_)
             | Op::Kernel(_) => self.accumulate(value),
         }
     }

@@ -149,6 +149,8 @@ impl<'t> Parser<'t, '_> {
             "kernel" => self.kernel(scope, span),
             "custom_gradient" => self.custom_gradient(scope, span),
             "scan" => self.scan(scope, span),
+            "cond" => self.cond(scope, span),
+            "while" => self.repeat(scope, span),
             _ => self.operation_on_values(scope, word, span),
         }
     }

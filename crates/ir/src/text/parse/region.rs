@@ -2,7 +2,7 @@
 
 use super::{Operands, Parsed, Parser};
 use crate::graph::Value;
-use crate::op::{CustomGradient, Kernel, KernelKind, Op, Scan, Workspace};
+use crate::op::{Cond, CustomGradient, Kernel, KernelKind, Op, Scan, While, Workspace};
 use crate::program::Place;
 use crate::text::lex::{Kind, Span};
 use crate::text::scope::{Known, Name, Scope};
@@ -88,18 +88,10 @@ impl<'t> Parser<'t, '_> {
     pub(super) fn scan(&mut self, scope: &Scope<'t>, span: Span) -> Parsed<(Op, Operands)> {
         let mut inner = self.inner(scope, span)?;
         let mut operands = Operands::new();
-        let mut whole = |parser: &mut Self| {
-            operands.push(parser.argument_for_operand(scope, &mut inner)?);
-            Ok(())
-        };
-        self.list('(', ')', &mut whole)?;
+        self.standing(scope, &mut inner, &mut operands)?;
         let consts = operands.len();
         if self.eat_word("carry") {
-            let mut whole = |parser: &mut Self| {
-                operands.push(parser.argument_for_operand(scope, &mut inner)?);
-                Ok(())
-            };
-            self.list('(', ')', &mut whole)?;
+            self.standing(scope, &mut inner, &mut operands)?;
         }
         let carries = operands.len() - consts;
         if self.eat_word("over") {
@@ -116,6 +108,71 @@ impl<'t> Parser<'t, '_> {
         let body = inner.graph;
         let scan = Scan { body, consts, carries, length, reverse, workspace };
         Ok((Op::Scan(Box::new(scan)), operands))
+    }
+
+    /// `cond %p (%a = %x) { … } else (%b = %z) { … }`.
+    pub(super) fn cond(&mut self, scope: &Scope<'t>, span: Span) -> Parsed<(Op, Operands)> {
+        let (mut then, mut otherwise) = (self.inner(scope, span)?, self.inner(scope, span)?);
+        let mut operands = Operands::new();
+        operands.push(self.operand(scope)?);
+        self.standing(scope, &mut then, &mut operands)?;
+        let workspace = self.workspace()?;
+        self.body(&mut then)?;
+        if !self.eat_word("else") {
+            return Err(self.expected("`else` and the other region"));
+        }
+        self.standing(scope, &mut otherwise, &mut operands)?;
+        self.body(&mut otherwise)?;
+        let cond = Cond { then: then.graph, otherwise: otherwise.graph, workspace };
+        Ok((Op::Cond(Box::new(cond)), operands))
+    }
+
+    /// `while (%k = %n) carry (%i = %zero) { … } do (%s = %one) carry (%i) { … }`.
+    pub(super) fn repeat(&mut self, scope: &Scope<'t>, span: Span) -> Parsed<(Op, Operands)> {
+        let (mut test, mut body) = (self.inner(scope, span)?, self.inner(scope, span)?);
+        let mut operands = Operands::new();
+        self.standing(scope, &mut test, &mut operands)?;
+        if !self.eat_word("carry") {
+            return Err(self.expected("`carry` and first values in parentheses"));
+        }
+        let mut carried = Operands::new();
+        self.standing(scope, &mut test, &mut carried)?;
+        let workspace = self.workspace()?;
+        self.body(&mut test)?;
+        if !self.eat_word("do") {
+            return Err(self.expected("`do` and the region that is repeated"));
+        }
+        self.standing(scope, &mut body, &mut operands)?;
+        if !self.eat_word("carry") {
+            return Err(self.expected("`carry` and a name for each carry in the region"));
+        }
+        let mut rest = carried.iter();
+        self.list('(', ')', |parser| {
+            let named = parser.named()?;
+            let Some(operand) = rest.next() else {
+                let message = format!("expected {} carries, found more", carried.len());
+                return Err(parser.report("while_c1", named.span, message));
+            };
+            parser.add_argument(&mut body, named, scope.graph.ty(*operand).clone())
+        })?;
+        self.body(&mut body)?;
+        let carries = carried.len();
+        operands.extend(carried);
+        let repeat = While { test: test.graph, body: body.graph, carries, workspace };
+        Ok((Op::While(Box::new(repeat)), operands))
+    }
+
+    /// `(%a = %x, %b = %z)`: arguments of a region that stand for operands.
+    fn standing(
+        &mut self,
+        scope: &Scope<'t>,
+        inner: &mut Scope<'t>,
+        operands: &mut Operands,
+    ) -> Parsed<()> {
+        self.list('(', ')', |parser| {
+            operands.push(parser.argument_for_operand(scope, inner)?);
+            Ok(())
+        })
     }
 
     /// `workspace=4096 at arena+64`, if it is there.
