@@ -331,7 +331,9 @@ impl<'b> Entry<'b> {
     /// As [`check`](Self::check), for a line that may be another's.
     #[track_caller]
     pub(crate) fn add_check(self, condition: Tensor<'b>, expected: &Arc<str>, origin: Origin) {
-        if let Some(RegionKind::Scan { .. }) = self.region_kind() {
+        if let Some(RegionKind::Scan { .. } | RegionKind::Cond | RegionKind::While) =
+            self.region_kind()
+        {
             let Some([Tensor { value: Some(condition), .. }]) = self.bring_in([condition]) else {
                 return;
             };

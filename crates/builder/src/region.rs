@@ -21,10 +21,10 @@ use crate::tensor::Tensor;
 /// What a builder knows of a region beside what it knows of an entry.
 pub(crate) struct Region {
     kind: RegionKind,
-    /// What the conditions are that each iteration of a scan has to keep.
+    /// What the conditions are that it has to keep where it runs.
     checks: Vec<RegionCheck>,
-    /// The argument that is the counter of an iteration's draws, and the stack of counters right
-    /// around the region.
+    /// The argument that is the counter of an iteration's draws, and right around the region the
+    /// stack of counters, or of a while the first one.
     counters: Option<[Value; 2]>,
     /// The record of what it lies in.
     around: usize,
@@ -44,6 +44,12 @@ pub(crate) enum RegionKind {
         /// How many iterations there are.
         length: Dim,
     },
+    /// One side of a cond.
+    Cond,
+    /// What says whether a `repeat_while` goes on.
+    Test,
+    /// The body of a `repeat_while`.
+    While,
 }
 
 impl RegionKind {
@@ -51,6 +57,9 @@ impl RegionKind {
         match self {
             RegionKind::WayBack => "the way back of a custom gradient",
             RegionKind::Scan { .. } => "the body of a scan",
+            RegionKind::Cond => "one side of a cond",
+            RegionKind::Test => "the test of a while",
+            RegionKind::While => "the body of a while",
         }
     }
 
@@ -59,6 +68,8 @@ impl RegionKind {
         match self {
             RegionKind::WayBack => "custom_gradient_b3",
             RegionKind::Scan { .. } => "scan_b3",
+            RegionKind::Cond => "cond_b1",
+            RegionKind::Test | RegionKind::While => "while_b2",
         }
     }
 }
@@ -146,7 +157,7 @@ impl<'b> Entry<'b> {
         })
     }
 
-    /// Ends the body of a scan: its graph, and the tensors right around it that its first arguments
+    /// Ends a region of control flow: its graph, and the tensors right around it that its first arguments
     /// stand for. `None` after an error.
     pub(crate) fn end_loop(
         self,
@@ -175,7 +186,7 @@ impl<'b> Entry<'b> {
         self.with(|record| record.region.as_ref().map(|region| region.kind.clone()))
     }
 
-    /// Notes a condition that each iteration of a scan has to keep.
+    /// Notes a condition that the region has to keep where it runs.
     pub(crate) fn note_check(self, check: RegionCheck) {
         self.with_mut(|record| {
             if let Some(region) = &mut record.region {
@@ -192,8 +203,8 @@ impl<'b> Entry<'b> {
         .unwrap_or_default()
     }
 
-    /// The counter of an iteration's draws and the stack of counters around the region, if the
-    /// region draws.
+    /// The counter of an iteration's draws and, around the region, the stack of counters of a scan or
+    /// the first counter of a while, if the region draws.
     pub(crate) fn counters(self) -> Option<(Tensor<'b>, Tensor<'b>)> {
         let [argument, stack] = self.with(|record| record.region.as_ref()?.counters)?;
         let around = self.around()?;

@@ -2,6 +2,7 @@
 //! broadcasting and conventions need.
 
 mod axes;
+mod branch;
 mod contract;
 mod custom_gradient;
 mod elementwise;

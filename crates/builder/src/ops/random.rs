@@ -109,8 +109,13 @@ impl<'b> Entry<'b> {
         if let Some(kind) = self.region_kind() {
             let key = self.around()?.random_key()?;
             return match kind {
-                RegionKind::WayBack => Some(key),
-                RegionKind::Scan { length } => self.key_of_iteration(key, length),
+                RegionKind::WayBack | RegionKind::Cond => Some(key),
+                RegionKind::Scan { length } => self.key_of_iteration(key, Some(length)),
+                RegionKind::While => self.key_of_iteration(key, None),
+                RegionKind::Test => {
+                    self.is_outermost("draws");
+                    None
+                }
             };
         }
         if let Some(values) = self.with(|record| record.random) {
@@ -128,15 +133,19 @@ impl<'b> Entry<'b> {
 
     /// The key of what an iteration of a scan draws: for a counter it has a number drawn of the key
     /// around the scan, at the iteration's index. So iterations draw apart, the same ones however often
-    /// they are computed.
+    /// they are computed. Those of a while count on from one number.
     #[track_caller]
-    fn key_of_iteration(self, key: [Tensor<'b>; 2], length: Dim) -> Option<[Tensor<'b>; 2]> {
+    fn key_of_iteration(
+        self,
+        key: [Tensor<'b>; 2],
+        length: Option<Dim>,
+    ) -> Option<[Tensor<'b>; 2]> {
         if let Some((counter, _)) = self.counters() {
             return Some([key[0], counter]);
         }
         let around = self.around()?;
         let stream = stream_of(&self.stream_path("iteration"));
-        let ty = Type::new(DType::I64, std::iter::once(length).collect());
+        let ty = Type::new(DType::I64, length.into_iter().collect());
         let counters = around.emit(Op::Random { stream }, &key, &[ty]);
         let counter = self.stand_in_of(Type::scalar(DType::I64));
         self.set_counters(counter, counters);

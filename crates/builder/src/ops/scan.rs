@@ -278,12 +278,17 @@ impl<'b> Entry<'b> {
     /// The next values of what goes around a region, which have the types of the first ones. `None`
     /// after an error.
     #[track_caller]
-    fn next_values(self, firsts: &[Tensor<'b>], nexts: &[Tensor<'b>]) -> Option<Vec<Tensor<'b>>> {
+    pub(super) fn next_values(
+        self,
+        rule: &'static str,
+        firsts: &[Tensor<'b>],
+        nexts: &[Tensor<'b>],
+    ) -> Option<Vec<Tensor<'b>>> {
         let brought = self.bring_all(nexts)?;
         if nexts.len() != firsts.len() {
             let (expected, found) = (firsts.len(), nexts.len());
             let message = format!("expected {expected} tensors that go around, found {found}");
-            self.fail(Diagnostic::new("scan_b2", message));
+            self.fail(Diagnostic::new(rule, message));
             return None;
         }
         for (first, next) in firsts.iter().zip(nexts) {
@@ -292,7 +297,7 @@ impl<'b> Entry<'b> {
                 let message = format!(
                     "expected a next value of type {expected}, as the first, found {found}"
                 );
-                let diagnostic = Diagnostic::new("scan_b2", message)
+                let diagnostic = Diagnostic::new(rule, message)
                     .related(format!("the first value: {expected}"), first.site())
                     .related(format!("the next value: {found}"), next.site());
                 self.fail(diagnostic);
@@ -312,7 +317,7 @@ impl<'b> Entry<'b> {
         (nexts, results): (Vec<Tensor<'b>>, Vec<Tensor<'b>>),
         (length, reverse): (Dim, bool),
     ) -> Option<Vec<Tensor<'b>>> {
-        let mut nexts = region.next_values(&firsts, &nexts)?;
+        let mut nexts = region.next_values("scan_b2", &firsts, &nexts)?;
         let results = region.bring_all(&results)?;
         let (own, mut around_carries) = (firsts.len(), values(&carries));
         let mut around_slices = values(&slices);
@@ -359,12 +364,12 @@ struct Way {
 /// A condition that a region asserts, what is expected, and whose line it is.
 pub(crate) type RegionCheck = (Value, std::sync::Arc<str>, Origin);
 
-fn list<'b>(group: &impl Tensors<'b>) -> Vec<Tensor<'b>> {
+pub(super) fn list<'b>(group: &impl Tensors<'b>) -> Vec<Tensor<'b>> {
     let mut tensors = Vec::new();
     group.collect(&mut tensors);
     tensors
 }
 
-fn values(tensors: &[Tensor<'_>]) -> Vec<Value> {
+pub(super) fn values(tensors: &[Tensor<'_>]) -> Vec<Value> {
     tensors.iter().filter_map(|tensor| tensor.value).collect()
 }
