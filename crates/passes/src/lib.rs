@@ -46,6 +46,7 @@ pub mod cse;
 pub mod dce;
 pub mod draw;
 mod element;
+pub mod flatten;
 pub mod fold;
 pub mod freeze;
 pub mod fuse;

@@ -14,6 +14,7 @@ use crate::copies::Copies;
 use crate::correlate::Correlate;
 use crate::cse::Cse;
 use crate::dce::Dce;
+use crate::flatten::Flatten;
 use crate::fold::Fold;
 use crate::fuse::{Fuse, FusionReport};
 use crate::hoist::Hoist;
@@ -74,6 +75,7 @@ impl Pipeline {
     pub fn after_gradients() -> Pipeline {
         Pipeline::new()
             .then(Dce)
+            .then(Flatten)
             .then(Simplify)
             .then(Fold)
             .then(Cse)
