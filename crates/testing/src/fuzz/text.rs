@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use kilngrad_ir::text::Limits;
-use kilngrad_ir::{Bindings, Dim, Entry, Op, Program, Source, Symbol, Type, verify};
+use kilngrad_ir::{Bindings, Dim, Entry, Graph, Op, Program, Source, Symbol, Type, verify};
 use kilngrad_passes::{Options, PassError};
 
 use super::hold;
@@ -93,6 +93,7 @@ fn entry_compiles(alone: &Program, bindings: &Bindings) -> Result<bool, String> 
             | PassError::Size { .. }
             | PassError::Rule(_)
             | PassError::Unexpanded { .. }
+            | PassError::NotCompiled { .. }
             | PassError::Diagnostics(_),
         ) => Ok(false),
         Err(error) => Err(error.to_string()),
@@ -112,7 +113,17 @@ fn fits(program: &Program, bindings: &Bindings) -> bool {
         let bound = ty.shape.bind(bindings).map(|shape| Type::new(ty.dtype, shape));
         bound.and_then(|ty| ty.element_count()).is_some_and(|count| count <= MAX_ELEMENTS)
     };
+    // Nobody knows whether a `while` ends.
+    let ends = |entry: &Entry| !has_while(&entry.graph);
     program.entries.iter().all(binds)
+        && program.entries.iter().all(ends)
         && program.states.iter().all(|state| small(&state.ty))
         && program.entries.iter().all(|entry| entry.graph.values().all(|(_, data)| small(&data.ty)))
+}
+
+/// Recurses once a region.
+fn has_while(graph: &Graph) -> bool {
+    graph.nodes().any(|(_, node)| {
+        matches!(node.op, Op::While(_)) || node.op.bodies().into_iter().any(has_while)
+    })
 }

@@ -16,7 +16,7 @@ const SHORT: [usize; 8] = [2, 3, 1, 4, 5, 2, 3, 0];
 
 /// What such programs are made of. There is no `stop_gradient`, which difference quotients do not
 /// stop at.
-const SMOOTH_KINDS: [Kind; 42] = [
+const SMOOTH_KINDS: [Kind; 43] = [
     Generator::unary_step,
     Generator::binary_step,
     Generator::reduce_step,
@@ -36,6 +36,7 @@ const SMOOTH_KINDS: [Kind; 42] = [
     Generator::normalise_step,
     Generator::custom_gradient_step,
     Generator::scan_step,
+    Generator::cond_step,
     Generator::unary_step,
     Generator::unary_step,
     Generator::unary_step,
@@ -263,7 +264,7 @@ impl Generator {
 /// The operands that derivatives pass to.
 fn differentiable(node: &Node) -> &[Value] {
     match &node.op {
-        Op::Select => &node.operands[1..],
+        Op::Select | Op::Cond(_) => &node.operands[1..],
         Op::Gather { .. } => &node.operands[..1],
         Op::Unary(op) => match op.row().derivative {
             UnaryDerivative::None => &[],
@@ -294,6 +295,7 @@ fn differentiable(node: &Node) -> &[Value] {
         | Op::Fold(_)
         | Op::Gradient { .. }
         | Op::Scan(_)
+        | Op::While(_)
         | Op::Kernel(_) => &node.operands,
     }
 }

@@ -10,6 +10,7 @@
 //! numbers are kept by: where an operation would leave its domain, or whole numbers the ones that
 //! are exact in `f32`, its operands are clamped first.
 
+mod cond;
 mod custom;
 mod differentiable;
 mod elementwise;
@@ -59,7 +60,7 @@ const LENGTHS: [usize; 26] =
 type Kind = fn(&mut Generator, &mut Picks<'_>);
 
 /// What steps may add, in order of simplicity; how often a kind stands here is how likely it is.
-const KINDS: [Kind; 62] = [
+const KINDS: [Kind; 63] = [
     Generator::unary_step,
     Generator::binary_step,
     Generator::reduce_step,
@@ -113,6 +114,7 @@ const KINDS: [Kind; 62] = [
     Generator::accumulate_step,
     Generator::scan_step,
     Generator::scan_step,
+    Generator::cond_step,
     Generator::windows_step,
     Generator::fold_step,
     Generator::windows_step,
@@ -480,7 +482,7 @@ mod tests {
                     entry.graph.values().map(|(value, data)| (data.name.clone(), value)).collect();
                 let mut check = |trace: kilngrad_interp::Trace<'_>| {
                     // Values of regions have names of their own.
-                    if trace.iteration.is_some() {
+                    if trace.nested {
                         return;
                     }
                     let range = case.ranges[index][values[trace.name].index()];
@@ -572,6 +574,7 @@ mod tests {
             "stop_gradient",
             "custom_gradient",
             "scan",
+            "cond",
             "rank 0",
             "empty",
             "symbols",

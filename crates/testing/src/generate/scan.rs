@@ -9,11 +9,11 @@ use super::range::Range;
 use crate::recipe::{Picks, Regime};
 
 /// Bounds of a carry of floats: whole numbers within them are exact when two are added.
-const BOUND: f64 = 512.0;
+pub(super) const BOUND: f64 = 512.0;
 
 /// How a carry goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
+pub(super) enum Step {
     /// A sum that is clamped, or wraps.
     Clamped,
     /// The hyperbolic tangent of a sum.
@@ -77,10 +77,10 @@ impl Generator {
     }
 
     /// Appends a node with several results of one range, unless they would be too large.
-    fn emit_each(&mut self, op: Op, operands: &[Value], range: Range) {
+    pub(super) fn emit_each(&mut self, op: Op, operands: &[Value], range: Range) {
         let types: Vec<&Type> = operands.iter().map(|value| self.graph.ty(*value)).collect();
         let inferred = kilngrad_ir::infer::infer(&op, &types, &[])
-            .unwrap_or_else(|error| panic!("the generator made an invalid scan: {error}"));
+            .unwrap_or_else(|error| panic!("the generator made an invalid node: {error}"));
         let sizes: Option<Vec<usize>> = inferred.iter().map(|ty| self.elements(ty)).collect();
         let Some(elements) = sizes.map(|sizes| sizes.iter().sum::<usize>()) else { return };
         if self.work + elements > super::MAX_WORK {
@@ -95,7 +95,7 @@ impl Generator {
     }
 
     /// A value of a type within the bounds of a carry.
-    fn scan_value(&mut self, ty: &Type, picks: &mut Picks<'_>) -> Option<Value> {
+    pub(super) fn scan_value(&mut self, ty: &Type, picks: &mut Picks<'_>) -> Option<Value> {
         let fits = |value: Value| {
             let range = self.range(value);
             *self.graph.ty(value) == *ty && (self.wild() || range.magnitude() <= BOUND)
@@ -113,13 +113,13 @@ impl Generator {
 }
 
 /// A region under construction.
-struct Region {
-    body: Graph,
+pub(super) struct Region {
+    pub(super) body: Graph,
 }
 
 impl Region {
     /// With a constant, carries and a slice, all of one type.
-    fn new(ty: &Type, carries: usize) -> (Region, Vec<Value>) {
+    pub(super) fn new(ty: &Type, carries: usize) -> (Region, Vec<Value>) {
         let mut body = Graph::new();
         let arguments = (0..carries + 2).map(|_| body.add_numbered_argument(ty.clone())).collect();
         (Region { body }, arguments)
@@ -142,7 +142,7 @@ impl Region {
     }
 
     /// The next value of a carry, from the slice and a constant.
-    fn next(&mut self, step: Step, [constant, carry, slice]: [Value; 3]) -> Value {
+    pub(super) fn next(&mut self, step: Step, [constant, carry, slice]: [Value; 3]) -> Value {
         let ty = self.body.ty(carry).clone();
         if ty.dtype == DType::Bool {
             let both = self.binary(BinaryOp::Xor, carry, slice);
