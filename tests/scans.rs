@@ -106,7 +106,7 @@ fn a_body_draws_by_the_entry_around_it() {
         assert!(same.is_none(), "row {at} and row {} after it", same.unwrap_or(0));
     }
     let found = output(&native, "draws").unwrap();
-    let far = far(&found, &meant.array("draws").unwrap(), Reference::F32);
+    let far = far(&found, meant.array("draws").unwrap(), Reference::F32);
     assert!(far.is_none(), "{far:?}");
 }
 
