@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use kilngrad_ir::op::{BINARY, CompareOp, ReduceOp, UNARY};
 use kilngrad_ir::text::{MAX_DEGREE, MAX_RANK, MAX_TERMS, ParseOptions, no_arrays, parse};
-use kilngrad_ir::{DType, Graph, MAX_NESTING, Op, Program, Role, Source};
+use kilngrad_ir::{DType, Graph, MAX_NESTING, MAX_SCANS, Op, Program, Role, Source};
 
 const REFERENCE: &str = include_str!("../../../docs/ir.md");
 
@@ -153,7 +153,7 @@ fn words_and_numbers_are_named() {
     let text: Vec<&str> = REFERENCE.split_whitespace().collect();
     let text = text.join(" ");
     for bounds in [
-        format!("nest at most {MAX_NESTING} deep"),
+        format!("nest at most {MAX_NESTING} deep, scans at most {MAX_SCANS}"),
         format!("at most {MAX_RANK} axes"),
         format!("at most {MAX_TERMS} terms and {MAX_DEGREE} symbols"),
     ] {

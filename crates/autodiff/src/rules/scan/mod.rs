@@ -12,7 +12,7 @@
 mod parts;
 mod sums;
 
-use kilngrad_ir::op::{BinaryOp, Scan};
+use kilngrad_ir::op::{Axes, BinaryOp, Scan};
 use kilngrad_ir::rewrite::Emitter;
 use kilngrad_ir::{Def, Graph, Node, NodeId, Op, Origin, Type, Value};
 
@@ -41,6 +41,15 @@ pub(super) fn flows(scan: &Scan) -> Vec<Vec<Flow>> {
         body.results().iter().map(|result| reach[result.index()]).collect()
     };
     let mut flows: Vec<Vec<Flow>> = body.arguments().iter().map(reach).collect();
+    // With no iterations, the last value of a carry is the first.
+    if scan.length.as_constant().is_none_or(|length| length == 0) {
+        for carry in scan.carry_results() {
+            let at = scan.consts + carry;
+            if body.ty(body.arguments()[at]).dtype.is_float() {
+                flows[at][carry] = either(flows[at][carry], Flow::Derivative);
+            }
+        }
+    }
     // Warshall: through each carry in turn, from one iteration into later ones.
     for carry in scan.carry_results() {
         let onward = flows[scan.consts + carry].clone();
@@ -151,7 +160,10 @@ pub(super) fn contributions(
         contributions[at] = wanted[at].then(|| made[index]);
     }
     for (at, slice) in scan.scanned_operands().zip(slices) {
-        contributions[at] = slice.map(|value| around.stack(value));
+        contributions[at] = slice.map(|value| {
+            let origin = cotangent_origin(graph, node.operands[at], &node.origin);
+            around.stack(&mut Emitter::new(graph, origin), value)
+        });
     }
     contributions
 }
@@ -181,7 +193,7 @@ struct AroundScan<'a> {
 }
 
 impl Around for AroundScan<'_> {
-    fn stack(&self, value: Value) -> Value {
+    fn stack(&self, e: &mut Emitter<'_>, value: Value) -> Value {
         if let Some(at) = self.stacks.iter().position(|stack| *stack == value) {
             return self.made[self.carries + at];
         }
@@ -189,6 +201,11 @@ impl Around for AroundScan<'_> {
             return self.residual_stacks[at];
         }
         let arguments = self.back.scan.body.arguments();
+        if let Some(at) = self.back.scan.const_operands().find(|at| arguments[*at] == value) {
+            let ty = self.back.scan.stacked(self.back.graph.ty(value));
+            let dims: Axes = (1..ty.rank()).collect();
+            return e.emit(Op::Broadcast { dims }, &[self.node.operands[at]], &[ty]);
+        }
         let scanned = self.back.scan.scanned_operands().find(|at| arguments[*at] == value);
         let given = self.back.stacks.iter().find(|(_, argument)| *argument == value);
         let scanned = scanned.map(|at| self.node.operands[at]);
@@ -308,9 +325,14 @@ impl<'s> Back<'s> {
     }
 
     /// Whether the stack of a value is around the backward scan without its doing: what was scanned,
-    /// cotangents of stacks, and what the forward scan stacks.
+    /// cotangents of stacks, what the forward scan stacks, and constants over and over.
     fn is_around(&self, value: Value) -> bool {
         self.is_forward(value) || self.stacks.iter().any(|(_, argument)| *argument == value)
+    }
+
+    /// Whether a value is one of the scan's constants.
+    fn is_constant(&self, value: Value) -> bool {
+        self.scan.body.arguments()[..self.scan.consts].contains(&value)
     }
 
     /// Whether a value is of the way forward: an argument of the region or computed from them.
