@@ -5,6 +5,7 @@
 
 use kilngrad::Array;
 use kilngrad::check::{GradientCheck, check_gradients};
+use kilngrad::internals::ir::text::Limits;
 use kilngrad::internals::loops::Item;
 use kilngrad::prelude::*;
 use kilngrad_testing::reference::{Reference, far};
@@ -74,6 +75,95 @@ fn iterations_draw_apart_and_gradients_see_the_same() {
         // Of `Σ w·m` the derivative by `w` is `Σ m`, over the iterations.
         let gradient = native.view::<f32>("gradient").unwrap();
         assert_eq!(gradient, masks.sum_axis(ndarray::Axis(0)));
+    }
+}
+
+/// A draw of the entry around a body is the iteration's, as one of the body's own tensors is, also
+/// within loops in the body.
+#[test]
+fn a_body_draws_by_the_entry_around_it() {
+    let b = Builder::new("draws_around");
+    let e = b.entry("train", Mode::Train);
+    let (w, zero) = (e.ones(F32, (64,)), e.zeros(F32, (64,)));
+    let (_, draws) = e.repeat(4, (), |()| {
+        let own = (e.uniform("u", (64,)), e.normal("z", (64,)), w.dropout("d", 0.5));
+        let coin = e.bernoulli("c", 0.5, (64,)).cast(F32);
+        let (walk, steps) = e.repeat(3, zero, |x| {
+            let step = e.normal("step", (64,));
+            (x + step, step)
+        });
+        ((), [own.0, own.1, own.2, coin, walk, steps.index(0, 0), steps.index(0, 2)])
+    });
+    e.output("draws", e.stack(draws, 0));
+    let program = b.finish().unwrap();
+    let mut exe = program.clone().compile(&Options::new().seed(3)).unwrap();
+    let mut interpreted = program.interpret(&Options::new().seed(3)).unwrap();
+    let native = exe.call("train").run().unwrap();
+    let meant = interpreted.call("train").run().unwrap();
+    let rows = native.view::<f32>("draws").unwrap().into_shape_with_order((28, 64)).unwrap();
+    for (at, one) in rows.outer_iter().enumerate() {
+        let same = rows.outer_iter().skip(at + 1).position(|other| one == other);
+        assert!(same.is_none(), "row {at} and row {} after it", same.unwrap_or(0));
+    }
+    let found = output(&native, "draws").unwrap();
+    let far = far(&found, meant.array("draws").unwrap(), Reference::F32);
+    assert!(far.is_none(), "{far:?}");
+}
+
+/// A way back around a tensor of the entry lies where it is written: in the body, whose draws it uses.
+#[test]
+fn a_way_back_in_a_body_uses_its_draws() {
+    let b = Builder::new("noisy_ways_back");
+    let e = b.entry("train", Mode::Train);
+    let x = e.input("x", F32, (8,));
+    let (_, (ys, noise)) = e.repeat(3, (), |()| {
+        let noise = e.uniform("u", (8,));
+        ((), (x.custom_gradient(|x| x.sin(), |_, _, dy| dy * noise), noise))
+    });
+    let [gradient] = ys.sum(..).gradient([x]);
+    e.output("gradient", gradient);
+    e.output("noise", noise.sum(0));
+    let mut exe = b.finish().unwrap().compile(&Options::new()).unwrap();
+    let zeros = ndarray::Array1::<f32>::zeros(8);
+    let out = exe.call("train").feed("x", &zeros).run().unwrap();
+    let [gradient, noise] = ["gradient", "noise"].map(|name| output(&out, name).unwrap());
+    let far = far(&gradient, &noise, Reference::F32);
+    assert!(far.is_none(), "{far:?}");
+}
+
+/// With no iterations the last of what goes around is the first, and so is its gradient.
+#[test]
+fn no_iterations_hand_gradients_on() {
+    for length in [Some(0), None] {
+        let b = Builder::new("none").with_float(F64);
+        let e = b.entry("train", Mode::Train);
+        let (h0, k) = (e.input("h0", F64, (3,)), e.input("k", F64, (3,)));
+        let xs = match length {
+            Some(length) => e.input("xs", F64, (length, 3)),
+            None => e.input("xs", F64, (b.dim("time"), 3)),
+        };
+        let ((h, g), ()) = xs.scan((h0, k), |(h, _), x| ((x * k, h), ()));
+        let [by_h, by_k] = (h.square() * g).sum(..).gradient([h0, k]);
+        e.output("by_h", by_h);
+        e.output("by_k", by_k);
+        let mut exe = b.finish().unwrap().compile(&Options::new()).unwrap();
+        let (h0, k) = (ndarray::array![1.0, 2.0, 3.0], ndarray::array![0.5, -1.0, 2.0]);
+        let none = ndarray::Array2::<f64>::zeros((0, 3));
+        let out = exe.call("train").feed("h0", &h0).feed("k", &k).feed("xs", &none).run().unwrap();
+        assert_eq!(output(&out, "by_h").unwrap().to_f64_vec(), [1.0, -4.0, 12.0]);
+        assert_eq!(output(&out, "by_k").unwrap().to_f64_vec(), [1.0, 4.0, 9.0]);
+    }
+}
+
+/// What is read again on the way back is a factor of a gradient too.
+#[test]
+fn factors_that_are_made_again_are_differentiated() {
+    let text = include_str!("scans/factors.kg");
+    let program = Program::parse(text, &Limits::default()).unwrap();
+    for entry in ["reshaped", "broadcast", "transposed"] {
+        let report = check_gradients(&program, entry, &GradientCheck::new().outputs(&["loss"]));
+        let report = report.unwrap();
+        assert!(report.passed(), "{entry}: {report}");
     }
 }
 

@@ -36,7 +36,7 @@
 //!
 //! # Loops
 //!
-//! A `scan` is differentiated to a scan the other way round (`rules/scan.rs`). What its region needs of
+//! A `scan` is differentiated to a scan the other way round (`rules/scan/mod.rs`). What its region needs of
 //! the way forward, the forward scan then stacks too: it is extended in place, since its results are
 //! used by then. Derivatives are closed under scans as under everything else.
 //!

@@ -65,6 +65,8 @@ pub(crate) struct Inner {
     diagnostics: Vec<Diagnostic>,
     /// Whose line everything is that a closure of a layer appends, while it does.
     attributed: Option<&'static Location<'static>>,
+    /// The body of a scan that is being written, the innermost one: the index of its record.
+    pub(crate) open: Option<usize>,
 }
 
 /// What the builder knows of a state beside what the program says.
@@ -224,6 +226,7 @@ impl Builder {
             groups: Vec::new(),
             diagnostics: Vec::new(),
             attributed: None,
+            open: None,
         };
         Builder { id: BuilderId(NEXT.fetch_add(1, Ordering::Relaxed)), inner: RefCell::new(inner) }
     }

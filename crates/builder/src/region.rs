@@ -7,6 +7,10 @@
 //! is brought in. What is read of states, and the key of random numbers, is read around it.
 //!
 //! The other way round a tensor of a region is a stranger: outside it has no value.
+//!
+//! What has no operands to tell by where it belongs, a draw or a loop of nothing, and what is a
+//! region of its own belong where they are written: in the innermost body that is being written, also
+//! by the name of the entry around it. Each iteration so draws anew whoever is asked to draw.
 
 use std::collections::HashMap;
 use std::panic::Location;
@@ -74,6 +78,18 @@ impl RegionKind {
     }
 }
 
+/// Ends the writing of a body when it is dropped.
+pub(crate) struct OpenBody<'b> {
+    entry: Entry<'b>,
+    outer: Option<usize>,
+}
+
+impl Drop for OpenBody<'_> {
+    fn drop(&mut self) {
+        self.entry.builder.inner.borrow_mut().open = self.outer;
+    }
+}
+
 impl<'b> Entry<'b> {
     /// Begins a region of this entry or region.
     pub(crate) fn begin_region(
@@ -96,6 +112,19 @@ impl<'b> Entry<'b> {
         let index = inner.entries.len();
         inner.entries.push(record);
         Entry { builder: self.builder, index }
+    }
+
+    /// Lets this body of a scan be the one that is being written, until the guard is dropped.
+    pub(crate) fn open(self) -> OpenBody<'b> {
+        let outer = self.builder.inner.borrow_mut().open.replace(self.index);
+        OpenBody { entry: self, outer }
+    }
+
+    /// The innermost body of a scan that is being written, if it lies within this; this, if not.
+    pub(crate) fn innermost(self) -> Entry<'b> {
+        let open = self.builder.inner.borrow().open;
+        let open = open.map(|index| Entry { builder: self.builder, index });
+        open.filter(|open| open.is_within(self)).unwrap_or(self)
     }
 
     /// A new argument of a region, of the type of a tensor around it.

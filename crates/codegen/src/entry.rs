@@ -214,7 +214,7 @@ pub(crate) fn repeat(
     let first = cursor.ins().iconst(types::I64, 0);
     let limit = cursor
         .ins()
-        .iconst(types::I64, i64::try_from(count).expect("buffers hold a part an iteration"));
+        .iconst(types::I64, i64::try_from(count).expect("a length is an i64 that is not negative"));
     cursor.ins().jump(head, &[first.into()]);
     cursor.insert_block(head);
     let goes_on = cursor.ins().icmp(IntCC::UnsignedLessThan, iteration, limit);

@@ -366,7 +366,6 @@ pub(crate) fn eval_results<'v>(
             let Iterated { carries, slices } =
                 iterate(scan, length, operands, slice, |iteration, arguments| {
                     let inside = Env { iteration: Some(iteration), nested: true, ..env };
-                    let arguments = arguments.into_iter().map(Cow::Owned).collect();
                     eval_graph(inside, body, arguments, body.results(), observe)
                 })?;
             let stacked = scan.stacked_results().map(|at| graph.ty(node.results[at]).dtype);

@@ -17,6 +17,8 @@
 //! integer is the same in both evaluations, with magnitude 0, or may jump, with magnitude infinity:
 //! a comparison of numbers that are closer than their errors, say, and all that is chosen by it.
 
+use std::borrow::Cow;
+
 use kilngrad_ir::op::{
     ArgReduceOp, Axes, BinaryDerivative, BinaryOp, Cond, DotAxes, Emit, ReduceOp, Scan,
     UnaryDerivative, UnaryOp, While,
@@ -163,7 +165,7 @@ fn eval_scan(
     };
     let Iterated { mut carries, slices } =
         iterate(scan, length, operands, slice, |_, arguments| {
-            let arguments: Vec<&Measured> = arguments.iter().collect();
+            let arguments: Vec<&Measured> = arguments.iter().map(Cow::as_ref).collect();
             eval_body(env, &scan.body, &arguments, unit)
         })?;
     for ((slices, shape), at) in slices.into_iter().zip(&shapes).zip(scan.stacked_results()) {

@@ -1,5 +1,7 @@
 //! Loops over a region: iterations in order, slices in and stacks out.
 
+use std::borrow::Cow;
+
 use kilngrad_ir::op::Scan;
 use kilngrad_ir::{Dim, Graph, Node};
 use ndarray::{ArrayD, Axis, IxDyn};
@@ -20,22 +22,22 @@ pub(crate) struct Iterated<T> {
 
 /// Runs the iterations of a scan. `slice` takes what is at an index of an operand, `run` computes
 /// the region of its arguments at an index.
-pub(crate) fn iterate<T: Clone>(
+pub(crate) fn iterate<'a, T: Clone>(
     scan: &Scan,
     length: usize,
-    operands: &[&T],
+    operands: &[&'a T],
     slice: impl Fn(&T, usize) -> T,
-    mut run: impl FnMut(usize, Vec<T>) -> Result<Vec<T>, InterpError>,
+    mut run: impl FnMut(usize, Vec<Cow<'a, T>>) -> Result<Vec<T>, InterpError>,
 ) -> Result<Iterated<T>, InterpError> {
-    let whole = |position: usize| operands[position].clone();
-    let mut carries: Vec<T> = scan.carry_operands().map(whole).collect();
-    let mut slices = vec![Vec::with_capacity(length); scan.stacked_results().len()];
+    let mut carries: Vec<T> = scan.carry_operands().map(|at| operands[at].clone()).collect();
+    // They grow as iterations give slices: a length is no more than what a file states.
+    let mut slices = vec![Vec::new(); scan.stacked_results().len()];
     for step in 0..length {
         let index = if scan.reverse { length - 1 - step } else { step };
-        let mut arguments: Vec<T> = scan.const_operands().map(whole).collect();
-        arguments.append(&mut carries);
-        arguments.extend(scan.scanned_operands().map(|at| slice(operands[at], index)));
-        let mut results = run(index, arguments)?;
+        let constants = scan.const_operands().map(|at| Cow::Borrowed(operands[at]));
+        let slices_in = scan.scanned_operands().map(|at| slice(operands[at], index));
+        let own = carries.drain(..).chain(slices_in).map(Cow::Owned);
+        let mut results = run(index, constants.chain(own).collect())?;
         for (stack, result) in slices.iter_mut().zip(results.drain(scan.carries..)) {
             stack.push(result);
         }

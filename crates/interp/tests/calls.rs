@@ -6,7 +6,7 @@ mod common;
 
 use common::{Build, array, call, dim, symbolic, ty};
 use kilngrad_interp::{Array, InterpError, Interpreter, States, eval_entry_traced, eval_node};
-use kilngrad_ir::op::{BinaryOp, Kernel, KernelKind, ReduceOp, SliceAxis, UnaryOp};
+use kilngrad_ir::op::{BinaryOp, Kernel, KernelKind, ReduceOp, Scan, SliceAxis, UnaryOp};
 use kilngrad_ir::{
     Bindings, DType, Dim, Entry, Graph, Init, Literal, Mode, NodeId, Op, Origin, Program, Role,
     State, StateId, Type, ValueName,
@@ -71,6 +71,33 @@ fn rules_are_checked_again_once_symbols_are_bound() {
     let huge = build.op_as(Op::Iota { axis: 0 }, &[], huge);
     let refused = message(call(&build.program(&[huge]), &[vec![1, 2].into()]));
     assert!(refused.contains("whose size fits memory"), "{refused}");
+}
+
+/// The length of a loop is a number that a file states: nothing is set aside for it.
+#[test]
+fn a_stated_length_sets_nothing_aside() {
+    for length in [1usize << 50, 1 << 60] {
+        let mut body = Graph::new();
+        let row = body.add_numbered_argument(symbolic(DType::F32, &["n"]));
+        // No row has that place, so that the first iteration fails: the others would take for ever.
+        let range = SliceAxis { start: Dim::from(2usize), limit: Dim::from(2usize), stride: 1 };
+        let part = Op::Slice([range].into_iter().collect());
+        let part = body.append(part, &[row], &[], Origin::unknown()).unwrap();
+        body.set_results(vec![body.node(part).result()]);
+        let mut build = Build::new();
+        let x = build.input("x", symbolic(DType::F32, &["n"]));
+        let scan = Scan {
+            body,
+            consts: 1,
+            carries: 0,
+            length: length.into(),
+            reverse: false,
+            workspace: None,
+        };
+        let stack = build.op(Op::Scan(Box::new(scan)), &[x]);
+        let short = message(call(&build.program(&[stack]), &[vec![1f32].into()]));
+        assert!(short.contains("expected 0 ≤ start ≤ limit ≤ 1"), "{short}");
+    }
 }
 
 #[test]

@@ -53,4 +53,4 @@ pub use op::Op;
 pub use origin::{Origin, OriginData, Site};
 pub use program::{Check, Entry, Init, Mode, Place, Plan, Program, Role, State, StateId};
 pub use types::{Shape, Type};
-pub use verify::{MAX_NESTING, VerifyError, verify, verify_entry};
+pub use verify::{MAX_CONTROL, MAX_NESTING, VerifyError, verify, verify_entry};

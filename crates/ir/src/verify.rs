@@ -18,7 +18,7 @@
 //! - `graph_v4`: lengths are not negative, and sizes without symbols fit memory.
 //! - `graph_v5`: a read state exists and has the declared type.
 //! - `graph_v6`: regions neither read states nor request gradients, and nest at most
-//!   [`MAX_NESTING`] deep.
+//!   [`MAX_NESTING`] deep, control flow at most [`MAX_CONTROL`].
 
 use std::collections::HashSet;
 use std::fmt;
@@ -35,6 +35,11 @@ use crate::types::Type;
 
 /// How deep regions may nest. Walks over regions recurse this far and no further.
 pub const MAX_NESTING: usize = 16;
+
+/// How deep control flow (`scan`, `cond`, `while`) may nest, through regions of other kinds too. Where
+/// a buffer of a loop lies is told by whether the iterations around it are even or odd, of every
+/// combination apart.
+pub const MAX_CONTROL: usize = 8;
 
 /// A rule that a program breaks, and where.
 #[doc = graph_example!(
@@ -121,7 +126,7 @@ pub fn verify(program: &Program) -> Result<(), VerifyError> {
 #[doc = graph_example!("assert!(verify_entry(&program, &program.entries[0]).is_ok());")]
 pub fn verify_entry(program: &Program, entry: &Entry) -> Result<(), VerifyError> {
     let checker = Checker::new(program, entry);
-    checker.graph(&entry.graph, 0)?;
+    checker.graph(&entry.graph, Depth::default())?;
     for &argument in entry.graph.arguments() {
         let name = entry.graph.name(argument);
         checker.check(matches!(name, ValueName::Word(_)), "entry_v1", Some(name), || {
@@ -220,7 +225,7 @@ impl<'p> Checker<'p> {
     }
 
     /// Recurses once a region, [`MAX_NESTING`] deep at most; never over the length of a graph.
-    fn graph(&self, graph: &Graph, nesting: usize) -> Result<(), VerifyError> {
+    fn graph(&self, graph: &Graph, depth: Depth) -> Result<(), VerifyError> {
         let mut names = HashSet::with_capacity(graph.value_count());
         for (_, data) in graph.values() {
             let name = &data.name;
@@ -247,7 +252,7 @@ impl<'p> Checker<'p> {
             })?;
         }
         for (id, node) in graph.nodes() {
-            self.node(graph, id, nesting).map_err(|mut error| {
+            self.node(graph, id, depth).map_err(|mut error| {
                 error.origin = node.origin.clone();
                 error.value = node.results.first().map(|value| graph.name(*value).clone());
                 error
@@ -257,7 +262,7 @@ impl<'p> Checker<'p> {
         self.check(known, "graph_v2", None, || "expected results that are defined".into())
     }
 
-    fn node(&self, graph: &Graph, id: NodeId, nesting: usize) -> Result<(), VerifyError> {
+    fn node(&self, graph: &Graph, id: NodeId, depth: Depth) -> Result<(), VerifyError> {
         let node = graph.node(id);
         for &operand in &node.operands {
             self.check(defined_before(graph, operand, id), "graph_v2", None, || {
@@ -290,20 +295,22 @@ impl<'p> Checker<'p> {
                     }
                     None => "expected a state of the program".into(),
                 })?;
-                self.closed(nesting)
+                self.closed(depth)
             }
-            Op::Gradient { .. } => self.closed(nesting),
-            Op::Kernel(kernel) => self.region(&kernel.body, nesting),
-            Op::Scan(scan) => self.region(&scan.body, nesting),
+            Op::Gradient { .. } => self.closed(depth),
+            Op::Kernel(kernel) => self.region(&kernel.body, depth),
+            Op::Scan(scan) => self.region(&scan.body, self.deeper(depth)?),
             Op::Cond(cond) => {
-                self.region(&cond.then, nesting)?;
-                self.region(&cond.otherwise, nesting)
+                let depth = self.deeper(depth)?;
+                self.region(&cond.then, depth)?;
+                self.region(&cond.otherwise, depth)
             }
             Op::While(repeat) => {
-                self.region(&repeat.test, nesting)?;
-                self.region(&repeat.body, nesting)
+                let depth = self.deeper(depth)?;
+                self.region(&repeat.test, depth)?;
+                self.region(&repeat.body, depth)
             }
-            Op::CustomGradient(custom) => self.region(&custom.backward, nesting),
+            Op::CustomGradient(custom) => self.region(&custom.backward, depth),
             Op::Constant(_)
             | Op::Dimension(_)
             | Op::Iota { .. }
@@ -331,18 +338,34 @@ impl<'p> Checker<'p> {
         }
     }
 
-    fn region(&self, body: &Graph, nesting: usize) -> Result<(), VerifyError> {
-        self.check(nesting < MAX_NESTING, "graph_v6", None, || {
+    fn region(&self, body: &Graph, depth: Depth) -> Result<(), VerifyError> {
+        self.check(depth.regions < MAX_NESTING, "graph_v6", None, || {
             format!("expected regions at most {MAX_NESTING} deep")
         })?;
-        self.graph(body, nesting + 1)
+        self.graph(body, Depth { regions: depth.regions + 1, ..depth })
     }
 
-    fn closed(&self, nesting: usize) -> Result<(), VerifyError> {
-        self.check(nesting == 0, "graph_v6", None, || {
+    /// How deep the regions of control flow are that is so deep itself.
+    fn deeper(&self, depth: Depth) -> Result<Depth, VerifyError> {
+        self.check(depth.control < MAX_CONTROL, "graph_v6", None, || {
+            format!("expected control flow at most {MAX_CONTROL} deep")
+        })?;
+        Ok(Depth { control: depth.control + 1, ..depth })
+    }
+
+    fn closed(&self, depth: Depth) -> Result<(), VerifyError> {
+        self.check(depth.regions == 0, "graph_v6", None, || {
             "expected a region without states and gradient requests".into()
         })
     }
+}
+
+/// How deep a graph lies.
+#[derive(Debug, Clone, Copy, Default)]
+struct Depth {
+    regions: usize,
+    /// How many of the regions are those of control flow.
+    control: usize,
 }
 
 fn defined_before(graph: &Graph, value: Value, user: NodeId) -> bool {

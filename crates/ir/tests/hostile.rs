@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use kilngrad_ir::text::{Limits, ParseErrors};
-use kilngrad_ir::{MAX_NESTING, Program};
+use kilngrad_ir::{MAX_CONTROL, MAX_NESTING, Program};
 
 const EVERYTHING: &str = include_str!("everything.kg");
 const HEADER: &str = "kilngrad 1\nprogram \"p\"\n";
@@ -123,6 +123,19 @@ fn nested_custom(depth: usize) -> String {
     text
 }
 
+fn nested_scans(depth: usize) -> String {
+    let mut text = format!("{HEADER}entry @e(%x: f32[]) eval {{\n");
+    for _ in 0..depth {
+        text.push_str("%0: f32[] = scan() carry (%x = %x) length=2 {\n");
+    }
+    text.push_str("yield %x\n}\n");
+    for _ in 1..depth {
+        text.push_str("yield %0\n}\n");
+    }
+    text.push_str("return y = %0\n}\n");
+    text
+}
+
 #[test]
 fn regions_nest_so_deep_and_no_deeper() {
     let run = || {
@@ -138,6 +151,13 @@ fn regions_nest_so_deep_and_no_deeper() {
             "{deeper}"
         );
         assert!(first_error(&nested(100_000)).starts_with("error[graph_v6]"));
+        let deepest = parse(&nested_scans(MAX_CONTROL)).unwrap();
+        assert_eq!(parse(&deepest.to_string()), Ok(deepest));
+        let deeper = first_error(&nested_scans(MAX_CONTROL + 1));
+        assert!(
+            deeper.starts_with("error[graph_v6]: expected control flow at most 8 deep"),
+            "{deeper}"
+        );
     };
     std::thread::Builder::new().stack_size(2 << 20).spawn(run).unwrap().join().unwrap();
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use kilngrad_ir::op::{BINARY, CompareOp, ReduceOp, UNARY};
 use kilngrad_ir::text::{MAX_DEGREE, MAX_RANK, MAX_TERMS, ParseOptions, no_arrays, parse};
-use kilngrad_ir::{DType, Graph, MAX_NESTING, Op, Program, Role, Source};
+use kilngrad_ir::{DType, Graph, MAX_CONTROL, MAX_NESTING, Op, Program, Role, Source};
 
 const REFERENCE: &str = include_str!("../../../docs/ir.md");
 
@@ -161,7 +161,7 @@ fn words_and_numbers_are_named() {
     let text: Vec<&str> = REFERENCE.split_whitespace().collect();
     let text = text.join(" ");
     for bounds in [
-        format!("nest at most {MAX_NESTING} deep"),
+        format!("nest at most {MAX_NESTING} deep, control flow at most {MAX_CONTROL}"),
         format!("at most {MAX_RANK} axes"),
         format!("at most {MAX_TERMS} terms and {MAX_DEGREE} symbols"),
     ] {

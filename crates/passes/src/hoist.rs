@@ -153,7 +153,8 @@ impl<'h, 's> Hoisting<'h, 's> {
             }
             seen.push(value);
             let Some(node) = body.defining_node(value) else { continue };
-            if seen.len() > MAX_PATH || !(is_stackable(&node.op) || self.is_stackable_dot(node)) {
+            let stackable = stacked_op(&node.op, &self.scan.length).is_some();
+            if seen.len() > MAX_PATH || !(stackable || self.is_stackable_dot(node)) {
                 return false;
             }
             pending.extend(&node.operands);
@@ -259,7 +260,8 @@ impl<'h, 's> Hoisting<'h, 's> {
         } else {
             let operands: SmallVec<[Value; 3]> =
                 node.operands.iter().map(|value| self.around(*value, true)).collect();
-            let op = stacked_op(&node.op, self.scan.length.clone());
+            let op = stacked_op(&node.op, &self.scan.length);
+            let op = op.expect("a projection is made of operations on stacks");
             let target = self.rewriter.target_mut();
             let made = target.append_unchecked(op, &operands, std::slice::from_ref(&ty), origin);
             target.node(made).result()
@@ -390,19 +392,22 @@ fn is_work(node: &Node) -> bool {
     }
 }
 
-/// Whether an operation can be computed of all slices at once by [`stacked_op`].
-fn is_stackable(op: &Op) -> bool {
-    match op {
-        Op::Unary(_)
-        | Op::Binary(_)
-        | Op::Compare(_)
-        | Op::Select
-        | Op::Cast
-        | Op::Reduce { .. }
-        | Op::Broadcast { .. }
-        | Op::Reshape
-        | Op::Transpose { .. }
-        | Op::Slice(_) => true,
+/// An operation on slices as one on their stacks, whose first axis is new; `None` where there is no
+/// such operation.
+fn stacked_op(op: &Op, length: &Dim) -> Option<Op> {
+    let later = |axes: &Axes| axes.iter().map(|axis| axis + 1).collect::<Axes>();
+    let with_first = |axes: &Axes| std::iter::once(0).chain(later(axes)).collect::<Axes>();
+    Some(match op {
+        Op::Reduce { op, axes } => Op::Reduce { op: *op, axes: later(axes) },
+        Op::Broadcast { dims } => Op::Broadcast { dims: with_first(dims) },
+        Op::Transpose { permutation } => Op::Transpose { permutation: with_first(permutation) },
+        Op::Slice(ranges) => {
+            let all = SliceAxis { start: Dim::constant(0), limit: length.clone(), stride: 1 };
+            Op::Slice(std::iter::once(all).chain(ranges.iter().cloned()).collect())
+        }
+        Op::Unary(_) | Op::Binary(_) | Op::Compare(_) | Op::Select | Op::Cast | Op::Reshape => {
+            op.clone()
+        }
         Op::State(_)
         | Op::Constant(_)
         | Op::Dimension(_)
@@ -423,50 +428,8 @@ fn is_stackable(op: &Op) -> bool {
         | Op::Scan(_)
         | Op::Cond(_)
         | Op::While(_)
-        | Op::Kernel(_) => false,
-    }
-}
-
-/// An operation on slices as one on their stacks, whose first axis is new.
-fn stacked_op(op: &Op, length: Dim) -> Op {
-    let later = |axes: &Axes| axes.iter().map(|axis| axis + 1).collect::<Axes>();
-    let with_first = |axes: &Axes| std::iter::once(0).chain(later(axes)).collect::<Axes>();
-    match op {
-        Op::Reduce { op, axes } => Op::Reduce { op: *op, axes: later(axes) },
-        Op::Broadcast { dims } => Op::Broadcast { dims: with_first(dims) },
-        Op::Transpose { permutation } => Op::Transpose { permutation: with_first(permutation) },
-        Op::Slice(ranges) => {
-            let all = SliceAxis { start: Dim::constant(0), limit: length, stride: 1 };
-            Op::Slice(std::iter::once(all).chain(ranges.iter().cloned()).collect())
-        }
-        Op::Unary(_)
-        | Op::Binary(_)
-        | Op::Compare(_)
-        | Op::Select
-        | Op::Cast
-        | Op::Reshape
-        | Op::State(_)
-        | Op::Constant(_)
-        | Op::Dimension(_)
-        | Op::Iota { .. }
-        | Op::Random { .. }
-        | Op::ArgReduce { .. }
-        | Op::Dot(_)
-        | Op::Pad(_)
-        | Op::Concat { .. }
-        | Op::Gather { .. }
-        | Op::ScatterAdd { .. }
-        | Op::Argsort { .. }
-        | Op::Windows(_)
-        | Op::Fold(_)
-        | Op::StopGradient
-        | Op::CustomGradient(_)
-        | Op::Gradient { .. }
-        | Op::Scan(_)
-        | Op::Cond(_)
-        | Op::While(_)
-        | Op::Kernel(_) => op.clone(),
-    }
+        | Op::Kernel(_) => return None,
+    })
 }
 
 /// The axes of a contraction one of whose operands has a new first axis, which is kept.

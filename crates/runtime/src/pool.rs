@@ -75,6 +75,7 @@ impl Pool {
         let mut pool = Pool { shared, workers: Vec::with_capacity(workers) };
         for index in 0..workers {
             let shared = Arc::clone(&pool.shared);
+            room_to_begin()?;
             let thread = std::thread::Builder::new()
                 .name(format!("kilngrad-{}", index + 1))
                 .spawn(move || shared.work(index))
@@ -83,10 +84,10 @@ impl Pool {
                 })?;
             let scratch = AlignedBytes::zeroed(0)?;
             pool.workers.push(Worker { thread: Some(thread), scratch });
-        }
-        // A thread allocates for itself when it begins; a call in steady state must not see that.
-        while pool.shared.begun.load(Ordering::Acquire) < workers {
-            std::thread::yield_now();
+            // What it allocates finds the room that was seen, and no call in steady state sees it.
+            while pool.shared.begun.load(Ordering::Acquire) <= index {
+                std::thread::yield_now();
+            }
         }
         Ok(pool)
     }
@@ -104,6 +105,20 @@ impl Pool {
     pub(crate) fn host(&self) -> Host {
         Host { run_chunks, context: Arc::as_ptr(&self.shared).cast() }
     }
+}
+
+/// Sees that there is address space for one more thread. A thread allocates when it is made and when
+/// it begins, where the standard library and the C library end the process if they are refused.
+fn room_to_begin() -> Result<(), Error> {
+    /// More than a stack and what is allocated beside it, and so much that an allocator maps it
+    /// alone and gives it back when it is freed: glibc maps from 32 MiB on, or else takes it from
+    /// the 64 MiB that it has reserved for a thread. It is never written.
+    const BYTES: usize = 65 << 20;
+    let mut room = Vec::<u8>::new();
+    let reserved = room.try_reserve_exact(BYTES);
+    // The compiler may leave out an allocation that nothing sees.
+    drop(std::hint::black_box(room));
+    reserved.map_err(|error| Error::caused(ErrorKind::Memory, "no memory for a worker", error))
 }
 
 impl Drop for Pool {

@@ -26,6 +26,17 @@ pub(super) fn flows(body: &Graph) -> Vec<Vec<Flow>> {
     body.arguments().iter().map(reach).collect()
 }
 
+/// Adds that a loop of no iterations gives its carries back: the arguments from `first` on and the
+/// first results.
+pub(super) fn keep_carries(flows: &mut [Vec<Flow>], body: &Graph, first: usize, carries: usize) {
+    for carry in 0..carries {
+        if body.ty(body.arguments()[first + carry]).dtype.is_float() {
+            let flow = &mut flows[first + carry][carry];
+            *flow = either(*flow, Flow::Derivative);
+        }
+    }
+}
+
 /// Adds what flows over any number of iterations, where the carries are the arguments from
 /// `first` on and the first results.
 pub(super) fn go_around(flows: &mut [Vec<Flow>], first: usize, carries: usize) {

@@ -3,20 +3,14 @@
 use kilngrad_ir::op::While;
 
 use super::Flow;
-use super::region::{self, either};
+use super::region;
 
 /// By operand and result of a `while`: how a derivative would flow over any number of iterations,
 /// none among them.
 pub(super) fn flows(repeat: &While) -> Vec<Vec<Flow>> {
     let consts = repeat.body_operands().len();
     let mut flows = region::flows(&repeat.body);
-    for carry in 0..repeat.carries {
-        let argument = repeat.body.arguments()[consts + carry];
-        if repeat.body.ty(argument).dtype.is_float() {
-            let row = &mut flows[consts + carry];
-            row[carry] = either(row[carry], Flow::Derivative);
-        }
-    }
+    region::keep_carries(&mut flows, &repeat.body, consts, repeat.carries);
     region::go_around(&mut flows, consts, repeat.carries);
     let refused = |flow: Flow| match flow {
         Flow::Derivative | Flow::Opaque => Flow::Opaque,

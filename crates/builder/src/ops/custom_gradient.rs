@@ -83,7 +83,7 @@ impl<'b> Entry<'b> {
             *adopted = self.adopt(input);
         }
         let inputs = adopted;
-        let Some(home) = self.home(&inputs) else { return failed };
+        let Some(home) = self.innermost().home(&inputs) else { return failed };
         let Some(inputs) = home.bring_in(inputs) else { return failed };
         let before = home.with(|record| record.graph.node_count());
         let values = forward(inputs);

@@ -41,7 +41,7 @@ impl<'b> Entry<'b> {
     pub fn normal(self, name: &str, shape: impl IntoShape) -> Tensor<'b> {
         let uniform = self.uniform(name, shape);
         let Some(ty) = uniform.ty() else { return uniform };
-        let _scope = self.enter("normal");
+        let _scope = uniform.entry.enter("normal");
         // The draws are the left ends of equal cells: their middles are symmetric about ½ and
         // meet neither 0 nor 1. Seen from ½ they are exact in their own dtype, as no number near 1
         // would be.
@@ -85,9 +85,10 @@ impl<'b> Entry<'b> {
     #[track_caller]
     fn draw(self, name: &str, dtype: DType, shape: impl IntoShape) -> Tensor<'b> {
         let Some(shape) = self.shape(shape) else { return self.poisoned() };
-        let Some(key) = self.random_key() else { return self.poisoned() };
+        let home = self.innermost();
+        let Some(key) = home.random_key() else { return self.poisoned() };
         let stream = stream_of(&self.stream_path(name));
-        self.emit(Op::Random { stream }, &key, &[Type::new(dtype, shape)])
+        home.emit(Op::Random { stream }, &key, &[Type::new(dtype, shape)])
     }
 
     /// The path of a draw, with its number where it is not the first of that path.
@@ -200,7 +201,7 @@ impl<'b> Tensor<'b> {
                 let Some(ty) = self.ty() else { return self };
                 // The draw has the tensor's own dtype: a cast would round.
                 let uniform = self.entry.draw(name, ty.dtype, &ty.shape);
-                let _scope = self.entry.enter("dropout");
+                let _scope = uniform.entry.enter("dropout");
                 let dropped = uniform.lt(p);
                 let scale = if p < 1.0 { 1.0 / (1.0 - p) } else { 1.0 };
                 dropped.select(self.like(0.0), self * scale)

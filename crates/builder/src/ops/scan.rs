@@ -104,8 +104,10 @@ impl<'b> Tensor<'b> {
     /// and what is stacked. Gives the last of what went around, and the stacks.
     ///
     /// The body is written once, here, and may use any tensor and parameter around it; nothing
-    /// of it runs now. What it draws is drawn anew in each iteration. It is differentiated like
-    /// anything else, to a loop the other way round.
+    /// of it runs now. What it draws is drawn anew in each iteration, by its own tensors as by those and
+    /// the entry around it. It is differentiated like
+    /// anything else, to a loop the other way round, which goes through every iteration: one that the
+    /// loss does not see gets zero, which a derivative that is infinite or not a number does not keep.
     ///
     /// ```
     /// # use kilngrad_builder::{Builder, F32, Init, Mode};
@@ -232,8 +234,10 @@ impl<'b> Entry<'b> {
         let slices: Vec<Tensor<'b>> =
             stacks.iter().map(|stack| region.stand_in_for_slice(*stack, site)).collect();
         let arguments = (carries.clone(), slices.clone());
+        let open = region.open();
         let (next, ys) =
             body(first.rebuild(&mut carries.into_iter()), xs.rebuild(&mut slices.into_iter()));
+        drop(open);
         let results = (list(&next), list(&ys));
         let way = (length, way.reverse);
         let made = home.emit_scan(region, arguments, (firsts, stacks), results, way);
@@ -252,7 +256,7 @@ impl<'b> Entry<'b> {
         firsts: &[Tensor<'b>],
         stacks: &[Tensor<'b>],
     ) -> Option<(Entry<'b>, Dim)> {
-        let home = self.home(&[firsts, stacks].concat())?;
+        let home = self.innermost().home(&[firsts, stacks].concat())?;
         let mut length = way.length.clone();
         for stack in stacks {
             let ty = stack.ty()?;

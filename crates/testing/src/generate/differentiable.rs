@@ -60,6 +60,7 @@ const SMOOTH_KINDS: [Kind; 43] = [
     Generator::fold_step,
     Generator::formula_step,
     Generator::formula_step,
+    Generator::scan_step,
 ];
 
 /// A program of `f64` with a scalar loss and its gradients, of first and second order.

@@ -1,8 +1,9 @@
 //! Loops: accumulators that stay in bounds, carries that swap, a constant that every iteration
-//! reads, orders and windows of slices, arrays that a body states, and loops in loops.
+//! reads, orders and windows of slices, arrays that a body states, contractions of what is read in other
+//! shapes, and loops in loops.
 
-use kilngrad_ir::op::{BinaryOp, Scan, UnaryOp, Window, Windows};
-use kilngrad_ir::{Constant, DType, Dense, Graph, Literal, Op, Origin, Type, Value};
+use kilngrad_ir::op::{Axes, BinaryOp, DotAxes, ReduceOp, Scan, UnaryOp, Window, Windows};
+use kilngrad_ir::{Constant, DType, Dense, Dim, Graph, Literal, Op, Origin, Type, Value};
 
 use super::Generator;
 use super::range::Range;
@@ -38,9 +39,12 @@ impl Generator {
         let Some(first) = self.scan_value(&slice, picks) else { return };
         let Some(constant) = self.scan_value(&slice, picks) else { return };
         let near = self.wild() || self.range(stack).magnitude() <= BOUND;
-        let stated = self.shape(&slice).iter().product::<usize>() <= 256
-            && slice.shape.as_constant().is_some();
-        let body = match picks.below(6) {
+        let count = self.shape(&slice).iter().product::<usize>();
+        let sized = slice.shape.as_constant().is_some();
+        let stated = count <= 256 && sized;
+        // Products of all pairs of elements are many.
+        let mixes = near && slice.dtype != DType::Bool && slice.rank() > 0 && count <= 64 && sized;
+        let body = match picks.below(10) {
             1 => swap(&slice, step),
             2 if slice.rank() > 0 => nested(&slice, step),
             // Neighbours in the order are where a difference quotient stops.
@@ -51,6 +55,7 @@ impl Generator {
                 windowed(&slice, step)
             }
             5 if near && slice.dtype != DType::Bool && stated => shifted(&slice, step),
+            6..=9 if mixes => mixed(&slice, step, picks),
             _ => accumulate(&slice, step),
         };
         let carries = body.arguments().len() - 2;
@@ -112,6 +117,24 @@ impl Generator {
     }
 }
 
+/// What a mix is computed by: a contraction of two values, put back into their shape.
+#[derive(Debug, Clone, Copy)]
+enum Blend {
+    /// `x·yᵀ` of the last axes, times `y`.
+    Projected,
+    /// Sums of products over the last axis, over and over.
+    Rows,
+    /// In a row: the sum of products, times each.
+    Flattened,
+    /// With the axes the other way round: `xᵀ·y`, times `xᵀ`.
+    Transposed,
+    /// Two of `x`, each contracted with `y` and multiplied with it.
+    Doubled,
+}
+
+const BLENDS: [Blend; 5] =
+    [Blend::Projected, Blend::Rows, Blend::Flattened, Blend::Transposed, Blend::Doubled];
+
 /// A region under construction.
 pub(super) struct Region {
     pub(super) body: Graph,
@@ -139,6 +162,109 @@ impl Region {
     fn splat(&mut self, ty: &Type, number: f64) -> Value {
         let op = Op::Constant(Constant::Splat(Literal::from_f64(ty.dtype, number)));
         self.emit(op, &[], std::slice::from_ref(ty))[0]
+    }
+
+    fn dot(&mut self, x: Value, y: Value, pairs: &[(usize, usize)], batch: usize) -> Value {
+        let axes = DotAxes {
+            lhs_batch: (0..batch).collect(),
+            rhs_batch: (0..batch).collect(),
+            lhs_contract: pairs.iter().map(|pair| pair.0).collect(),
+            rhs_contract: pairs.iter().map(|pair| pair.1).collect(),
+        };
+        self.emit(Op::Dot(axes), &[x, y], &[])[0]
+    }
+
+    fn broadcast(&mut self, x: Value, dims: impl IntoIterator<Item = usize>, ty: &Type) -> Value {
+        let dims: Axes = dims.into_iter().collect();
+        self.emit(Op::Broadcast { dims }, &[x], std::slice::from_ref(ty))[0]
+    }
+
+    /// A value within `bound` and its negative, which are powers of two: integers stay as they are.
+    fn tamed(&mut self, step: Step, x: Value, bound: f64) -> Value {
+        let ty = self.body.ty(x).clone();
+        if !ty.dtype.is_float() {
+            return x;
+        }
+        if step == Step::Smooth {
+            let quarter = self.splat(&ty, 0.25);
+            let scaled = self.binary(BinaryOp::Mul, x, quarter);
+            return self.emit(Op::Unary(UnaryOp::Tanh), &[scaled], &[])[0];
+        }
+        let [low, high] = [-bound, bound].map(|bound| self.splat(&ty, bound));
+        let low = self.binary(BinaryOp::Max, x, low);
+        self.binary(BinaryOp::Min, low, high)
+    }
+
+    /// A value of the type of two others, of at least one axis, from them. Sums of whole numbers of
+    /// at most 16 in size stay exact.
+    fn blend(&mut self, blend: Blend, step: Step, x: Value, y: Value) -> Value {
+        let ty = self.body.ty(x).clone();
+        let rank = ty.rank();
+        let flat = ty.element_count().expect("its shape is constant");
+        let mul = |region: &mut Region, x, y| region.binary(BinaryOp::Mul, x, y);
+        match blend {
+            Blend::Projected => {
+                let pairs = if rank == 1 { &[][..] } else { &[(rank - 1, rank - 1)] };
+                let product = match rank {
+                    0..=2 => self.dot(x, y, pairs, 0),
+                    more => self.dot(x, y, pairs, more - 2),
+                };
+                let product = self.tamed(step, product, BOUND);
+                match rank {
+                    0..=2 => self.dot(product, y, &[(1, 0)], 0),
+                    more => self.dot(product, y, &[(more - 1, more - 2)], more - 2),
+                }
+            }
+            Blend::Rows => {
+                let sums = self.dot(x, y, &[(rank - 1, rank - 1)], rank - 1);
+                let sums = self.tamed(step, sums, BOUND);
+                let sums = self.broadcast(sums, 0..rank - 1, &ty);
+                mul(self, sums, x)
+            }
+            Blend::Flattened => {
+                let row = Type::new(ty.dtype, [Dim::from(flat)].into_iter().collect());
+                let [x, y] = [x, y].map(|value| self.reshaped(value, &row));
+                let sum = self.dot(x, y, &[(0, 0)], 0);
+                let sum = self.tamed(step, sum, BOUND);
+                let sums = self.broadcast(sum, [], &row);
+                let scaled = mul(self, x, sums);
+                self.reshaped(scaled, &ty)
+            }
+            Blend::Transposed => {
+                let permutation: Axes = (0..rank).rev().collect();
+                let turn = Op::Transpose { permutation };
+                let turned = self.emit(turn.clone(), &[x], &[])[0];
+                // The last axis of the turned one is the first of what it is turned from.
+                let product = self.dot(turned, y, &[(rank - 1, 0)], 0);
+                let axes = (1..2 * (rank - 1)).collect::<Axes>();
+                let product = match rank {
+                    1 => product,
+                    _ => self.emit(Op::Reduce { op: ReduceOp::Sum, axes }, &[product], &[])[0],
+                };
+                let sums = self.tamed(step, product, BOUND);
+                let turned_ty = self.body.ty(turned).clone();
+                let sums = self.broadcast(sums, (0..rank).take(rank.min(2) - 1), &turned_ty);
+                let scaled = mul(self, turned, sums);
+                self.emit(turn, &[scaled], &[])[0]
+            }
+            Blend::Doubled => {
+                let dims =
+                    std::iter::once(Dim::from(2usize)).chain(ty.shape.dims().iter().cloned());
+                let two = Type::new(ty.dtype, dims.collect());
+                let both = self.broadcast(x, 1..=rank, &two);
+                let pairs: Vec<(usize, usize)> = (0..rank).map(|axis| (axis + 1, axis)).collect();
+                let sums = self.dot(both, y, &pairs, 0);
+                let sums = self.tamed(step, sums, BOUND);
+                let sums = self.broadcast(sums, [0], &two);
+                let scaled = mul(self, both, sums);
+                let axes = std::iter::once(0).collect();
+                self.emit(Op::Reduce { op: ReduceOp::Sum, axes }, &[scaled], &[])[0]
+            }
+        }
+    }
+
+    fn reshaped(&mut self, x: Value, ty: &Type) -> Value {
+        self.emit(Op::Reshape, &[x], std::slice::from_ref(ty))[0]
     }
 
     /// The next value of a carry, from the slice and a constant.
@@ -215,6 +341,32 @@ fn shifted(ty: &Type, step: Step) -> Graph {
     let sum = region.binary(BinaryOp::Add, arguments[2], array);
     let next = region.next(step, [arguments[0], arguments[1], sum]);
     region.body.set_results(vec![next, arguments[1]]);
+    region.body
+}
+
+/// One carry of two blends, one after the other, of what the region is given and of the first blend. What
+/// the second adds to it is stacked.
+fn mixed(ty: &Type, step: Step, picks: &mut Picks<'_>) -> Graph {
+    let (mut region, arguments) = Region::new(ty, 1);
+    let mut pool = arguments.clone();
+    // What is smooth is read as it is, so that contractions are of the arguments themselves.
+    if step == Step::Clamped {
+        pool = pool.into_iter().map(|value| region.tamed(step, value, 16.0)).collect();
+    }
+    let bound = 16.0;
+    for _ in 0..2 {
+        let [x, y] = [(); 2].map(|()| picks.of(&pool));
+        let blend = region.blend(picks.of(&BLENDS), step, x, y);
+        pool.push(region.tamed(step, blend, bound));
+    }
+    let last = pool[pool.len() - 1];
+    // Every result depends on every argument: a gradient is asked for along any path.
+    let sum = region.binary(BinaryOp::Add, last, arguments[2]);
+    let sum = region.tamed(step, sum, bound);
+    let next = region.next(step, [arguments[0], arguments[1], sum]);
+    let stacked = region.binary(BinaryOp::Add, last, next);
+    let stacked = region.tamed(step, stacked, bound);
+    region.body.set_results(vec![next, stacked]);
     region.body
 }
 

@@ -12,7 +12,7 @@
 mod parts;
 mod sums;
 
-use kilngrad_ir::op::{BinaryOp, Scan};
+use kilngrad_ir::op::{Axes, BinaryOp, Scan};
 use kilngrad_ir::rewrite::Emitter;
 use kilngrad_ir::{Def, Graph, Node, NodeId, Op, Origin, Type, Value};
 
@@ -25,6 +25,9 @@ use sums::{Around, Sum, Sums};
 /// By argument and result of a scan's region: how a derivative flows over any number of iterations.
 pub(super) fn flows(scan: &Scan) -> Vec<Vec<Flow>> {
     let mut flows = region::flows(&scan.body);
+    if scan.length.as_constant().is_none_or(|length| length == 0) {
+        region::keep_carries(&mut flows, &scan.body, scan.consts, scan.carries);
+    }
     region::go_around(&mut flows, scan.consts, scan.carries);
     flows
 }
@@ -105,7 +108,10 @@ pub(super) fn contributions(
         contributions[at] = wanted[at].then(|| made[index]);
     }
     for (at, slice) in scan.scanned_operands().zip(slices) {
-        contributions[at] = slice.map(|value| around.stack(value));
+        contributions[at] = slice.map(|value| {
+            let origin = cotangent_origin(graph, node.operands[at], &node.origin);
+            around.stack(&mut Emitter::new(graph, origin), value)
+        });
     }
     contributions
 }
@@ -135,7 +141,7 @@ struct AroundScan<'a> {
 }
 
 impl Around for AroundScan<'_> {
-    fn stack(&self, value: Value) -> Value {
+    fn stack(&self, e: &mut Emitter<'_>, value: Value) -> Value {
         if let Some(at) = self.stacks.iter().position(|stack| *stack == value) {
             return self.made[self.carries + at];
         }
@@ -143,6 +149,11 @@ impl Around for AroundScan<'_> {
             return self.residual_stacks[at];
         }
         let arguments = self.back.scan.body.arguments();
+        if let Some(at) = self.back.scan.const_operands().find(|at| arguments[*at] == value) {
+            let ty = self.back.scan.stacked(self.back.graph.ty(value));
+            let dims: Axes = (1..ty.rank()).collect();
+            return e.emit(Op::Broadcast { dims }, &[self.node.operands[at]], &[ty]);
+        }
         let scanned = self.back.scan.scanned_operands().find(|at| arguments[*at] == value);
         let given = self.back.stacks.iter().find(|(_, argument)| *argument == value);
         let scanned = scanned.map(|at| self.node.operands[at]);
@@ -262,9 +273,14 @@ impl<'s> Back<'s> {
     }
 
     /// Whether the stack of a value is around the backward scan without its doing: what was scanned,
-    /// cotangents of stacks, and what the forward scan stacks.
+    /// cotangents of stacks, what the forward scan stacks, and constants over and over.
     fn is_around(&self, value: Value) -> bool {
         self.is_forward(value) || self.stacks.iter().any(|(_, argument)| *argument == value)
+    }
+
+    /// Whether a value is one of the scan's constants.
+    fn is_constant(&self, value: Value) -> bool {
+        self.scan.body.arguments()[..self.scan.consts].contains(&value)
     }
 
     /// Whether a value is of the way forward: an argument of the region or computed from them.

@@ -22,7 +22,8 @@ pub(super) struct Needs {
 }
 
 impl Needs {
-    /// What the results need, where the forward values among `factors` are stacked as well.
+    /// What the results need, where the forward values among `factors` are stacked as well; but for
+    /// constants, which are the same in every iteration.
     pub(super) fn of(back: &Back<'_>, results: &[Value], factors: &[Value]) -> Needs {
         let graph = &back.graph;
         let mut needed = vec![false; graph.value_count()];
@@ -30,7 +31,8 @@ impl Needs {
             needed[value.index()] = true;
         }
         let mut residual = vec![false; graph.value_count()];
-        for value in factors.iter().filter(|value| back.is_forward(**value)) {
+        let stacked = |value: &&Value| back.is_forward(**value) && !back.is_constant(**value);
+        for value in factors.iter().filter(stacked) {
             residual[value.index()] = true;
         }
         let mut include = vec![false; graph.node_count()];
@@ -38,7 +40,9 @@ impl Needs {
             if !node.results.iter().any(|value| needed[value.index()]) {
                 continue;
             }
-            include[id.index()] = id.index() >= back.forward_nodes || is_made_again(node);
+            // What is stacked as a factor is read from its stack.
+            let given = node.results.iter().any(|value| residual[value.index()]);
+            include[id.index()] = id.index() >= back.forward_nodes || is_made_again(node) && !given;
             if include[id.index()] {
                 node.operands.iter().for_each(|value| needed[value.index()] = true);
             } else {

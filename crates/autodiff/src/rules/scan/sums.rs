@@ -153,7 +153,7 @@ impl<'g> Sums<'g> {
 /// What stands around the scan for what sums are made of.
 pub(super) trait Around {
     /// The stack of a value.
-    fn stack(&self, value: Value) -> Value;
+    fn stack(&self, e: &mut Emitter<'_>, value: Value) -> Value;
     /// The last value of an accumulator.
     fn accumulated(&self, index: usize) -> Value;
     /// An operand of the scan.
@@ -167,10 +167,11 @@ impl Sum {
             Sum::Accumulated(index) => around.accumulated(*index),
             Sum::Stack(value, axes) => {
                 let op = Op::Reduce { op: ReduceOp::Sum, axes: axes.clone() };
-                e.emit(op, &[around.stack(*value)], &[])
+                let stack = around.stack(e, *value);
+                e.emit(op, &[stack], &[])
             }
             Sum::Contraction(axes, values) => {
-                let [left, right] = values.map(|value| around.stack(value));
+                let [left, right] = values.map(|value| around.stack(e, value));
                 e.emit(Op::Dot(over_time(axes)), &[left, right], &[])
             }
             Sum::Through(op, ty, inner) => {
