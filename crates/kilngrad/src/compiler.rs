@@ -389,7 +389,7 @@ pub(crate) fn pass_error(error: PassError) -> Error {
             ErrorKind::Shape
         }
         PassError::Size { .. } => ErrorKind::Memory,
-        PassError::Kernel { .. } | PassError::NotCompiled { .. } => ErrorKind::Unsupported,
+        PassError::Kernel { .. } => ErrorKind::Unsupported,
         PassError::Diagnostics(diagnostics) => {
             return Error::diagnosed(ErrorKind::Gradient, diagnostics.clone(), None);
         }

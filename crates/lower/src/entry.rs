@@ -1,17 +1,20 @@
 //! Entries: memory of values, calls in order, equal kernels shared.
 //!
-//! A scan becomes a repeat. Slices are parts of their stacks. A carry that is not written over itself
+//! Control flow becomes the items of loop IR. A `while`'s carries are in its results; what an
+//! iteration makes of them lies in the workspace until it is copied there. A scan becomes a repeat.
+//! Slices are parts of their stacks. A carry that is not written over itself
 //! has two buffers that take turns, chosen so that the last iteration writes the scan's result; before
 //! the first, the carry's first value is copied to where that iteration reads it.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
-use kilngrad_ir::op::{self, KernelKind, Op, Scan};
+use kilngrad_ir::op::{self, Cond, KernelKind, Op, Scan, While};
 use kilngrad_ir::{
     self as ir, Constant, Def, Entry, Graph, Machine, Node, Program, StateId, Type, Value,
 };
 use kilngrad_loops::{
-    self as loops, Access, BufferPlace, Call, Gate, Item, KernelId, Repeat, Slot,
+    self as loops, Access, Branch, BufferPlace, Call, Gate, Item, KernelId, Repeat, Slot,
 };
 
 use crate::contraction::lower_contraction;
@@ -112,6 +115,7 @@ fn lower(
         entry,
         machine,
         frames: Vec::new(),
+        level: 0,
         frozen,
         lowered: Lowered {
             program: loops::Program {
@@ -147,16 +151,17 @@ fn lower(
     Ok(writer.lowered)
 }
 
-/// The region of a scan whose iterations are being written.
+/// A region of control flow that is being written.
 struct Frame<'a> {
-    /// The scan's node, of what is around it.
-    node: &'a Node,
-    scan: &'a Scan,
+    body: &'a Graph,
     /// Where its arena begins in the entry's, in bytes.
     start: usize,
     /// What stands for the region's arguments and results.
     arguments: Vec<Slot>,
     results: Vec<Slot>,
+    /// By argument, as many as are the same in every iteration and come first: the value around the
+    /// region.
+    constants: Vec<Value>,
 }
 
 struct Writer<'a> {
@@ -165,6 +170,8 @@ struct Writer<'a> {
     machine: &'a Machine,
     /// The regions that are being written, from the outside in.
     frames: Vec<Frame<'a>>,
+    /// How many of them are a repeat's.
+    level: usize,
     /// Whether states are constants.
     frozen: bool,
     lowered: Lowered,
@@ -186,6 +193,8 @@ impl<'a> Writer<'a> {
                 self.stages(node, stages)
             }
             Op::Scan(scan) => self.scan(node, scan),
+            Op::Cond(cond) => self.cond(node, cond),
+            Op::While(repeat) => self.repeat_while(node, repeat),
             // They are where the plan says, and no code computes them.
             Op::State(_) | Op::Constant(Constant::Dense(_)) | Op::Reshape => Ok(()),
             Op::Constant(Constant::Splat(_))
@@ -212,8 +221,6 @@ impl<'a> Writer<'a> {
             | Op::Fold(_)
             | Op::StopGradient
             | Op::CustomGradient(_)
-            | Op::Cond(_)
-            | Op::While(_)
             | Op::Gradient { .. } => Err(LowerError::NotFused { op: node.op.name() }),
         }
     }
@@ -239,19 +246,98 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Recurses once a region.
-    fn scan(&mut self, node: &'a Node, scan: &'a Scan) -> Result<(), LowerError> {
-        let planned = || LowerError::NotPlanned { entry: self.entry.name.to_string() };
-        let Some(op::Workspace { place: ir::Place::Arena(offset), .. }) = scan.workspace else {
-            return Err(planned());
+    /// Where control flow's workspace begins in the entry's arena, in bytes.
+    fn workspace(&self, op: &Op) -> Result<usize, LowerError> {
+        let Some(op::Workspace { place: ir::Place::Arena(offset), .. }) = op.workspace() else {
+            return Err(self.not_planned());
         };
-        let length = scan.length.as_constant().and_then(|length| usize::try_from(length).ok());
-        let count = length.ok_or_else(planned)?;
-        let start = self.frames.last().map_or(0, |frame| frame.start) + offset;
-        let mut arguments = Vec::new();
-        for at in scan.const_operands() {
-            arguments.push(self.slot(node.operands[at])?);
+        Ok(self.frames.last().map_or(0, |frame| frame.start) + offset)
+    }
+
+    fn not_planned(&self) -> LowerError {
+        LowerError::NotPlanned { entry: self.entry.name.to_string() }
+    }
+
+    /// What a region runs. Recurses once a region.
+    fn region(&mut self, frame: Frame<'a>) -> Result<Vec<Item>, LowerError> {
+        let body = frame.body;
+        let around = std::mem::take(&mut self.lowered.program.body);
+        self.frames.push(frame);
+        let written = body.nodes().try_for_each(|(_, node)| self.node(node));
+        self.frames.pop();
+        let items = std::mem::replace(&mut self.lowered.program.body, around);
+        written.map(|()| items)
+    }
+
+    fn slots(&mut self, values: &[Value]) -> Result<Vec<Slot>, LowerError> {
+        values.iter().map(|value| self.slot(*value)).collect()
+    }
+
+    fn cond(&mut self, node: &'a Node, cond: &'a Cond) -> Result<(), LowerError> {
+        let start = self.workspace(&node.op)?;
+        let condition = self.slot(node.operands[0])?;
+        let results = self.slots(&node.results)?;
+        let mut region = |this: &mut Self, (body, operands): (&'a Graph, Range<usize>)| {
+            let constants = node.operands[operands].to_vec();
+            let arguments = this.slots(&constants)?;
+            this.region(Frame { body, start, arguments, results: results.clone(), constants })
+        };
+        let [then, otherwise] = cond.branches();
+        let (then, otherwise) = (region(self, then)?, region(self, otherwise)?);
+        let branch = Branch { condition, then, otherwise };
+        self.lowered.program.body.push(Item::Branch(branch));
+        Ok(())
+    }
+
+    fn repeat_while(&mut self, node: &'a Node, repeat: &'a While) -> Result<(), LowerError> {
+        let start = self.workspace(&node.op)?;
+        let layout = repeat.layout(loops::Kernel::SCRATCH_ALIGN);
+        let layout = layout.ok_or_else(|| self.not_planned())?;
+        let own = start + layout.last().copied().unwrap_or(0);
+        let regions = [&repeat.test, &repeat.body];
+        let types: Vec<&Type> = regions
+            .into_iter()
+            .flat_map(|region| region.results().iter().map(|result| region.ty(*result)))
+            .collect();
+        let mut made = Vec::new();
+        for (ty, offset) in types.into_iter().zip(&layout) {
+            let len = ty.element_count().ok_or_else(|| shape_error(ty))?;
+            let place = loops::Place::Arena { offset: start + offset };
+            made.push(self.buffer("next", place, memory_scalar(ty.dtype), len, true));
         }
+        let (condition, next) = (made[0], made.split_off(1));
+        let carries = self.slots(&node.results)?;
+        for (at, (&carry, result)) in repeat.carry_operands().zip(carries.iter().zip(&node.results))
+        {
+            let first = self.slot(node.operands[at])?;
+            let ty = self.graph().ty(*result);
+            self.copy(ty, first, carry)?;
+        }
+        let mut region = |this: &mut Self, body: &'a Graph, consts: Range<usize>, results| {
+            let constants = node.operands[consts].to_vec();
+            let mut arguments = this.slots(&constants)?;
+            arguments.extend(&carries);
+            this.region(Frame { body, start: own, arguments, results, constants })
+        };
+        let test = region(self, &repeat.test, repeat.test_operands(), vec![condition])?;
+        let mut body = region(self, &repeat.body, repeat.body_operands(), next.clone())?;
+        std::mem::swap(&mut self.lowered.program.body, &mut body);
+        let copied =
+            node.results.iter().zip(next).zip(&carries).try_for_each(|((result, next), carry)| {
+                self.copy(self.graph().ty(*result), next, *carry)
+            });
+        std::mem::swap(&mut self.lowered.program.body, &mut body);
+        copied?;
+        self.lowered.program.body.push(Item::While(loops::While { test, condition, body }));
+        Ok(())
+    }
+
+    fn scan(&mut self, node: &'a Node, scan: &'a Scan) -> Result<(), LowerError> {
+        let start = self.workspace(&node.op)?;
+        let length = scan.length.as_constant().and_then(|length| usize::try_from(length).ok());
+        let count = length.ok_or_else(|| self.not_planned())?;
+        let constants = node.operands[scan.const_operands()].to_vec();
+        let mut arguments = self.slots(&constants)?;
         let mut results = Vec::new();
         for carry in scan.carry_results() {
             let [argument, result] = self.carry(node, scan, (carry, count, start))?;
@@ -266,13 +352,10 @@ impl<'a> Writer<'a> {
             let ty = scan.body.ty(scan.body.results()[at]);
             results.push(self.slice(node.results[at], ty, scan, count)?);
         }
-        let around = std::mem::take(&mut self.lowered.program.body);
-        self.frames.push(Frame { node, scan, start, arguments, results });
-        let written = scan.body.nodes().try_for_each(|(_, node)| self.node(node));
-        self.frames.pop();
-        let body = std::mem::replace(&mut self.lowered.program.body, around);
-        written?;
-        self.lowered.program.body.push(Item::Repeat(Repeat { count, body }));
+        self.level += 1;
+        let body = self.region(Frame { body: &scan.body, start, arguments, results, constants });
+        self.level -= 1;
+        self.lowered.program.body.push(Item::Repeat(Repeat { count, body: body? }));
         Ok(())
     }
 
@@ -294,30 +377,36 @@ impl<'a> Writer<'a> {
                 // Iteration i reads the one and writes the other; the last one writes `last`.
                 let turns = if count.is_multiple_of(2) { [last, other] } else { [other, last] };
                 let slots = [turns, [turns[1], turns[0]]].map(|[even, odd]| {
-                    let place = loops::Place::Turn { even, odd, level: self.frames.len() };
+                    let place = loops::Place::Turn { even, odd, level: self.level };
                     self.buffer("carry", place, memory_scalar(ty.dtype), len, true)
                 });
                 (turns[0], slots)
             }
             Some(_) | None => (last, [last, last]),
         };
+        let value = self.slot(node.operands[scan.consts + carry])?;
+        self.copy(ty, value, first)?;
+        Ok(slots)
+    }
+
+    /// Copies a value of a type from one buffer to another.
+    fn copy(&mut self, ty: &Type, from: Slot, to: Slot) -> Result<(), LowerError> {
         let mut body = Graph::new();
         let copied = body.add_numbered_argument(ty.clone());
         body.set_results(vec![copied]);
         let kernel = op::Kernel { name: "carry".into(), kind: KernelKind::Map, body };
         let (name, machine) = (&kernel.name, self.machine);
         let context = Context { kernel: &kernel, name, machine, constant: &[false] };
-        let copy = lower_kernel(&context)?;
-        for Stage { kernel, params } in copy.stages {
+        for Stage { kernel, params } in lower_kernel(&context)?.stages {
             let args = params.iter().map(|param| match param {
-                Param::Argument(_) => self.slot(node.operands[scan.consts + carry]),
-                Param::Result(_) | Param::Temporary(_) | Param::Packed(_) => Ok(first),
+                Param::Argument(_) => from,
+                Param::Result(_) | Param::Temporary(_) | Param::Packed(_) => to,
             });
-            let args = args.collect::<Result<Vec<Slot>, _>>()?;
+            let args = args.collect();
             let kernel = self.kernel(kernel);
             self.lowered.program.body.push(Item::Call(Call { kernel, args }));
         }
-        Ok(slots)
+        Ok(())
     }
 
     /// The buffer of a slice of a stack that is around a scan.
@@ -337,7 +426,7 @@ impl<'a> Writer<'a> {
         };
         let whole = &self.lowered.program.buffers[of.0 as usize];
         let (name, scalar, writable) = (whole.name.clone(), whole.scalar, whole.writable);
-        let place = loops::Place::Part { of, first, step, level: self.frames.len() };
+        let place = loops::Place::Part { of, first, step, level: self.level };
         Ok(self.buffer(&name, place, scalar, len, writable))
     }
 
@@ -418,19 +507,21 @@ impl<'a> Writer<'a> {
 
     /// The graph that is being written.
     fn graph(&self) -> &'a Graph {
-        self.frames.last().map_or(&self.entry.graph, |frame| &frame.scan.body)
+        self.frames.last().map_or(&self.entry.graph, |frame| frame.body)
     }
 
     /// Where a value is, outside all regions if it is a constant of theirs.
     fn source(&self, value: Value) -> Result<ir::Place, LowerError> {
         let mut value = value;
         for (depth, frame) in self.frames.iter().enumerate().rev() {
-            let base = base_of(&frame.scan.body, value);
-            match frame.scan.body.value(base).def {
-                Def::Argument(at) if at < frame.scan.consts => value = frame.node.operands[at],
-                // What an iteration has is no constant, wherever it is.
-                Def::Argument(_) => return Ok(ir::Place::Argument(depth)),
-                Def::Result { .. } => return place_of(&frame.scan.body, value),
+            let base = base_of(frame.body, value);
+            match frame.body.value(base).def {
+                Def::Argument(at) => match frame.constants.get(at) {
+                    Some(constant) => value = *constant,
+                    // What an iteration has is no constant, wherever it is.
+                    None => return Ok(ir::Place::Argument(depth)),
+                },
+                Def::Result { .. } => return place_of(frame.body, value),
             }
         }
         place_of(&self.entry.graph, value)

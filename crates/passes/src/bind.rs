@@ -230,7 +230,7 @@ impl Binder<'_> {
             Op::Cond(_) | Op::While(_) => {
                 let bodies = op.bodies().into_iter();
                 let bodies = bodies.map(|body| Ok(bind_graph(body, self.entry, self.bindings)?.0));
-                op.with_bodies(bodies.collect::<Result<Vec<_>, PassError>>()?)
+                op.with_bodies(bodies.collect::<Result<Vec<_>, PassError>>()?).with_workspace(None)
             }
             Op::Kernel(kernel) => Op::Kernel(Box::new(self.kernel(kernel)?)),
             Op::State(_)

@@ -23,8 +23,8 @@
 //! Where things are:
 //!
 //! - `plan_c1`: the entry has a plan, and each value has a place and a size without symbols.
-//! - `plan_c2`: the graph holds states, constants with elements, views (`reshape`), kernels and scans
-//!   only; the region of a scan holds no constants, whose places are the entry's to give.
+//! - `plan_c2`: the graph holds states, constants with elements, views (`reshape`), kernels and
+//!   control flow only; regions hold no constants, whose places are the entry's to give.
 //! - `plan_c3`: an argument lies in the buffer of its position.
 //! - `plan_c4`: a read state lies in its own memory.
 //! - `plan_c5`: constants lie among the constants, aligned to their elements, each in bytes of its
@@ -49,14 +49,19 @@
 //! - `plan_c15`: when the last condition of a check is computed, all of them are in memory, and no
 //!   state has been written.
 //!
-//! The region of a scan is replayed on its own, as one iteration: values of its arena are written
-//! before they are read in each, and its arguments and results are where these rules say:
+//! The regions of control flow are replayed on their own, of a loop as one iteration: values of a
+//! region's arena are written before they are read each time that it runs, and its arguments and
+//! results are where these rules say:
 //!
-//! - `plan_c16`: a scan has a workspace in the arena, which overlaps neither its operands nor its
-//!   results; these overlap none of its operands.
-//! - `plan_c17`: a carry's argument lies where its next value is written, or in bytes of the
+//! - `plan_c16`: control flow has a workspace in the arena, which overlaps neither its operands nor
+//!   its results; these overlap none of its operands. That of a `while` has room for the results of
+//!   its regions, beside what either has for itself.
+//! - `plan_c17`: the argument of a scan's carry lies where its next value is written, or in bytes of the
 //!   workspace that nothing in the region writes: the next iteration finds there, in its turn, what
 //!   this one has written, as the two places change roles.
+//!
+//! - `plan_c18`: no state has been written when something runs that a caller may cancel, a `while` at
+//!   any depth.
 //!
 //! A result is *in place* of an operand if both begin at the same byte and have equal shapes and
 //! element sizes, the kernel is no reduction, and its body reads the operand through elementwise
@@ -69,7 +74,7 @@ mod memory;
 
 use std::ops::Range;
 
-use kilngrad_ir::op::{Kernel, Scan, Workspace};
+use kilngrad_ir::op::{Kernel, Workspace};
 use kilngrad_ir::{
     Constant, Def, Entry, Graph, Node, NodeId, Op, Place, Plan, Program, Site, StateId, Value,
     ValueName,
@@ -80,6 +85,12 @@ use memory::{Contents, Intervals};
 
 /// What offsets in the arena are multiples of: a line of the cache, and the widest vector.
 pub const ARENA_ALIGN: usize = 64;
+
+/// Whether an operation is a `while` or has one in a region. Recurses once a region.
+fn has_while(op: &Op) -> bool {
+    let inside = |body: &Graph| body.nodes().any(|(_, node)| has_while(&node.op));
+    matches!(op, Op::While(_)) || op.bodies().into_iter().any(inside)
+}
 
 /// A rule that a memory plan breaks, and where: a bug of the planner.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -108,10 +119,14 @@ pub fn check(program: &Program, entry: &Entry) -> Result<(), CheckError> {
     check_graph(program, entry, None)
 }
 
-/// Replays an entry, or one iteration of a scan's region. Recurses once a region.
-fn check_graph(program: &Program, entry: &Entry, region: Option<&Scan>) -> Result<(), CheckError> {
+/// Replays an entry, or one run of a region, of which `around` is the operation. Recurses once a
+/// region.
+fn check_graph(program: &Program, entry: &Entry, around: Option<&Op>) -> Result<(), CheckError> {
     let mut replay = Replay::new(program, entry)?;
-    let carries = region.map_or(0..0, Scan::carry_operands);
+    let carries = match around {
+        Some(Op::Scan(scan)) => scan.carry_operands(),
+        Some(_) | None => 0..0,
+    };
     for (position, &argument) in entry.graph.arguments().iter().enumerate() {
         match position.checked_sub(carries.start).filter(|_| carries.contains(&position)) {
             Some(carry) => replay.carry(argument, carry)?,
@@ -122,8 +137,8 @@ fn check_graph(program: &Program, entry: &Entry, region: Option<&Scan>) -> Resul
     }
     let decided = entry.decided_after();
     for (id, node) in entry.graph.nodes() {
-        if let (Some(_), Op::Constant(_)) = (region, &node.op) {
-            let message = "expected no constant in the region of a scan, found one".into();
+        if let (Some(_), Op::Constant(_)) = (around, &node.op) {
+            let message = "expected no constant in a region, found one".into();
             return Err(replay.error("plan_c2", message, &node.results));
         }
         replay.node(id, node)?;
@@ -229,7 +244,7 @@ impl<'p> Replay<'p> {
                 self.lies_at(node.result(), place, "plan_c6", "a view")
             }
             Op::Kernel(kernel) => self.kernel(id, node, kernel),
-            Op::Scan(scan) => self.scan(id, node, scan),
+            Op::Scan(_) | Op::Cond(_) | Op::While(_) => self.control_flow(id, node),
             Op::Constant(Constant::Splat(_))
             | Op::Dimension(_)
             | Op::Iota { .. }
@@ -254,8 +269,6 @@ impl<'p> Replay<'p> {
             | Op::Fold(_)
             | Op::StopGradient
             | Op::CustomGradient(_)
-            | Op::Cond(_)
-            | Op::While(_)
             | Op::Gradient { .. } => {
                 let expected = "expected a state, a constant with elements, a view or a kernel";
                 let message = format!("{expected}, found {}", node.op.name());
@@ -324,17 +337,22 @@ impl<'p> Replay<'p> {
         Ok(())
     }
 
-    fn scan(&mut self, id: NodeId, node: &'p Node, scan: &'p Scan) -> Result<(), CheckError> {
+    fn control_flow(&mut self, id: NodeId, node: &'p Node) -> Result<(), CheckError> {
         for &operand in &node.operands {
             self.read(id, node, operand)?;
         }
         let result = node.results[0];
-        let Some(Workspace { bytes, place: Place::Arena(offset) }) = scan.workspace else {
+        if let Some(update) = self.first_update.filter(|_| has_while(&node.op)) {
+            let message =
+                "expected what a caller may cancel before a state is written, found it after";
+            return Err(self.error("plan_c18", message.into(), &[result, update]));
+        }
+        let Some(Workspace { bytes, place: Place::Arena(offset) }) = node.op.workspace() else {
             let message = "expected a workspace in the arena, found none".into();
             return Err(self.error("plan_c16", message, &[result]));
         };
         let workspace = self.arena_range(result, offset, bytes)?;
-        // It stands for no value: nobody reads it once the scan has ended.
+        // It stands for no value: nobody reads it once the node has ended.
         let nobody = Value::from_index(self.graph.value_count());
         let mut displaced = self.arena.insert(workspace.clone(), nobody);
         for &result in &node.results {
@@ -354,13 +372,33 @@ impl<'p> Replay<'p> {
                 return Err(self.error("plan_c10", message.into(), &[result, content]));
             }
             if self.reader[content.index()] == Some(id) {
-                let message = "expected a scan to write over none of its operands, found one";
-                return Err(self.error("plan_c16", message.into(), &[result, content]));
+                let message = format!(
+                    "expected a {} to write over none of its operands, found one",
+                    node.op.name()
+                );
+                return Err(self.error("plan_c16", message, &[result, content]));
             }
         }
-        let mut region = Entry::new(&self.entry.name, self.entry.mode, scan.body.clone());
-        region.plan = Some(Plan { arena_bytes: bytes, lower_bound_bytes: 0 });
-        check_graph(self.program, &region, Some(scan))
+        let arena_bytes = self.region_bytes(node, bytes)?;
+        for body in node.op.bodies() {
+            let mut region = Entry::new(&self.entry.name, self.entry.mode, body.clone());
+            region.plan = Some(Plan { arena_bytes, lower_bound_bytes: 0 });
+            check_graph(self.program, &region, Some(&node.op))?;
+        }
+        Ok(())
+    }
+
+    /// How many bytes of a workspace are its regions' own: of a `while`, what their results leave.
+    fn region_bytes(&self, node: &Node, workspace: usize) -> Result<usize, CheckError> {
+        let Op::While(repeat) = &node.op else { return Ok(workspace) };
+        let results = repeat.layout(ARENA_ALIGN).and_then(|layout| layout.last().copied());
+        let left = results.and_then(|results| workspace.checked_sub(results));
+        left.ok_or_else(|| {
+            let message = format!(
+                "expected a workspace with room for the results of the regions, found {workspace} bytes"
+            );
+            self.error("plan_c16", message, &[node.results[0]])
+        })
     }
 
     /// A kernel reads an operand.

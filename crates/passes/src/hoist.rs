@@ -1,4 +1,5 @@
-//! `hoist`: what a scan need not compute in each iteration is computed before it. Exact.
+//! `hoist`: what a scan need not compute in each iteration is computed before it, and arrays that
+//! a region states are stated around it. Exact.
 //!
 //! Assumes bound symbols. Guarantees values of the same bits: operations move, none changes.
 //!
@@ -13,13 +14,15 @@
 //! A region's operations leave it one level a pass, the innermost scan's first. The work is linear
 //! in the nodes.
 
+mod arrays;
+
 use kilngrad_ir::op::{Axes, DotAxes, Scan, SliceAxis};
 use kilngrad_ir::rewrite::Rewriter;
 use kilngrad_ir::{Constant, Dim, Entry, Graph, Node, NodeId, Op, Program, Type, Value};
 use smallvec::SmallVec;
 
 use crate::pass::{Context, Exactness, Pass, PassError, each_entry};
-use crate::regions::{has_scans, with_regions};
+use crate::regions::with_regions;
 
 /// The pass.
 #[derive(Debug, Clone, Copy)]
@@ -42,13 +45,12 @@ impl Pass for Hoist {
 /// The entry with as much as can be moved out of the regions of its scans.
 pub fn hoist(entry: &Entry) -> Entry {
     let entry = with_regions(entry, hoist);
-    if !has_scans(&entry.graph) {
-        return entry.into_owned();
-    }
     let mut rewriter = Rewriter::new(&entry.graph);
     for (id, node) in entry.graph.nodes() {
         if let Op::Scan(scan) = &node.op {
             Hoisting::new(scan, node, &mut rewriter).run(id);
+        } else if let Some(regions) = arrays::regions(&node.op) {
+            arrays::hoist(&mut rewriter, (id, node), regions);
         } else {
             rewriter.copy(id);
         }

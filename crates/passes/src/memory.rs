@@ -1,5 +1,5 @@
-//! The dataflow of fused entries: kernels and scans, its *steps*, over values in memory, of which
-//! views are other names.
+//! The dataflow of fused entries: kernels and control flow, its *steps*, over values in memory, of
+//! which views are other names.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ pub(crate) fn bases(graph: &Graph) -> Vec<Value> {
     bases
 }
 
-/// The steps, kernels and scans, in order: the nodes that run.
+/// The steps, kernels and control flow, in order: the nodes that run.
 pub(crate) fn steps(graph: &Graph) -> impl Iterator<Item = (NodeId, &Node)> {
     graph.nodes().filter(|(_, node)| is_step(node))
 }
@@ -28,8 +28,15 @@ pub(crate) fn step_of(graph: &Graph, value: Value) -> Option<NodeId> {
     is_step(graph.node(node)).then_some(node)
 }
 
-fn is_step(node: &Node) -> bool {
-    matches!(node.op, Op::Kernel(_) | Op::Scan(_))
+pub(crate) fn is_step(node: &Node) -> bool {
+    matches!(node.op, Op::Kernel(_) | Op::Scan(_) | Op::Cond(_) | Op::While(_))
+}
+
+/// Whether an operation may end a call: it is a `while`, which a caller may cancel, or has one in a
+/// region. Recurses once a region.
+pub(crate) fn may_end_call(op: &Op) -> bool {
+    let inside = |body: &Graph| body.nodes().any(|(_, node)| may_end_call(&node.op));
+    matches!(op, Op::While(_)) || op.bodies().into_iter().any(inside)
 }
 
 /// The state that a value is read from.
@@ -67,12 +74,14 @@ pub(crate) fn state_readers(graph: &Graph, bases: &[Value], states: usize) -> Ve
     readers
 }
 
-/// The kernels that compute the conditions of checks, each once: no state is written before them.
+/// The steps that may end the call, each once: those that compute the conditions of checks, and those
+/// that may be cancelled. No state is written before them.
 pub(crate) fn deciding(entry: &Entry, bases: &[Value]) -> Vec<NodeId> {
     let conditions = entry.checks.iter().map(|check| bases[check.condition.index()]);
-    let kernels: BTreeSet<NodeId> =
-        conditions.filter_map(|base| step_of(&entry.graph, base)).collect();
-    kernels.into_iter().collect()
+    let checks = conditions.filter_map(|base| step_of(&entry.graph, base));
+    let cancelled = steps(&entry.graph).filter(|(_, node)| may_end_call(&node.op));
+    let steps: BTreeSet<NodeId> = checks.chain(cancelled.map(|(id, _)| id)).collect();
+    steps.into_iter().collect()
 }
 
 /// One more than the greatest state that an entry reads or updates.

@@ -111,22 +111,6 @@ pub enum PassError {
         /// The user's line.
         site: Option<Site>,
     },
-    /// An operation that there is no native code for.
-    #[error(
-        "expected loops whose number of iterations is known before, which `scan` makes, found {op} \
-         {value} in entry {entry}, which only `interpret` runs{}",
-        at(.site.as_ref())
-    )]
-    NotCompiled {
-        /// The operation's word.
-        op: &'static str,
-        /// The value that it defines.
-        value: String,
-        /// The entry.
-        entry: String,
-        /// The user's line.
-        site: Option<Site>,
-    },
     /// What a pass of another crate reports.
     #[error("{}", list(.0))]
     Diagnostics(Vec<Diagnostic>),

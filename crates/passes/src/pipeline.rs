@@ -14,7 +14,7 @@ use crate::copies::Copies;
 use crate::correlate::Correlate;
 use crate::cse::Cse;
 use crate::dce::Dce;
-use crate::flatten::Flatten;
+use crate::decide::Decide;
 use crate::fold::Fold;
 use crate::fuse::{Fuse, FusionReport};
 use crate::hoist::Hoist;
@@ -75,9 +75,9 @@ impl Pipeline {
     pub fn after_gradients() -> Pipeline {
         Pipeline::new()
             .then(Dce)
-            .then(Flatten)
             .then(Simplify)
             .then(Fold)
+            .then(Decide)
             .then(Cse)
             .then(Hoist)
             .then(Correlate)

@@ -23,7 +23,7 @@ use kilngrad_ir::{Constant, Entry, Graph, Node, Op, Origin, Place, Plan, Program
 use crate::alias::may_overwrite;
 use crate::memory::{bases, operand_bases, steps};
 use crate::pass::{Context, Exactness, Pass, PassError, each_entry};
-use crate::regions::{as_entry, with_scans};
+use crate::regions::{as_entry, with_ops};
 use crate::shapes::bytes;
 use offsets::{Block, arrange};
 
@@ -102,16 +102,31 @@ pub fn plan_entry(entry: &Entry) -> (Entry, PlanReport) {
     plan_graph(entry, None)
 }
 
-/// A region with places in a workspace of its own, which is not placed yet.
-fn plan_region(entry: &Entry, scan: &Scan) -> Scan {
-    let (planned, report) = plan_graph(&as_entry(entry, &scan.body), Some(scan));
-    let workspace = Workspace { bytes: report.peak_bytes, place: Place::Arena(0) };
-    Scan { body: planned.graph, workspace: Some(workspace), ..scan.clone() }
+/// Control flow whose regions have places in a workspace, which is not placed yet. Only one region
+/// runs at a time, so they take the same bytes.
+fn plan_regions(entry: &Entry, op: &Op) -> Option<Op> {
+    let scan = if let Op::Scan(scan) = op { Some(&**scan) } else { None };
+    let mut bytes = 0;
+    let bodies: Vec<Graph> = op
+        .bodies()
+        .into_iter()
+        .map(|body| {
+            let (planned, report) = plan_graph(&as_entry(entry, body), scan);
+            bytes = bytes.max(report.peak_bytes);
+            planned.graph
+        })
+        .collect();
+    if let Op::While(repeat) = op {
+        let layout = repeat.layout(ALIGNMENT).expect("symbols are bound, and sizes fit memory");
+        bytes += layout.last().expect("a layout has an end");
+    }
+    let workspace = Workspace { bytes, place: Place::Arena(0) };
+    (!bodies.is_empty()).then(|| op.with_bodies(bodies).with_workspace(Some(workspace)))
 }
 
-/// Plans an entry, or the region of a scan. Recurses once a region.
+/// Plans an entry, or a region, which may be a scan's. Recurses once a region.
 fn plan_graph(entry: &Entry, region: Option<&Scan>) -> (Entry, PlanReport) {
-    let entry = with_scans(entry, |scan| plan_region(entry, scan));
+    let entry = with_ops(entry, |node| plan_regions(entry, &node.op));
     let graph = &entry.graph;
     let bases = bases(graph);
     let (mut places, constant_bytes) = fixed_places(&entry, &bases);
@@ -143,12 +158,12 @@ fn plan_graph(entry: &Entry, region: Option<&Scan>) -> (Entry, PlanReport) {
     (planned, report)
 }
 
-/// The entry with the workspaces of its scans, in order, at these places.
+/// The entry with the workspaces of its control flow, in order, at these places.
 fn with_workspaces_at(entry: Entry, mut places: impl Iterator<Item = Place>) -> Entry {
-    let placed = with_scans(&entry, |scan| {
-        let bytes = scan.workspace.map_or(0, |workspace| workspace.bytes);
-        let place = places.next().expect("every scan has a workspace");
-        Scan { workspace: Some(Workspace { bytes, place }), ..scan.clone() }
+    let placed = with_ops(&entry, |node| {
+        let bytes = node.op.workspace()?.bytes;
+        let place = places.next().expect("a place was chosen for every workspace");
+        Some(node.op.with_workspace(Some(Workspace { bytes, place })))
     });
     placed.into_owned()
 }
@@ -217,7 +232,7 @@ struct Live {
     in_place: usize,
     /// The first and last step of each value in the arena.
     ranges: Vec<Option<(usize, usize)>>,
-    /// The block of each scan's workspace, in order.
+    /// The blocks of workspaces, in order.
     workspaces: Vec<usize>,
 }
 
@@ -251,8 +266,8 @@ impl Live {
 
     fn place_results(&mut self, graph: &Graph, bases: &[Value], position: usize, node: &Node) {
         let kernel = if let Op::Kernel(kernel) = &node.op { Some(kernel) } else { None };
-        if let Op::Scan(scan) = &node.op {
-            let size = padded(scan.workspace.map_or(0, |workspace| workspace.bytes));
+        if let Some(workspace) = node.op.workspace() {
+            let size = padded(workspace.bytes);
             self.workspaces.push(self.blocks.len());
             self.blocks.push(Block { size, first: position, last: position });
         }

@@ -5,7 +5,6 @@
 
 use std::borrow::Cow;
 
-use kilngrad_ir::op::Scan;
 use kilngrad_ir::rewrite::Rewriter;
 use kilngrad_ir::{Entry, Graph, Mode, Node, Op};
 
@@ -16,32 +15,21 @@ pub(crate) fn with_regions<'e>(
     entry: &'e Entry,
     mut run: impl FnMut(&Entry) -> Entry,
 ) -> Cow<'e, Entry> {
-    if !entry.graph.nodes().any(|(_, node)| !node.op.bodies().is_empty()) {
-        return Cow::Borrowed(entry);
-    }
-    with_nodes(entry, |node| {
+    with_ops(entry, |node| {
         let bodies = node.op.bodies();
         let made = bodies.iter().map(|body| run(&as_entry(entry, body)).graph);
         (!bodies.is_empty()).then(|| node.op.with_bodies(made))
     })
 }
 
-/// The entry with each scan replaced by what `run` makes of it.
-pub(crate) fn with_scans<'e>(
+/// The entry with the operations that `run` gives for some of its control flow.
+pub(crate) fn with_ops<'e>(
     entry: &'e Entry,
-    mut run: impl FnMut(&Scan) -> Scan,
+    mut run: impl FnMut(&Node) -> Option<Op>,
 ) -> Cow<'e, Entry> {
-    if !has_scans(&entry.graph) {
+    if !has_control_flow(&entry.graph) {
         return Cow::Borrowed(entry);
     }
-    with_nodes(entry, |node| {
-        let Op::Scan(scan) = &node.op else { return None };
-        Some(Op::Scan(Box::new(run(scan))))
-    })
-}
-
-/// The entry with the operations that `run` gives for its nodes.
-fn with_nodes<'e>(entry: &'e Entry, mut run: impl FnMut(&Node) -> Option<Op>) -> Cow<'e, Entry> {
     let mut rewriter = Rewriter::new(&entry.graph);
     for (id, node) in entry.graph.nodes() {
         match run(node) {
@@ -76,9 +64,9 @@ pub(crate) fn try_with_regions<'e>(
     }
 }
 
-/// Whether a graph has scans.
-pub(crate) fn has_scans(graph: &Graph) -> bool {
-    graph.nodes().any(|(_, node)| matches!(node.op, Op::Scan(_)))
+/// Whether a graph has control flow.
+fn has_control_flow(graph: &Graph) -> bool {
+    graph.nodes().any(|(_, node)| !node.op.bodies().is_empty())
 }
 
 /// A region as an entry.

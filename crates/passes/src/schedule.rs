@@ -18,7 +18,9 @@ use kilngrad_ir::rewrite::Rewriter;
 use kilngrad_ir::{Entry, Graph, NodeId, Op, Program, Value};
 use smallvec::SmallVec;
 
-use crate::memory::{bases, deciding, operand_bases, state_bound, state_readers, step_of, steps};
+use crate::memory::{
+    bases, deciding, is_step, operand_bases, state_bound, state_readers, step_of, steps,
+};
 use crate::pass::{Context, Exactness, Pass, PassError, each_entry};
 use crate::regions::with_regions;
 use crate::shapes::bytes;
@@ -208,7 +210,7 @@ fn in_order(entry: &Entry, order: &[NodeId]) -> Entry {
     let begin = graph.arguments().to_vec();
     copy_views(&mut rewriter, &views, begin);
     for (id, node) in graph.nodes() {
-        if !matches!(node.op, Op::Kernel(_) | Op::Scan(_) | Op::Reshape) {
+        if node.op != Op::Reshape && !is_step(node) {
             rewriter.copy(id);
             copy_views(&mut rewriter, &views, node.results.to_vec());
         }

@@ -4,6 +4,8 @@
 //! changes no state. In steady state (a binding that was met before, contiguous inputs) a call
 //! allocates nothing.
 
+use std::sync::atomic::AtomicBool;
+
 use kilngrad_ir::{Bindings, DType, Dim, Error, ErrorKind, ValueName};
 use ndarray::ArrayViewD;
 use smallvec::SmallVec;
@@ -32,6 +34,7 @@ pub struct Call<'a, A> {
     feeds: SmallVec<[(&'a str, &'a dyn Input); 8]>,
     bindings: SmallVec<[(&'a str, usize); 4]>,
     fetched: SmallVec<[&'a str; 4]>,
+    cancel: Option<&'a AtomicBool>,
 }
 
 impl<'a, A> Call<'a, A> {
@@ -41,8 +44,8 @@ impl<'a, A> Call<'a, A> {
         states: &'a mut States,
         entry: &'a str,
     ) -> Call<'a, A> {
-        let (feeds, bindings, fetched) = Default::default();
-        Call { library, workspace, states, entry, feeds, bindings, fetched }
+        let (feeds, bindings, fetched, cancel) = Default::default();
+        Call { library, workspace, states, entry, feeds, bindings, fetched, cancel }
     }
 
     /// Feeds an input: an array or view of any layout, of exactly the input's dtype.
@@ -82,14 +85,26 @@ impl<'a, A> Call<'a, A> {
         self
     }
 
+    /// Ends the call with an error of kind [`Cancelled`](ErrorKind::Cancelled) once the flag is set:
+    /// each iteration of a `while` looks at it. What else an entry does comes to an end by itself. No
+    /// state has changed then.
+    #[doc = call_example!(
+        "let flag = std::sync::atomic::AtomicBool::new(true); // which another thread may set"
+        "exe.call(\"run\").feed(\"x\", &x).cancel(&flag).run()?; // it has no loop"
+    )]
+    pub fn cancel(mut self, flag: &'a AtomicBool) -> Call<'a, A> {
+        self.cancel = Some(flag);
+        self
+    }
+
     /// Runs the entry.
     ///
     /// # Errors
     ///
     /// If the entry, an input, a symbol or a fetched value is unknown, fed twice or missing, if a
     /// dtype or shape is another than expected, if the entry cannot be compiled for these shapes,
-    /// if one of its checks fails ([`ErrorKind::Check`]), or if the call is
-    /// [watched](crate::Executable::watch) and a result is not finite. No state has changed then.
+    /// if one of its checks fails ([`ErrorKind::Check`]), if the call is [cancelled](Call::cancel) in
+    /// a loop, or if it is [watched](crate::Executable::watch) and a result is not finite. No state has changed then.
     ///
     /// # Examples
     #[doc = call_example!(
@@ -105,7 +120,7 @@ impl<'a, A> Call<'a, A> {
         if !self.workspace.knows(&whole) {
             self.check_shapes(entry, &order, lengths)?;
         }
-        let Call { library, workspace, states, feeds, fetched, .. } = self;
+        let Call { library, workspace, states, feeds, fetched, cancel, .. } = self;
         let inputs: SmallVec<[&dyn Input; 8]> =
             order.iter().map(|position| feeds[*position].1).collect();
         // Both are compiled before either runs; the second cannot displace the first, which is the
@@ -117,7 +132,7 @@ impl<'a, A> Call<'a, A> {
             }
         };
         let at = workspace.bind(library, states, &whole)?;
-        let mut launch = Launch { library, workspace, states, entry, inputs: &inputs };
+        let mut launch = Launch { library, workspace, states, entry, inputs: &inputs, cancel };
         if let Some(beside) = beside {
             launch.run(beside)?;
         }

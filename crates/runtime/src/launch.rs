@@ -1,9 +1,10 @@
 //! Running code on inputs: filling its table of pointers, the native call, and watching it.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-use kilngrad_codegen::FloatMode;
-use kilngrad_ir::{Check, Dense, Error, ErrorKind, StateId};
+use kilngrad_codegen::{FloatMode, Stopped};
+use kilngrad_ir::{Check, Dense, Entry, Error, ErrorKind, Graph, Op, StateId};
 
 use crate::call::wrong_shape;
 use crate::code::{External, Gate, Slot};
@@ -21,13 +22,18 @@ pub(crate) struct Launch<'l, A> {
     pub(crate) entry: usize,
     /// In the order of the entry's inputs.
     pub(crate) inputs: &'l [&'l dyn Input],
+    /// What ends loops.
+    pub(crate) cancel: Option<&'l AtomicBool>,
 }
 
 impl<A> Launch<'_, A> {
     /// Runs the binding at a position.
     pub(crate) fn run(&mut self, at: usize) -> Result<(), Error> {
         let Launch { workspace, states, inputs, .. } = self;
-        let (binding, memory, host) = workspace.parts(self.entry, at);
+        let (binding, memory, mut host) = workspace.parts(self.entry, at);
+        if let Some(flag) = self.cancel {
+            host.cancel = flag;
+        }
         let Binding { code, outputs, staging, table, .. } = binding;
         for (value, slot) in inputs.iter().zip(&code.inputs) {
             expect_slot(slot, *value)?;
@@ -58,7 +64,7 @@ impl<A> Launch<'_, A> {
         // Outputs, states, arena and scratch are borrowed exclusively and are separate
         // allocations; inputs and constants are only read, also by other sessions meanwhile. The
         // host is the pool's, which this workspace owns, or runs in order, and its threads are in
-        // the default float mode.
+        // the default float mode; its flag is borrowed for longer than the call.
         let ran = unsafe {
             code.module.entry().call(
                 memory.arena.as_mut_ptr(),
@@ -67,12 +73,15 @@ impl<A> Launch<'_, A> {
                 &host,
             )
         };
-        ran.map_err(|check| {
-            let message = match code.checks.get(check) {
-                Some(gate) => failure(gate, &code.inputs, inputs),
-                None => "expected a condition to hold".to_owned(),
-            };
-            Error::new(ErrorKind::Check, message)
+        ran.map_err(|stopped| match stopped {
+            Stopped::Gate(check) => {
+                let message = match code.checks.get(check) {
+                    Some(gate) => failure(gate, &code.inputs, inputs),
+                    None => "expected a condition to hold".to_owned(),
+                };
+                Error::new(ErrorKind::Check, message)
+            }
+            Stopped::Cancelled => cancelled(&self.library.program().entries[self.entry]),
         })
     }
 
@@ -125,6 +134,27 @@ impl<A> Launch<'_, A> {
             }
         }
         Ok(None)
+    }
+}
+
+/// What is said of a call that was cancelled, which its loops alone look for.
+fn cancelled(entry: &Entry) -> Error {
+    let mut lines = String::new();
+    add_loops(&entry.graph, &mut lines);
+    let entry = &entry.name;
+    let message =
+        format!("expected entry {entry:?} to end before it is cancelled, found a loop{lines}");
+    Error::new(ErrorKind::Cancelled, message)
+}
+
+/// Adds the user's lines of the loops of a graph. Recurses once a region.
+fn add_loops(graph: &Graph, lines: &mut String) {
+    for (_, node) in graph.nodes() {
+        if let (Op::While(_), Some(site)) = (&node.op, node.origin.site()) {
+            let before = if lines.is_empty() { ", built at" } else { " or" };
+            lines.push_str(&format!("{before} {site}"));
+        }
+        node.op.bodies().into_iter().for_each(|body| add_loops(body, lines));
     }
 }
 

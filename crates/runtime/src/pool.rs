@@ -103,7 +103,8 @@ impl Pool {
 
     /// The host through which an entry reaches this pool, which must outlive the call.
     pub(crate) fn host(&self) -> Host {
-        Host { run_chunks, context: Arc::as_ptr(&self.shared).cast() }
+        let context = Arc::as_ptr(&self.shared).cast();
+        Host { run_chunks, context, ..Host::sequential() }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use smallvec::SmallVec;
+
 use super::Workspace;
 use crate::example::{cond_example, while_example};
 use crate::graph::Graph;
@@ -90,5 +92,23 @@ impl While {
     pub fn carry_operands(&self) -> Range<usize> {
         let start = self.body_operands().end;
         start..start + self.carries
+    }
+
+    /// Where the result of the test and those of the body lie in the workspace, as they must outlive
+    /// their regions' own values: bytes from its start, each a multiple of `align`; and last, where
+    /// the memory begins that the regions have for themselves. `None` where a size is not known.
+    #[doc = while_example!("assert_eq!(repeat.layout(64).unwrap()[..], [0, 64, 128, 192]);")]
+    pub fn layout(&self, align: usize) -> Option<SmallVec<[usize; 4]>> {
+        let regions = [&self.test, &self.body];
+        let results = regions.into_iter().flat_map(|region| {
+            region.results().iter().map(|result| region.ty(*result).byte_count())
+        });
+        let mut end = 0usize;
+        let mut offsets = SmallVec::from_iter([0]);
+        for bytes in results {
+            end = end.checked_add(bytes?)?.checked_next_multiple_of(align)?;
+            offsets.push(end);
+        }
+        Some(offsets)
     }
 }

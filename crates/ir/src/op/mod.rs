@@ -610,6 +610,49 @@ impl Op {
         }
     }
 
+    /// What the memory plan keeps for the regions of control flow; `None` of other operations, and
+    /// before there is a plan.
+    ///
+    /// ```
+    /// use kilngrad_ir::{Graph, Op, Place, op::{Cond, Workspace}};
+    ///
+    /// let cond = Cond { then: Graph::new(), otherwise: Graph::new(), workspace: None };
+    /// let workspace = Workspace { bytes: 64, place: Place::Arena(0) };
+    /// let op = Op::Cond(Box::new(cond)).with_workspace(Some(workspace));
+    /// assert_eq!(op.workspace(), Some(workspace));
+    /// ```
+    pub fn workspace(&self) -> Option<Workspace> {
+        if let Op::Scan(scan) = self {
+            scan.workspace
+        } else if let Op::Cond(cond) = self {
+            cond.workspace
+        } else if let Op::While(repeat) = self {
+            repeat.workspace
+        } else {
+            None
+        }
+    }
+
+    /// The operation with another [`workspace`](Self::workspace), if it is control flow.
+    ///
+    /// ```
+    /// use kilngrad_ir::Op;
+    ///
+    /// assert_eq!(Op::Reshape.with_workspace(None), Op::Reshape);
+    /// ```
+    #[must_use]
+    pub fn with_workspace(&self, workspace: Option<Workspace>) -> Op {
+        let mut op = self.clone();
+        if let Op::Scan(scan) = &mut op {
+            scan.workspace = workspace;
+        } else if let Op::Cond(cond) = &mut op {
+            cond.workspace = workspace;
+        } else if let Op::While(repeat) = &mut op {
+            repeat.workspace = workspace;
+        }
+        op
+    }
+
     /// The operation with other [`bodies`](Self::bodies), as many as it has, in their order.
     ///
     /// # Panics

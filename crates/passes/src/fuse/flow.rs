@@ -317,13 +317,8 @@ impl<'g> Flow<'g> {
             Op::Dot(_) => Role::Contraction,
             Op::Gather { .. } | Op::ScatterAdd { .. } | Op::Argsort { .. } => Role::Indexed,
             Op::Pad(_) | Op::Concat { .. } | Op::Fold(_) => Role::Piece,
-            Op::Kernel(_) | Op::Scan(_) => Role::Kernel,
-            Op::Dimension(_)
-            | Op::StopGradient
-            | Op::CustomGradient(_)
-            | Op::Gradient { .. }
-            | Op::Cond(_)
-            | Op::While(_) => {
+            Op::Kernel(_) | Op::Scan(_) | Op::Cond(_) | Op::While(_) => Role::Kernel,
+            Op::Dimension(_) | Op::StopGradient | Op::CustomGradient(_) | Op::Gradient { .. } => {
                 return None;
             }
         })

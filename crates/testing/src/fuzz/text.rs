@@ -93,7 +93,6 @@ fn entry_compiles(alone: &Program, bindings: &Bindings) -> Result<bool, String> 
             | PassError::Size { .. }
             | PassError::Rule(_)
             | PassError::Unexpanded { .. }
-            | PassError::NotCompiled { .. }
             | PassError::Diagnostics(_),
         ) => Ok(false),
         Err(error) => Err(error.to_string()),

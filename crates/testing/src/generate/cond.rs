@@ -46,12 +46,12 @@ impl Generator {
     }
 }
 
-fn cond(then: Graph, otherwise: Graph) -> Op {
+pub(super) fn cond(then: Graph, otherwise: Graph) -> Op {
     Op::Cond(Box::new(Cond { then, otherwise, workspace: None }))
 }
 
 /// A step's next value, twice: each result depends on all that is read.
-fn stepped(ty: &Type, step: Step) -> Graph {
+pub(super) fn stepped(ty: &Type, step: Step) -> Graph {
     let (mut region, arguments) = Region::new(ty, 1);
     let next = region.next(step, [arguments[0], arguments[1], arguments[2]]);
     region.body.set_results(vec![next, next]);
@@ -59,7 +59,7 @@ fn stepped(ty: &Type, step: Step) -> Graph {
 }
 
 /// Two values, the second one first.
-fn swapped(ty: &Type) -> Graph {
+pub(super) fn swapped(ty: &Type) -> Graph {
     let (mut region, arguments) = Region::new(ty, 0);
     region.body.set_results(vec![arguments[1], arguments[0]]);
     region.body

@@ -16,7 +16,7 @@ const SHORT: [usize; 8] = [2, 3, 1, 4, 5, 2, 3, 0];
 
 /// What such programs are made of. There is no `stop_gradient`, which difference quotients do not
 /// stop at.
-const SMOOTH_KINDS: [Kind; 43] = [
+const SMOOTH_KINDS: [Kind; 44] = [
     Generator::unary_step,
     Generator::binary_step,
     Generator::reduce_step,

@@ -20,6 +20,7 @@ mod indexed;
 mod layout;
 pub(crate) mod range;
 mod reduce;
+mod repeat;
 mod scan;
 mod source;
 mod training;
@@ -60,7 +61,7 @@ const LENGTHS: [usize; 26] =
 type Kind = fn(&mut Generator, &mut Picks<'_>);
 
 /// What steps may add, in order of simplicity; how often a kind stands here is how likely it is.
-const KINDS: [Kind; 63] = [
+const KINDS: [Kind; 64] = [
     Generator::unary_step,
     Generator::binary_step,
     Generator::reduce_step,
@@ -115,6 +116,7 @@ const KINDS: [Kind; 63] = [
     Generator::scan_step,
     Generator::scan_step,
     Generator::cond_step,
+    Generator::while_step,
     Generator::windows_step,
     Generator::fold_step,
     Generator::windows_step,

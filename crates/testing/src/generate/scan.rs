@@ -148,18 +148,18 @@ impl Region {
         (Region { body }, arguments)
     }
 
-    fn emit(&mut self, op: Op, operands: &[Value], declared: &[Type]) -> Vec<Value> {
+    pub(super) fn emit(&mut self, op: Op, operands: &[Value], declared: &[Type]) -> Vec<Value> {
         let node = self.body.append(op, operands, declared, Origin::unknown());
         let node =
             node.unwrap_or_else(|error| panic!("the generator made an invalid node: {error}"));
         self.body.node(node).results.to_vec()
     }
 
-    fn binary(&mut self, op: BinaryOp, x: Value, y: Value) -> Value {
+    pub(super) fn binary(&mut self, op: BinaryOp, x: Value, y: Value) -> Value {
         self.emit(Op::Binary(op), &[x, y], &[])[0]
     }
 
-    fn splat(&mut self, ty: &Type, number: f64) -> Value {
+    pub(super) fn splat(&mut self, ty: &Type, number: f64) -> Value {
         let op = Op::Constant(Constant::Splat(Literal::from_f64(ty.dtype, number)));
         self.emit(op, &[], std::slice::from_ref(ty))[0]
     }

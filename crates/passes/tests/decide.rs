@@ -1,12 +1,12 @@
-//! Both sides of a cond computed, what of them stays, and what is refused.
+//! Conds whose predicate is known, and what of control flow nobody reads.
 
 #![allow(clippy::unwrap_used)]
 
 use kilngrad_interp::{Array, States, eval_entry};
 use kilngrad_ir::{Bindings, Machine, Program, text::Limits, verify};
 use kilngrad_passes::dce::Dce;
-use kilngrad_passes::flatten::Flatten;
-use kilngrad_passes::{Context, Pass, PassError};
+use kilngrad_passes::decide::Decide;
+use kilngrad_passes::{Context, Pass};
 
 fn program(body: &str) -> Program {
     let text = format!("kilngrad 1\nprogram \"p\"\n{body}");
@@ -15,11 +15,11 @@ fn program(body: &str) -> Program {
     program
 }
 
-fn run(pass: impl Pass, program: &Program) -> Result<Program, PassError> {
+fn run(pass: impl Pass, program: &Program) -> Program {
     let (machine, bindings) = (Machine::BASELINE, Bindings::new());
-    let result = pass.run(&mut Context::new(&machine, &bindings), program)?;
+    let result = pass.run(&mut Context::new(&machine, &bindings), program).unwrap();
     verify(&result).unwrap();
-    Ok(result)
+    result
 }
 
 fn call(program: &Program, inputs: &[Array]) -> Vec<Array> {
@@ -52,34 +52,32 @@ const NESTED: &str = "entry @main(%p: bool[], %x: f64[2], %z: f64[2]) eval {
 ";
 
 #[test]
-fn results_are_chosen_bit_for_bit() {
-    let before = program(NESTED);
-    let after = run(Flatten, &before).unwrap();
-    assert!(!words(&after).contains(&"cond"), "{after}");
+fn of_a_constant_predicate_one_side_stays() {
     for holds in [false, true] {
-        let x = Array::from(vec![f64::NAN, -0.0]);
-        let inputs = [holds.into(), x, Array::from(vec![1.0, f64::INFINITY])];
+        let body = NESTED
+            .replace("entry @main(%p: bool[], ", "entry @main(")
+            .replace("eval {\n", &format!("eval {{\n  %p: bool[] = constant {holds}\n"));
+        let before = program(&body);
+        let after = run(Dce, &run(Decide, &before));
+        let mut found = words(&after);
+        found.sort_unstable();
+        // The inner one's predicate stands for the same constant.
+        assert_eq!(found, if holds { ["constant", "exp"] } else { ["constant", "sub"] }, "{after}");
+        let inputs = [vec![f64::NAN, -0.0], vec![1.0, f64::INFINITY]].map(Array::from);
         assert_eq!(call(&before, &inputs), call(&after, &inputs));
     }
 }
 
 #[test]
-fn of_a_constant_predicate_one_side_stays() {
-    let body = NESTED
-        .replace("entry @main(%p: bool[], ", "entry @main(")
-        .replace("eval {\n", "eval {\n  %p: bool[] = constant true\n");
-    let after = run(Dce, &run(Flatten, &program(&body)).unwrap()).unwrap();
-    let mut found = words(&after);
-    found.sort_unstable();
-    found.dedup();
-    // The predicate of the inner one is an argument there, so it is chosen by.
-    assert_eq!(found, ["constant", "exp", "select"]);
+fn a_predicate_of_the_caller_stays() {
+    let before = program(NESTED);
+    assert_eq!(run(Decide, &before), before);
 }
 
 #[test]
 fn what_nobody_reads_of_a_cond_is_dropped() {
     let body = NESTED.replace("return y = %y, n = %n", "return y = %y");
-    let after = run(Dce, &program(&body)).unwrap();
+    let after = run(Dce, &program(&body));
     let node = after.entries[0].graph.nodes().next().unwrap().1;
     assert_eq!((node.operands.len(), node.results.len()), (4, 1), "{after}");
 }
@@ -104,17 +102,10 @@ const LOOP: &str = "entry @main(%x: f64[], %k: f64[], %l: f64[]) eval {
 #[test]
 fn what_leads_to_no_result_does_not_go_around() {
     let before = program(LOOP);
-    let after = run(Dce, &before).unwrap();
+    let after = run(Dce, &before);
     // A constant of the test, one of the body that stands for two, and the carry.
     let node = after.entries[0].graph.nodes().last().unwrap().1;
     assert_eq!((node.operands.len(), node.results.len()), (3, 1), "{after}");
     let inputs = [Array::from(1.5), Array::from(10.0), Array::from(7.0)];
     assert_eq!(call(&before, &inputs), call(&after, &inputs));
-}
-
-#[test]
-fn a_while_is_refused() {
-    let found = run(Flatten, &program(LOOP)).unwrap_err();
-    assert!(matches!(found, PassError::NotCompiled { op: "while", .. }), "{found}");
-    assert!(found.to_string().contains("`scan`"), "{found}");
 }
