@@ -101,9 +101,10 @@ impl Pool {
         Ok(())
     }
 
-    /// The host through which an entry reaches this pool, which must outlive the call.
-    pub(crate) fn host(&self) -> Host {
-        Host { run_chunks, context: Arc::as_ptr(&self.shared).cast() }
+    /// The host through which an entry reaches this pool and the flag that ends its whiles; both
+    /// must outlive the call.
+    pub(crate) fn host(&self, cancel: &AtomicBool) -> Host {
+        Host { run_chunks, context: Arc::as_ptr(&self.shared).cast(), cancel }
     }
 }
 
@@ -278,7 +279,8 @@ mod tests {
     fn every_chunk_runs_once() {
         let mut pool = Pool::new(3).unwrap();
         pool.reserve_scratch(8).unwrap();
-        let host = pool.host();
+        let never = AtomicBool::new(false);
+        let host = pool.host(&never);
         let mut own = AlignedBytes::zeroed(8).unwrap();
         let mut expected_total = 0;
         for job in 0..3000u32 {
@@ -308,7 +310,8 @@ mod tests {
             pool.shared.wake.notify_all();
             std::thread::yield_now();
         }
-        let host = pool.host();
+        let never = AtomicBool::new(false);
+        let host = pool.host(&never);
         let mut own = AlignedBytes::zeroed(8).unwrap();
         let mut counters = [0u32; 40];
         let args = [counters.as_mut_ptr().cast::<u8>()];
