@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use kilngrad::prelude::*;
-use ndarray::array;
+use ndarray::{Array1, Array2, ArrayD, array};
 
 /// One of two layers, with the sum of squares minimised.
 fn either() -> Program {
@@ -53,6 +53,192 @@ fn counting() -> Program {
     b.finish().unwrap()
 }
 
+/// Runs a program natively, on one thread and on two, and interpreted, each anew for each feed of
+/// `x`: every output within `bound`, and of both numbers of threads the same bits.
+fn meets(program: &Program, feeds: &[ArrayD<f64>], bound: f64) {
+    for x in feeds {
+        let mut slow = program.clone().interpret(&Options::new()).unwrap();
+        let meant = slow.call("run").feed("x", x).run().unwrap();
+        let mut bits: Vec<Vec<u64>> = Vec::new();
+        for threads in [1, 2] {
+            let mut exe = program.clone().compile(&Options::new().threads(threads)).unwrap();
+            let found = exe.call("run").feed("x", x).run().unwrap();
+            let mut all = Vec::new();
+            for name in found.names() {
+                let (found, meant) = (found.view::<f64>(name).unwrap(), meant.array(name).unwrap());
+                for (found, meant) in found.iter().zip(meant.to_f64_vec()) {
+                    let near = (found - meant).abs() <= bound * meant.abs();
+                    assert!(near || found.to_bits() == meant.to_bits(), "{name}: {found}, {meant}");
+                    all.push(found.to_bits());
+                }
+            }
+            bits.push(all);
+        }
+        assert_eq!(bits[0], bits[1], "one thread and two");
+    }
+}
+
+fn vectors(of: &[&[f64]]) -> Vec<ArrayD<f64>> {
+    of.iter().map(|numbers| Array1::from_vec(numbers.to_vec()).into_dyn()).collect()
+}
+
+#[test]
+fn a_loop_with_a_branch_ends_where_its_data_say() {
+    let b = Builder::new("collatz");
+    let e = b.entry("run", Mode::Eval);
+    let x = e.input("x", F64, (1,)).sum(..);
+    let (last, steps) = e.repeat_while(
+        (x, e.scalar(F64, 0.0)),
+        |(n, _)| n.gt(1.0),
+        |(n, steps)| {
+            let odd = (n - (n / 2.0).floor() * 2.0).gt(0.5);
+            (odd.cond(n, |n| n * 3.0 + 1.0, |n| n / 2.0), steps + 1.0)
+        },
+    );
+    e.output("last", last);
+    e.output("steps", steps);
+    let program = b.finish().unwrap();
+    meets(&program, &vectors(&[&[27.0], &[1.0], &[0.0], &[97.0], &[f64::NAN]]), 0.0);
+    let mut exe = program.compile(&Options::new()).unwrap();
+    let out = exe.call("run").feed("x", &array![27.0]).run().unwrap();
+    assert_eq!(out.scalar::<f64>("steps").unwrap(), 111.0);
+}
+
+/// The power method with a matrix that the region states, contractions, and what it captures.
+#[test]
+fn a_loop_of_contractions_meets_the_interpreter() {
+    let b = Builder::new("power").with_float(F64);
+    let scale = b.param("scale", (3, 3), Init::Constant(0.5));
+    let e = b.entry("run", Mode::Eval);
+    let x = e.input("x", F64, (3,));
+    let matrix = [2.0, 1.0, 0.0, 1.0, 3.0, 1.0, 0.0, 1.0, 4.0];
+    let far = |v: Tensor<'_>, u: Tensor<'_>| (v - u).square().sum(..).gt(1e-20);
+    let (v, _, _) = e.repeat_while(
+        (x, x * 0.0, e.scalar(I64, 0)),
+        |(v, u, i)| far(v, u).and(i.lt(200)),
+        |(v, _, i)| {
+            let w = v.entry().constant((3, 3), &matrix) * scale;
+            let next = w.matmul(v);
+            (next / next.square().sum(..).sqrt(), v, i + 1)
+        },
+    );
+    e.output("v", v);
+    let program = b.finish().unwrap();
+    meets(&program, &vectors(&[&[1.0, 1.0, 1.0], &[1.0, 0.0, -1.0]]), 1e-9);
+}
+
+#[test]
+fn control_flow_nests() {
+    let b = Builder::new("nested").with_float(F64);
+    let w = b.param("w", (4, 4), Init::Xavier);
+    let e = b.entry("run", Mode::Eval);
+    let x = e.input("x", F64, (b.dim("t"), 4));
+    // A branch and a loop in every step of a scan.
+    let (last, all) = e.scan(x.slice_axis(0, 0, 1).sum(0) * 0.0, x, |h, x| {
+        let positive = x.sum(..).gt(0.0);
+        let next = positive.cond((h, x), |(h, x)| (h + x).matmul(w).tanh(), |(h, _)| h);
+        let next = h.entry().repeat_while(next, |h| h.square().sum(..).gt(1.0), |h| h * 0.5);
+        (next, next)
+    });
+    // A scan in one side of a branch, and nothing in the other.
+    let scanned = last.sum(..).gt(0.0).cond(
+        (last, x),
+        |(h, x)| h.entry().scan(h, x, |h, x| (h * 0.5 + x, ())).0,
+        |(h, _)| h,
+    );
+    e.output("last", last);
+    e.output("all", all);
+    e.output("scanned", scanned);
+    let program = b.finish().unwrap();
+    let feeds: Vec<ArrayD<f64>> = [1.0, -1.0, 3.0]
+        .into_iter()
+        .map(|scale| {
+            let at = |(i, j)| scale * ((i * 4 + j) as f64 * 1.7).sin();
+            Array2::from_shape_fn((5, 4), at).into_dyn()
+        })
+        .collect();
+    meets(&program, &feeds, 1e-12);
+}
+
+/// The side that does not run may be one that would never end.
+#[test]
+fn one_side_is_computed() {
+    let b = Builder::new("one");
+    let e = b.entry("run", Mode::Eval);
+    let x = e.input("x", F64, (2,));
+    let y = x.sum(..).gt(0.0).cond(
+        x,
+        |x| x.exp(),
+        |x| x.entry().repeat_while(x, |x| x.sum(..).lt(f64::INFINITY), |x| x * 0.5),
+    );
+    e.output("y", y);
+    let mut exe = b.finish().unwrap().compile(&Options::new()).unwrap();
+    let out = exe.call("run").feed("x", &array![1.0, 2.0]).run().unwrap();
+    assert_eq!(out.view::<f64>("y").unwrap()[0], 1f64.exp());
+}
+
+#[test]
+fn checks_hold_where_they_run() {
+    let b = Builder::new("checks");
+    let e = b.entry("run", Mode::Eval);
+    let x = e.input("x", F64, (1,)).sum(..);
+    let small = |x: Tensor<'_>| x.entry().check(x.lt(10.0), "less than ten");
+    let y = x.gt(0.0).cond(
+        x,
+        |x| {
+            small(x);
+            x
+        },
+        |x| -x,
+    );
+    let large = |y: Tensor<'_>| y.entry().check(y.gt(1.0), "more than one");
+    let y = e.repeat_while(
+        y,
+        |y| y.lt(5.0),
+        |y| {
+            large(y);
+            y * 2.0
+        },
+    );
+    e.output("y", y);
+    let mut exe = b.finish().unwrap().compile(&Options::new()).unwrap();
+    let mut call = |x: f64| {
+        let out = exe.call("run").feed("x", &array![x]).run()?;
+        out.scalar::<f64>("y")
+    };
+    assert_eq!(call(-20.0).unwrap(), 20.0);
+    assert_eq!(call(2.0).unwrap(), 8.0);
+    for (x, expected) in [(20.0, "less than ten"), (0.5, "more than one")] {
+        let error = call(x).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Check);
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn a_frozen_program_branches_and_repeats() {
+    let b = Builder::new("frozen").with_float(F64);
+    let [u, v] = ["u", "v"].map(|name| b.param(name, (33, 33), Init::Xavier));
+    let e = b.entry("run", Mode::Eval);
+    let x = e.input("x", F64, (b.dim("n"), 33));
+    let y = x.sum(..).gt(0.0).cond(x, |x| x.matmul(u).tanh(), |x| x.matmul(v).exp());
+    let y = e.repeat_while(y, |y| y.square().sum(..).gt(1.0), |y| y.matmul(u).tanh() * 0.5);
+    e.output("y", y);
+    let program = b.finish().unwrap();
+    let mut exe = program.clone().compile(&Options::new()).unwrap();
+    let frozen = program.compile(&Options::new()).unwrap().freeze().unwrap();
+    let mut session = frozen.session();
+    for sign in [1.0, -1.0] {
+        let x = Array2::from_shape_fn((7, 33), |(i, j)| sign * (1.0 + (i * 33 + j) as f64).sin());
+        let x = x + sign * 0.25;
+        let whole =
+            exe.call("run").feed("x", &x).run().unwrap().view::<f64>("y").unwrap().to_owned();
+        let found = session.call("run").feed("x", &x).run().unwrap();
+        let found = found.view::<f64>("y").unwrap();
+        assert!(found.iter().zip(&whole).all(|(a, b)| (a - b).abs() < 1e-12));
+    }
+}
+
 #[test]
 fn a_flag_ends_a_loop_and_no_state_changes() {
     let mut slow = counting().interpret(&Options::new()).unwrap();
@@ -74,10 +260,61 @@ fn a_flag_ends_a_loop_and_no_state_changes() {
     assert_eq!(slow.state("calls"), Some(&1i64.into()));
 }
 
+/// As above, natively, in a scan's side of a branch too, whose other threads wait.
 #[test]
-fn a_while_is_not_compiled_yet_and_the_line_is_named() {
-    let error = counting().compile(&Options::new()).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unsupported);
-    let message = error.to_string();
-    assert!(message.contains("while") && message.contains("branches.rs"), "{message}");
+fn a_flag_ends_native_loops_and_no_state_changes() {
+    for threads in [1, 2] {
+        let mut exe = counting().compile(&Options::new().threads(threads)).unwrap();
+        let flag = AtomicBool::new(false);
+        let count = |exe: &mut Executable, limit: i64| {
+            let out = exe.call("run").feed("limit", &limit).cancel(&flag).run()?;
+            out.scalar::<i64>("count")
+        };
+        assert_eq!(count(&mut exe, 5).unwrap(), 5);
+        assert_eq!(count(&mut exe, 0).unwrap(), 0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(std::time::Duration::from_millis(20));
+                flag.store(true, Ordering::Relaxed);
+            });
+            let error = count(&mut exe, i64::MAX).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Cancelled);
+            assert!(error.to_string().contains("branches.rs"), "{error}");
+        });
+        assert_eq!(exe.state::<i64>("calls").unwrap().sum(), 2);
+        flag.store(false, Ordering::Relaxed);
+        assert_eq!(count(&mut exe, 7).unwrap(), 7, "a cancelled call leaves nothing behind");
+    }
+}
+
+#[test]
+fn a_flag_ends_loops_at_any_depth() {
+    let b = Builder::new("deep");
+    let total = b.state("total", F64, (), Init::Zeros);
+    let e = b.entry("run", Mode::Eval);
+    let x = e.input("x", F64, (b.dim("n"),));
+    // The state's new value needs no loop, and is written after it all the same.
+    e.update(total, e.read(total) + x.sum(..));
+    let (_, all) = e.scan(e.scalar(F64, 0.0), x, |h, x| {
+        let next = x.gt(2.0).cond(
+            (h, x),
+            |(h, x)| h.entry().repeat_while(h, |h| h.lt(x * f64::INFINITY), |h| h * 0.5),
+            |(h, x)| h + x,
+        );
+        (next, next)
+    });
+    e.output("all", all);
+    let mut exe = b.finish().unwrap().compile(&Options::new()).unwrap();
+    let out = exe.call("run").feed("x", &array![1.0, 2.0]).run().unwrap();
+    assert_eq!(out.view::<f64>("all").unwrap(), array![1.0, 3.0].into_dyn());
+    let flag = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            flag.store(true, Ordering::Relaxed);
+        });
+        let call = exe.call("run").feed("x", &array![1.0, 3.0]).cancel(&flag);
+        assert_eq!(call.run().map(drop).unwrap_err().kind(), ErrorKind::Cancelled);
+    });
+    assert_eq!(exe.state::<f64>("total").unwrap().sum(), 3.0);
 }

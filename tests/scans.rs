@@ -27,6 +27,7 @@ fn calls(item: &Item) -> usize {
     match item {
         Item::Call(_) => 0,
         Item::Repeat(repeat) => repeat.body.len(),
+        Item::Branch(_) | Item::While(_) => panic!("expected calls and repeats"),
     }
 }
 

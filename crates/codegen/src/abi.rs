@@ -6,6 +6,7 @@
 //! unwind: compiled code has no landing pads, so a panic that reached it would abort the process.
 
 use std::ffi::c_void;
+use std::sync::atomic::AtomicBool;
 
 /// A kernel: runs chunk `chunk` on the buffers in `args`.
 ///
@@ -40,7 +41,8 @@ pub type RunChunks = unsafe extern "C" fn(
 );
 
 /// A program's entry; see [`Entry::call`](crate::Entry::call) for the contract. It returns
-/// [`RAN`], or one more than the position of the first condition of its gate that does not hold.
+/// [`RAN`], [`CANCELLED`], or one more than the position of the first condition of its gate that
+/// does not hold.
 pub(crate) type EntryFn = unsafe extern "C" fn(
     arena: *mut u8,
     externals: *const *mut u8,
@@ -50,6 +52,46 @@ pub(crate) type EntryFn = unsafe extern "C" fn(
 
 /// What an entry returns that ran to its end.
 pub(crate) const RAN: usize = 0;
+
+/// What an entry returns that found [`Host::cancel`] set.
+pub(crate) const CANCELLED: usize = usize::MAX;
+
+/// Why a program ended early.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::atomic::AtomicBool;
+///
+/// use kilngrad_codegen::{CodegenOptions, Features, Host, Stopped, compile};
+/// use kilngrad_loops::parse_program;
+///
+/// // It runs for as long as `c` is not 0, and nothing changes `c`.
+/// let program = parse_program(
+///     "program @endless arena=0 externals=1 {
+///        buffer c: u8[1] external 0 readonly
+///        while { } test c { }
+///      }",
+/// )?;
+/// let module = compile(&program, &CodegenOptions::new(Features::detect()))?;
+///
+/// let mut c = 1u8;
+/// let externals = [&raw mut c];
+/// let cancel = AtomicBool::new(true);
+/// let host = Host { cancel: &cancel, ..Host::sequential() };
+/// let nowhere = std::ptr::without_provenance_mut(64);
+/// // SAFETY: the external has its byte, there is neither arena nor scratch, and the flag lives.
+/// let ran = unsafe { module.entry().call(nowhere, externals.as_ptr(), nowhere, &host) };
+/// assert_eq!(ran, Err(Stopped::Cancelled));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// The position of the first condition of the gate that does not hold.
+    Gate(usize),
+    /// [`Host::cancel`] was set when a while was about to run its test.
+    Cancelled,
+}
 
 /// What the entry needs from its surroundings.
 ///
@@ -61,12 +103,18 @@ pub struct Host {
     pub run_chunks: RunChunks,
     /// For `run_chunks` alone; compiled code does not look at it.
     pub context: *const c_void,
+    /// Ends the program where it is set: each while looks before each run of its test. It is valid
+    /// during the call, and any thread may set it. A program without a while does not look.
+    pub cancel: *const AtomicBool,
 }
 
+/// What nobody sets.
+static NEVER: AtomicBool = AtomicBool::new(false);
+
 impl Host {
-    /// Runs every chunk on the calling thread, in ascending order.
+    /// Runs every chunk on the calling thread, in ascending order, and cancels nothing.
     pub const fn sequential() -> Host {
-        Host { run_chunks: run_in_order, context: std::ptr::null() }
+        Host { run_chunks: run_in_order, context: std::ptr::null(), cancel: &raw const NEVER }
     }
 }
 

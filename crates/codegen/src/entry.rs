@@ -1,10 +1,15 @@
-//! The entry: the program's calls in order, its repeats, and its gate between them.
+//! The entry: the program's calls in order, its blocks, and its gate between them.
 //!
 //! A program may have a hundred thousand calls, and register allocation of one long block costs
 //! more than its length, so the calls are divided into *segments* of bounded length, each a
 //! function of the entry's own signature, and the entry calls the segments. A segment writes the
 //! argument table of each call into one slot of its frame. The gate is a function of the same
-//! signature, after which the entry goes on only if it returned [`RAN`].
+//! signature, and so is each block. All of these are the *parts*, and whoever calls one goes on only
+//! if it returned [`RAN`], or else returns what it returned.
+//!
+//! A branch looks at its condition and calls the parts of one list. A while looks at the host's flag,
+//! calls the parts of its test, looks at its condition and calls the parts of its body, again and
+//! again.
 //!
 //! A repeat is a function that calls the parts of its body again and again. Where there are repeats,
 //! every part has one argument more: a table of the iterations of the repeats around it, by level,
@@ -21,9 +26,9 @@ use cranelift_codegen::ir::{
 };
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_module::FuncId;
-use kilngrad_loops::{Call, Gate, Item, MAX_REPEATS, Place, Program, Slot};
+use kilngrad_loops::{Branch, Call, Gate, Item, MAX_REPEATS, Place, Program, Repeat, Slot, While};
 
-use crate::abi::{Host, RAN};
+use crate::abi::{CANCELLED, Host, RAN};
 use crate::kernel::kernel_signature;
 
 /// Calls in a segment, and segments that the entry calls.
@@ -46,7 +51,7 @@ fn part_signature(isa: &dyn TargetIsa, repeats: bool) -> Signature {
     signature
 }
 
-/// A function that the entry, or a repeat, calls.
+/// A function that the entry, or a block, calls.
 #[derive(Debug, Clone)]
 pub(crate) enum Part<'p> {
     /// Some of the program's calls, one after the other.
@@ -62,12 +67,30 @@ pub(crate) enum Part<'p> {
         /// The parts of its body, in order, by position.
         body: Vec<usize>,
     },
+    /// A branch.
+    Branch {
+        /// What it looks at.
+        condition: Slot,
+        /// The parts that run where the condition holds, in order, by position.
+        then: Vec<usize>,
+        /// Those that run where it does not.
+        otherwise: Vec<usize>,
+    },
+    /// A while.
+    While {
+        /// The parts that run before each look at the condition, in order, by position.
+        test: Vec<usize>,
+        /// What it looks at.
+        condition: Slot,
+        /// The parts of its body, in order, by position.
+        body: Vec<usize>,
+    },
 }
 
 /// The parts of a program.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Parts<'p> {
-    /// All of them; those of a repeat's body come before it.
+    /// All of them; those that a block calls come before it.
     pub(crate) all: Vec<Part<'p>>,
     /// Those that the entry calls, in order, by position.
     pub(crate) top: Vec<usize>,
@@ -94,28 +117,36 @@ impl<'p> Parts<'p> {
         self.all.len() - 1
     }
 
-    /// Recurses once a repeat.
+    /// Recurses once a block; `level` repeats are around.
     fn items(&mut self, items: &'p [Item], level: usize) -> Vec<usize> {
         let mut parts = Vec::new();
         let mut calls: Vec<&Call> = Vec::new();
         for item in items {
-            match item {
+            let is_block = !matches!(item, Item::Call(_));
+            if calls.len() == SEGMENT || is_block && !calls.is_empty() {
+                parts.push(self.add(Part::Calls(std::mem::take(&mut calls))));
+            }
+            let block = match item {
                 Item::Call(call) => {
                     calls.push(call);
-                    if calls.len() < SEGMENT {
-                        continue;
-                    }
-                    parts.push(self.add(Part::Calls(std::mem::take(&mut calls))));
+                    continue;
                 }
-                Item::Repeat(repeat) => {
-                    if !calls.is_empty() {
-                        parts.push(self.add(Part::Calls(std::mem::take(&mut calls))));
-                    }
+                Item::Repeat(Repeat { count, body }) => {
                     self.repeats = true;
-                    let body = self.items(&repeat.body, level + 1);
-                    parts.push(self.add(Part::Repeat { count: repeat.count, level, body }));
+                    Part::Repeat { count: *count, level, body: self.items(body, level + 1) }
                 }
-            }
+                Item::Branch(Branch { condition, then, otherwise }) => Part::Branch {
+                    condition: *condition,
+                    then: self.items(then, level),
+                    otherwise: self.items(otherwise, level),
+                },
+                Item::While(While { test, condition, body }) => Part::While {
+                    test: self.items(test, level),
+                    condition: *condition,
+                    body: self.items(body, level),
+                },
+            };
+            parts.push(self.add(block));
         }
         if !calls.is_empty() {
             parts.push(self.add(Part::Calls(calls)));
@@ -197,6 +228,47 @@ pub(crate) fn segment(
     segment.cursor.ins().return_(&[ran]);
 }
 
+/// What calls parts: with these arguments, and it returns at once what one of them returns that has
+/// not run to its end.
+struct Caller {
+    signature: SigRef,
+    args: Vec<Value>,
+    stopped: Block,
+}
+
+impl Caller {
+    fn new(
+        function: &mut Function,
+        args: Vec<Value>,
+        repeats: bool,
+        isa: &dyn TargetIsa,
+    ) -> Caller {
+        let signature = function.import_signature(part_signature(isa, repeats));
+        Caller { signature, args, stopped: function.dfg.make_block() }
+    }
+
+    /// Calls parts, in order; what is written next runs if all of them have run.
+    fn run(&self, cursor: &mut FuncCursor<'_>, parts: &[FuncId]) {
+        for id in parts {
+            let callee = reference(cursor.func, *id, self.signature);
+            let call = cursor.ins().call(callee, &self.args);
+            let result = cursor.func.dfg.first_result(call);
+            let on = cursor.func.dfg.make_block();
+            cursor.ins().brif(result, self.stopped, &[result.into()], on, &[]);
+            cursor.insert_block(on);
+        }
+    }
+
+    /// Ends the function: what was written last has run everything.
+    fn finish(self, cursor: &mut FuncCursor<'_>) {
+        let ran = cursor.ins().iconst(types::I64, RAN as i64);
+        cursor.ins().return_(&[ran]);
+        let result = cursor.func.dfg.append_block_param(self.stopped, types::I64);
+        cursor.insert_block(self.stopped);
+        cursor.ins().return_(&[result]);
+    }
+}
+
 /// Writes the function that runs `body`, functions of its own signature, in each iteration.
 pub(crate) fn repeat(
     count: usize,
@@ -206,43 +278,105 @@ pub(crate) fn repeat(
     function: &mut Function,
 ) {
     let (block, args) = begin(function, part_signature(isa, true));
-    let signature = function.import_signature(part_signature(isa, true));
+    let iterations = args[4];
+    let caller = Caller::new(function, args, true, isa);
     let [head, again, end] = [(); 3].map(|()| function.dfg.make_block());
     let iteration = function.dfg.append_block_param(head, types::I64);
     let mut cursor = FuncCursor::new(function);
     cursor.insert_block(block);
     let first = cursor.ins().iconst(types::I64, 0);
-    let limit = cursor
-        .ins()
-        .iconst(types::I64, i64::try_from(count).expect("a length is an i64 that is not negative"));
+    // Any bits, as they are compared without a sign.
+    let limit = cursor.ins().iconst(types::I64, count as i64);
     cursor.ins().jump(head, &[first.into()]);
     cursor.insert_block(head);
     let goes_on = cursor.ins().icmp(IntCC::UnsignedLessThan, iteration, limit);
     cursor.ins().brif(goes_on, again, &[], end, &[]);
     cursor.insert_block(again);
     let at = i32::try_from(8 * level).expect("repeats nest a bounded number of times");
-    cursor.ins().store(MemFlagsData::trusted(), iteration, args[4], at);
-    for id in body {
-        let callee = reference(cursor.func, *id, signature);
-        cursor.ins().call(callee, &args);
-    }
+    cursor.ins().store(MemFlagsData::trusted(), iteration, iterations, at);
+    caller.run(&mut cursor, body);
     let next = cursor.ins().iadd_imm_s(iteration, 1);
     cursor.ins().jump(head, &[next.into()]);
     cursor.insert_block(end);
-    let ran = cursor.ins().iconst(types::I64, RAN as i64);
-    cursor.ins().return_(&[ran]);
+    caller.finish(&mut cursor);
 }
 
-/// Writes the entry, which runs each of `parts` in order, and returns what a gate among them returns
-/// unless it is [`RAN`].
+/// Writes the function that runs the first of two `lists` of parts where the condition holds, and
+/// the second where it does not.
+pub(crate) fn branch(
+    program: &Program,
+    condition: Slot,
+    lists: &[Vec<FuncId>; 2],
+    repeats: bool,
+    isa: &dyn TargetIsa,
+    function: &mut Function,
+) {
+    let (block, args) = begin(function, part_signature(isa, repeats));
+    let mut pointers = Pointers::new(program, &args);
+    let caller = Caller::new(function, args, repeats, isa);
+    let [then, otherwise, end] = [(); 3].map(|()| function.dfg.make_block());
+    let mut cursor = FuncCursor::new(function);
+    cursor.insert_block(block);
+    let at = pointers.pointer(&mut cursor, condition);
+    let holds = cursor.ins().load(types::I8, MemFlagsData::trusted(), at, 0);
+    cursor.ins().brif(holds, then, &[], otherwise, &[]);
+    for (start, parts) in [then, otherwise].into_iter().zip(lists) {
+        cursor.insert_block(start);
+        caller.run(&mut cursor, parts);
+        cursor.ins().jump(end, &[]);
+    }
+    cursor.insert_block(end);
+    caller.finish(&mut cursor);
+}
+
+/// Writes the function that runs the first of two `lists` of parts, and if the condition holds then
+/// the second and all of it again. It returns [`CANCELLED`] if the host says so before a run of the
+/// first.
+pub(crate) fn while_loop(
+    program: &Program,
+    condition: Slot,
+    lists: &[Vec<FuncId>; 2],
+    repeats: bool,
+    isa: &dyn TargetIsa,
+    function: &mut Function,
+) {
+    let (block, args) = begin(function, part_signature(isa, repeats));
+    let host = args[3];
+    let mut pointers = Pointers::new(program, &args);
+    let caller = Caller::new(function, args, repeats, isa);
+    let [head, test, body, end] = [(); 4].map(|()| function.dfg.make_block());
+    let [test_parts, body_parts] = lists;
+    let flags = MemFlagsData::trusted();
+    let mut cursor = FuncCursor::new(function);
+    cursor.insert_block(block);
+    // No part inside changes the iterations of the repeats around, so this is the place throughout.
+    let at = pointers.pointer(&mut cursor, condition);
+    let offset = i32::try_from(std::mem::offset_of!(Host, cancel)).expect("a small struct");
+    let flag = cursor.ins().load(types::I64, flags, host, offset);
+    cursor.ins().jump(head, &[]);
+    cursor.insert_block(head);
+    let cancelled = cursor.ins().atomic_load(types::I8, flags, flag);
+    let code = cursor.ins().iconst(types::I64, CANCELLED as i64);
+    cursor.ins().brif(cancelled, caller.stopped, &[code.into()], test, &[]);
+    cursor.insert_block(test);
+    caller.run(&mut cursor, test_parts);
+    let holds = cursor.ins().load(types::I8, flags, at, 0);
+    cursor.ins().brif(holds, body, &[], end, &[]);
+    cursor.insert_block(body);
+    caller.run(&mut cursor, body_parts);
+    cursor.ins().jump(head, &[]);
+    cursor.insert_block(end);
+    caller.finish(&mut cursor);
+}
+
+/// Writes the entry, which runs each of `parts` in order.
 pub(crate) fn sequence(
-    parts: &[(FuncId, &Part<'_>)],
+    parts: &[FuncId],
     repeats: bool,
     isa: &dyn TargetIsa,
     function: &mut Function,
 ) {
     let (block, mut args) = begin(function, entry_signature(isa));
-    let signature = function.import_signature(part_signature(isa, repeats));
     let table = repeats.then(|| {
         let bytes = u32::try_from(8 * MAX_REPEATS).expect("a small table");
         let data = StackSlotData::new(StackSlotKind::ExplicitSlot, bytes, 3);
@@ -251,20 +385,9 @@ pub(crate) fn sequence(
     let mut cursor = FuncCursor::new(function);
     cursor.insert_block(block);
     args.extend(table.map(|table| cursor.ins().stack_addr(types::I64, table, 0)));
-    for &(id, part) in parts {
-        let callee = reference(cursor.func, id, signature);
-        let call = cursor.ins().call(callee, &args);
-        if let Part::Gate(_) = part {
-            let result = cursor.func.dfg.first_result(call);
-            let [ended, on] = [(); 2].map(|()| cursor.func.dfg.make_block());
-            cursor.ins().brif(result, ended, &[], on, &[]);
-            cursor.insert_block(ended);
-            cursor.ins().return_(&[result]);
-            cursor.insert_block(on);
-        }
-    }
-    let ran = cursor.ins().iconst(types::I64, RAN as i64);
-    cursor.ins().return_(&[ran]);
+    let caller = Caller::new(cursor.func, args, repeats, isa);
+    caller.run(&mut cursor, parts);
+    caller.finish(&mut cursor);
 }
 
 struct Segment<'a> {

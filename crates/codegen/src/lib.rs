@@ -74,7 +74,7 @@ mod uses;
 use kilngrad_loops::TileShape;
 pub use kilngrad_tiles::{Features, FloatMode};
 
-pub use abi::{Host, KernelFn, RunChunks};
+pub use abi::{Host, KernelFn, RunChunks, Stopped};
 pub use isa::Effort;
 pub use module::{CodegenOptions, Entry, FunctionText, MAX_BUFFERS, Module, compile};
 pub use needs::ExternalNeed;

@@ -4,12 +4,14 @@ use std::marker::PhantomData;
 
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{FuncId, Module as _, ModuleError};
-use kilngrad_loops::{Access, Item, Overlap, Program, Slot};
+use kilngrad_loops::{Access, Branch, Item, Overlap, Program, Repeat, Slot, While};
 use kilngrad_tiles::Features;
 
-use crate::abi::{EntryFn, Host, RAN};
+use crate::abi::{CANCELLED, EntryFn, Host, RAN, Stopped};
 use crate::backend::{Compiled, Compiler, compile_all};
-use crate::entry::{Part, Parts, entry_signature, gate, repeat, segment, sequence};
+use crate::entry::{
+    Part, Parts, branch, entry_signature, gate, repeat, segment, sequence, while_loop,
+};
 use crate::isa::{Effort, Targets};
 use crate::kernel::translate;
 use crate::memory::{CodeMemory, CodeProvider, Finished};
@@ -108,8 +110,9 @@ impl Entry<'_> {
     ///
     /// # Errors
     ///
-    /// The position of the first condition of the program's gate that does not hold; what comes
-    /// after the gate has not run.
+    /// [`Stopped::Gate`] if a condition of the program's gate does not hold; what comes after the
+    /// gate has not run. [`Stopped::Cancelled`] if a while of the program found
+    /// [`Host::cancel`] set; what it has written until then is written.
     ///
     /// # Safety
     ///
@@ -127,7 +130,7 @@ impl Entry<'_> {
     ///    else writes it, or reads what the program writes;
     /// 4. `host` points to a host that keeps the contract of [`RunChunks`](crate::RunChunks), of
     ///    which each thread that runs chunks, the calling one included, is in the floating-point
-    ///    mode of [`FloatMode`](kilngrad_tiles::FloatMode).
+    ///    mode of [`FloatMode`](kilngrad_tiles::FloatMode), and whose [`Host::cancel`] is valid.
     ///
     /// The memory of the arena and of scratch need not be initialised by the caller.
     pub unsafe fn call(
@@ -136,13 +139,14 @@ impl Entry<'_> {
         externals: *const *mut u8,
         scratch: *mut u8,
         host: *const Host,
-    ) -> Result<(), usize> {
+    ) -> Result<(), Stopped> {
         // SAFETY: the module that the lifetime refers to keeps the code mapped. The program was
         // verified, so by the caller's promises every address that the code computes is memory it
         // may touch, and no two threads touch what one of them writes.
         match unsafe { (self.function)(arena, externals, scratch, host) } {
             RAN => Ok(()),
-            failed => Err(failed - 1),
+            CANCELLED => Err(Stopped::Cancelled),
+            failed => Err(Stopped::Gate(failed - 1)),
         }
     }
 }
@@ -202,18 +206,26 @@ fn with_entry(
 ) -> Result<Vec<Compiled>, CodegenError> {
     let kernel_ids: Vec<FuncId> = (0..kernels.len()).map(id).collect();
     let Parts { all: parts, top, repeats } = &Parts::new(program);
-    let part_id = |idx: usize| id(kernel_ids.len() + idx);
+    let part_id = |idx: &usize| id(kernel_ids.len() + idx);
+    let ids = |parts: &[usize]| parts.iter().map(part_id).collect::<Vec<FuncId>>();
     let compiled = compile_all(parts.len(), targets, keep_text, |compiler, idx| {
         let name = format!("entry.{idx}");
-        compiler.compile(part_id(idx), &name, Effort::Ordered, |isa, function| {
+        compiler.compile(part_id(&idx), &name, Effort::Ordered, |isa, function| {
             match &parts[idx] {
                 Part::Calls(calls) => {
                     segment(program, calls, &kernel_ids, *repeats, isa, function);
                 }
                 Part::Gate(part) => gate(program, part, *repeats, isa, function),
                 Part::Repeat { count, level, body } => {
-                    let body: Vec<FuncId> = body.iter().map(|idx| part_id(*idx)).collect();
-                    repeat(*count, *level, &body, isa, function);
+                    repeat(*count, *level, &ids(body), isa, function);
+                }
+                Part::Branch { condition, then, otherwise } => {
+                    let lists = [ids(then), ids(otherwise)];
+                    branch(program, *condition, &lists, *repeats, isa, function);
+                }
+                Part::While { test, condition, body } => {
+                    let lists = [ids(test), ids(body)];
+                    while_loop(program, *condition, &lists, *repeats, isa, function);
                 }
             }
             Ok(())
@@ -223,11 +235,10 @@ fn with_entry(
     functions.extend(compiled);
     // One part is the entry itself.
     if parts.len() != 1 || *repeats {
-        let top: Vec<(FuncId, &Part<'_>)> =
-            top.iter().map(|idx| (part_id(*idx), &parts[*idx])).collect();
+        let top = ids(top);
         let mut compiler = Compiler::new(targets, keep_text);
         functions.push(compiler.compile(
-            part_id(parts.len()),
+            part_id(&parts.len()),
             "entry",
             Effort::Ordered,
             |isa, function| {
@@ -304,15 +315,21 @@ fn shared_buffers(program: &Program) -> Vec<Vec<bool>> {
     shared
 }
 
-/// Recurses once a repeat; `counts` are the iterations of those around.
+/// Recurses once a block; `counts` are the iterations of the repeats around.
 fn share(program: &Program, items: &[Item], counts: &mut Vec<usize>, shared: &mut [Vec<bool>]) {
     for item in items {
         let call = match item {
             Item::Call(call) => call,
-            Item::Repeat(repeat) => {
-                counts.push(repeat.count);
-                share(program, &repeat.body, counts, shared);
+            Item::Repeat(Repeat { count, body }) => {
+                counts.push(*count);
+                share(program, body, counts, shared);
                 counts.pop();
+                continue;
+            }
+            Item::Branch(Branch { condition: _, then: first, otherwise: second })
+            | Item::While(While { test: first, condition: _, body: second }) => {
+                share(program, first, counts, shared);
+                share(program, second, counts, shared);
                 continue;
             }
         };

@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use common::{
     Random, bytes_of_bits, check, check_with, feature_sets, program_of, run_native, try_native,
 };
-use kilngrad_codegen::{CodegenError, CodegenOptions, Host, KernelFn, MAX_BUFFERS, compile};
+use kilngrad_codegen::{
+    CodegenError, CodegenOptions, Host, KernelFn, MAX_BUFFERS, Stopped, compile,
+};
 use kilngrad_loops::{
     BufferPlace, Call, EvalError, Gate, Item, KernelId, Memory, Place, Program, Scalar, Slot,
     TileShape, bytes_of, parse_kernel, parse_program, run_program, values_of,
@@ -333,7 +335,7 @@ fn chunks_run_on_any_thread_in_any_order() {
     run_program(&program, &mut expected).unwrap();
     let runs = AtomicUsize::new(0);
     let context = (&raw const runs).cast::<c_void>();
-    let host = Host { run_chunks: run_on_threads, context };
+    let host = Host { run_chunks: run_on_threads, context, ..Host::sequential() };
     assert_eq!(run_native(&module, &program, &memory, &host), expected);
     assert_eq!(runs.into_inner(), 24);
 }
@@ -484,7 +486,7 @@ fn gates_end_programs() {
                 Some(condition) => {
                     let meant = meant.unwrap_err();
                     assert!(matches!(meant, EvalError::Gate { condition: at } if at == condition));
-                    assert_eq!(ran, Err(condition));
+                    assert_eq!(ran, Err(Stopped::Gate(condition)));
                 }
             }
         }

@@ -104,7 +104,7 @@ impl Program {
             let buffer = &self.buffers[slot.0 as usize];
             (buffer.len * buffer.scalar.size()) as i128
         };
-        if bytes(one) == 0 || bytes(other) == 0 {
+        if counts.contains(&0) || bytes(one) == 0 || bytes(other) == 0 {
             return Some(Overlap::Never);
         }
         if let (Some(a), Some(b)) = (self.fixed(one), self.fixed(other)) {

@@ -17,7 +17,7 @@ mod tile;
 
 use crate::address::Space;
 use crate::kernel::{Access, Kernel};
-use crate::program::{Call, Gate, Item, Program, Slot};
+use crate::program::{Branch, Call, Gate, Item, Program, Repeat, Slot, While};
 use crate::verify::{VerifyError, verify_kernel, verify_program};
 
 pub use element::Element;
@@ -81,7 +81,7 @@ pub enum EvalError {
     },
 }
 
-/// Runs a program, its chunks in ascending order.
+/// Runs a program, its chunks in ascending order. Where a while of it never ends, neither does this.
 ///
 /// # Errors
 ///
@@ -107,7 +107,7 @@ pub fn run_program_in_order(
     let mut run = Run { program, memory, scratch: &mut scratch, order, iterations: Vec::new() };
     for at in 0..=program.body.len() {
         if let Some(gate) = program.gate.as_ref().filter(|gate| gate.after == at) {
-            pass(program, gate, run.memory)?;
+            run.pass(gate)?;
         }
         run.items(program.body.get(at).map_or(&[], std::slice::from_ref))?;
     }
@@ -125,18 +125,28 @@ struct Run<'r> {
 }
 
 impl Run<'_> {
-    /// Recurses once a repeat.
+    /// Recurses once a block.
     fn items(&mut self, items: &[Item]) -> Result<(), EvalError> {
         for item in items {
             match item {
                 Item::Call(call) => self.call(call)?,
-                Item::Repeat(repeat) => {
-                    for iteration in 0..repeat.count {
+                Item::Repeat(Repeat { count, body }) => {
+                    for iteration in 0..*count {
                         self.iterations.push(iteration);
-                        self.items(&repeat.body)?;
+                        self.items(body)?;
                         self.iterations.pop();
                     }
                 }
+                Item::Branch(Branch { condition, then, otherwise }) => {
+                    self.items(if self.holds(*condition) { then } else { otherwise })?;
+                }
+                Item::While(While { test, condition, body }) => loop {
+                    self.items(test)?;
+                    if !self.holds(*condition) {
+                        break;
+                    }
+                    self.items(body)?;
+                },
             }
         }
         Ok(())
@@ -149,6 +159,23 @@ impl Run<'_> {
         let scratch = &mut self.scratch[..kernel.scratch_bytes()];
         run_chunks(kernel, Machine::new(kernel, &views, self.memory, scratch), self.order)
     }
+
+    /// Whether a condition holds here and now.
+    fn holds(&self, condition: Slot) -> bool {
+        let byte = match place(self.program, condition, &self.iterations) {
+            (Region::External(index), offset) => self.memory.externals[index][offset],
+            (Region::Arena | Region::Scratch, offset) => self.memory.arena[offset],
+        };
+        byte != 0
+    }
+
+    /// Whether every condition of a gate holds.
+    fn pass(&self, gate: &Gate) -> Result<(), EvalError> {
+        match gate.conditions.iter().position(|slot| !self.holds(*slot)) {
+            None => Ok(()),
+            Some(condition) => Err(EvalError::Gate { condition }),
+        }
+    }
 }
 
 /// Where a buffer is in these iterations.
@@ -160,18 +187,6 @@ fn place(program: &Program, slot: Slot, iterations: &[usize]) -> (Region, usize)
     match address.space {
         Space::Arena => (Region::Arena, offset),
         Space::External(index) => (Region::External(index), offset),
-    }
-}
-
-/// Whether every condition of a gate holds.
-fn pass(program: &Program, gate: &Gate, memory: &Memory) -> Result<(), EvalError> {
-    let byte = |slot: &Slot| match place(program, *slot, &[]) {
-        (Region::External(index), offset) => memory.externals[index][offset],
-        (Region::Arena | Region::Scratch, offset) => memory.arena[offset],
-    };
-    match gate.conditions.iter().position(|slot| byte(slot) == 0) {
-        None => Ok(()),
-        Some(condition) => Err(EvalError::Gate { condition }),
     }
 }
 

@@ -58,7 +58,9 @@ pub use kernel::{
     Access, Affine, BinaryInst, Buffer, BufferDecl, Carry, CompareInst, Half, Inst, Kernel, Loop,
     LoopVar, MaskInst, Panel, Reg, RegType, Scalar, Stmt, TileCall, TileShape, UnaryInst,
 };
-pub use program::{BufferPlace, Call, Gate, Item, KernelId, Place, Program, Repeat, Slot};
+pub use program::{
+    Branch, BufferPlace, Call, Gate, Item, KernelId, Place, Program, Repeat, Slot, While,
+};
 pub use text::{ParseError, parse_kernel, parse_program};
 pub use verify::{
     MAX_LOOP_VARS, MAX_NESTING, MAX_REPEATS, Rule, VerifyError, verify_kernel, verify_program,

@@ -82,13 +82,100 @@ pub struct Repeat {
     pub body: Vec<Item>,
 }
 
-/// What a program runs.
+/// Runs one of two lists of items, by what a buffer holds. Unlike a repeat it is no level that
+/// [`Place::Part`] and [`Place::Turn`] count.
+///
+/// # Examples
+///
+/// ```
+/// use kilngrad_loops::{Memory, parse_program, run_program};
+///
+/// let program = parse_program(
+///     "program @either arena=0 externals=2 {
+///        buffer c: u8[1] external 0 readonly
+///        buffer y: u8[1] external 1
+///        kernel @five chunks=1 { buffer y: u8[1] write %0: u8 = const 5 store y[0] = %0 }
+///        kernel @nine chunks=1 { buffer y: u8[1] write %0: u8 = const 9 store y[0] = %0 }
+///        branch c { call five(y) } else { call nine(y) }
+///      }",
+/// )?;
+/// for (condition, expected) in [(1, 5), (0, 9)] {
+///     let mut memory = Memory::zeroed(&program);
+///     memory.externals[0] = vec![condition];
+///     run_program(&program, &mut memory)?;
+///     assert_eq!(memory.externals[1], [expected]);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Branch {
+    /// A buffer of one `u8`; 0 chooses `otherwise`, every other number `then`.
+    pub condition: Slot,
+    /// What runs where the condition holds, in order.
+    pub then: Vec<Item>,
+    /// What runs where it does not, in order.
+    pub otherwise: Vec<Item>,
+}
+
+/// Runs items for as long as a condition holds: `test`, and if the condition holds then, `body`
+/// and all of it again. Unlike a repeat it is no level that [`Place::Part`] and [`Place::Turn`]
+/// count. Nothing promises that it ends.
+///
+/// # Examples
+///
+/// ```
+/// use kilngrad_loops::{Memory, parse_program, run_program};
+///
+/// let program = parse_program(
+///     "program @countdown arena=0 externals=2 {
+///        buffer n: u8[1] external 0
+///        buffer y: u8[1] external 1
+///        kernel @less chunks=1 {
+///          buffer n: u8[1] readwrite
+///          %0: u8 = load n[0]
+///          %1: u8 = const 1
+///          %2: u8 = sub %0, %1
+///          store n[0] = %2
+///        }
+///        kernel @add chunks=1 {
+///          buffer n: u8[1] read
+///          buffer y: u8[1] readwrite
+///          %0: u8 = load n[0]
+///          %1: u8 = load y[0]
+///          %2: u8 = add %0, %1
+///          store y[0] = %2
+///        }
+///        while { call less(n) } test n { call add(n, y) }
+///      }",
+/// )?;
+/// let mut memory = Memory::zeroed(&program);
+/// memory.externals[0] = vec![5];
+/// run_program(&program, &mut memory)?;
+/// assert_eq!(memory.externals[1], [4 + 3 + 2 + 1]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct While {
+    /// What runs before each look at the condition, in order.
+    pub test: Vec<Item>,
+    /// A buffer of one `u8`, which is 0 where the condition does not hold.
+    pub condition: Slot,
+    /// What an iteration runs, in order.
+    pub body: Vec<Item>,
+}
+
+/// What a program runs. Those that hold others are its *blocks*, which nest at most
+/// [`MAX_REPEATS`](crate::MAX_REPEATS) deep.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Item {
     /// A kernel.
     Call(Call),
-    /// A loop.
+    /// A loop of so many iterations.
     Repeat(Repeat),
+    /// A choice.
+    Branch(Branch),
+    /// A loop that ends by what it computes.
+    While(While),
 }
 
 /// Ends a program early: what comes after it runs only if every condition holds.
@@ -125,14 +212,22 @@ impl Program {
         self.kernels.iter().map(Kernel::scratch_bytes).max().unwrap_or(0)
     }
 
-    /// Every call of the text, those of repeats once, in order. Repeats nest at most
+    /// Every call of the text, those of loops once, in order. Blocks nest at most
     /// [`MAX_REPEATS`](crate::verify::MAX_REPEATS) deep, which bounds the recursion.
     pub fn calls(&self) -> Vec<&Call> {
         fn collect<'p>(items: &'p [Item], calls: &mut Vec<&'p Call>) {
             for item in items {
                 match item {
                     Item::Call(call) => calls.push(call),
-                    Item::Repeat(repeat) => collect(&repeat.body, calls),
+                    Item::Repeat(Repeat { count: _, body }) => collect(body, calls),
+                    Item::Branch(Branch { condition: _, then, otherwise }) => {
+                        collect(then, calls);
+                        collect(otherwise, calls);
+                    }
+                    Item::While(While { test, condition: _, body }) => {
+                        collect(test, calls);
+                        collect(body, calls);
+                    }
                 }
             }
         }

@@ -27,7 +27,9 @@
 //! where     = ("arena" | "external") int
 //!           | "part" "#" int "first" int "step" "-"? int "level" int
 //!           | "turn" "#" int "#" int "level" int
-//! item      = call | "repeat" int "{" item* "}"
+//! item      = call | "repeat" int block | "branch" ref block ("else" block)?
+//!           | "while" block "test" ref block                   what computes the condition, then the body
+//! block     = "{" item* "}"
 //! call      = "call" ref ("(" ref,* ")")                       kernel, then its arguments
 //! gate      = "gate" "(" ref,* ")"                             conditions
 //! kernel    = "kernel" symbol "chunks" "=" int "{" decl* stmt* "}"
@@ -62,7 +64,7 @@
 //! and escapes what is not printable ASCII. A parameter of a loop has the type of its result.
 //!
 //! A text is not trusted: the parser allocates only in proportion to its length and nests only
-//! [`MAX_NESTING`](crate::MAX_NESTING) deep. It does not check what the verifier does.
+//! [`MAX_NESTING`](crate::MAX_NESTING) loops and [`MAX_REPEATS`](crate::MAX_REPEATS) blocks deep. It does not check what the verifier does.
 
 mod cursor;
 mod lex;

@@ -47,11 +47,13 @@
 //!   take effect in order, so that breaking it gives a wrong result and nothing worse.
 //! - **program_p5 gate**: a gate stands among the calls and names at least one condition, each an
 //!   existing buffer of one `u8`.
-//!
-//! - **program_p6 repeats**: repeats nest at most [`MAX_REPEATS`] deep. A buffer that is part of others
+//! - **program_p6 repeats**: repeats, branches and whiles together nest at most [`MAX_REPEATS`] deep,
+//!   which bounds every recursion over items, here and in later stages. A buffer that is part of others
 //!   comes after them, has their scalar, and is writable as they are; of two that it is in turn it has
-//!   the length; at most [`MAX_REPEATS`] buffers lie between it and its memory. A call that passes it
-//!   is inside the repeats that it names, in every iteration of which it is inside the whole.
+//!   the length; at most [`MAX_REPEATS`] buffers lie between it and its memory. A call that passes it,
+//!   or a block of which it is the condition, is inside the repeats that it names, in every iteration
+//!   of which it is inside the whole.
+//! - **program_p7 conditions**: the condition of a branch or while is an existing buffer of one `u8`.
 //!
 //! Rules program_p4 holds of every iteration: where two arguments are is compared by intervals over
 //! the iterations of the repeats around the call.
@@ -85,7 +87,7 @@ pub use program::verify_program;
 /// How deep loops may nest in a kernel.
 pub const MAX_NESTING: usize = 32;
 
-/// How deep repeats may nest in a program, and how many buffers, each part of the next, may be
+/// How deep blocks, be they repeats, branches or whiles, may nest in a program, and how many buffers, each part of the next, may be
 /// between one and its memory.
 pub const MAX_REPEATS: usize = 32;
 
@@ -133,6 +135,8 @@ pub enum Rule {
     Gate,
     /// program_p6
     Repeats,
+    /// program_p7
+    Conditions,
 }
 
 impl Rule {
@@ -158,6 +162,7 @@ impl Rule {
             Rule::Overlap => "program_p4",
             Rule::Gate => "program_p5",
             Rule::Repeats => "program_p6",
+            Rule::Conditions => "program_p7",
         }
     }
 }

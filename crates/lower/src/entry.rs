@@ -277,7 +277,7 @@ impl<'a> Writer<'a> {
         let start = self.workspace(&node.op)?;
         let condition = self.slot(node.operands[0])?;
         let results = self.slots(&node.results)?;
-        let mut region = |this: &mut Self, (body, operands): (&'a Graph, Range<usize>)| {
+        let region = |this: &mut Self, (body, operands): (&'a Graph, Range<usize>)| {
             let constants = node.operands[operands].to_vec();
             let arguments = this.slots(&constants)?;
             this.region(Frame { body, start, arguments, results: results.clone(), constants })
@@ -313,7 +313,7 @@ impl<'a> Writer<'a> {
             let ty = self.graph().ty(*result);
             self.copy(ty, first, carry)?;
         }
-        let mut region = |this: &mut Self, body: &'a Graph, consts: Range<usize>, results| {
+        let region = |this: &mut Self, body: &'a Graph, consts: Range<usize>, results| {
             let constants = node.operands[consts].to_vec();
             let mut arguments = this.slots(&constants)?;
             arguments.extend(&carries);

@@ -62,8 +62,8 @@ impl Constant {
                 &Host::sequential(),
             )
         };
-        ran.map_err(|check| {
-            let message = format!("expected a program without checks, found that {check} fails");
+        ran.map_err(|stopped| {
+            let message = format!("expected a program that runs to its end, found {stopped:?}");
             Error::new(ErrorKind::Internal, message)
         })?;
         Ok(Constant(Arc::new(made)))

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
-use kilngrad_codegen::{CodegenOptions, Effort, Host, Module, compile};
+use kilngrad_codegen::{CodegenOptions, Effort, Host, Module, Stopped, compile};
 use kilngrad_loops::{
     Access, BufferPlace, Call, Item, Kernel, KernelId, Memory, Place, Program, Scalar, Slot, Stmt,
     run_program,
@@ -54,18 +54,18 @@ impl Guarded {
 /// Runs a compiled program without a gate on a copy of the memory; returns what it leaves.
 pub fn run_native(module: &Module, program: &Program, memory: &Memory, host: &Host) -> Memory {
     let (memory, ran) = try_native(module, program, memory, host);
-    assert_eq!(ran, Ok(()), "the program has no gate");
+    assert_eq!(ran, Ok(()), "the program has no gate, and nobody cancels it");
     memory
 }
 
-/// Runs a compiled program on a copy of the memory; returns what it leaves, and the condition of
-/// its gate that does not hold.
+/// Runs a compiled program on a copy of the memory; returns what it leaves, and why it
+/// ended early.
 pub fn try_native(
     module: &Module,
     program: &Program,
     memory: &Memory,
     host: &Host,
-) -> (Memory, Result<(), usize>) {
+) -> (Memory, Result<(), Stopped>) {
     let mut arena = Guarded::new(&memory.arena);
     let mut scratch = Guarded::new(&vec![0xA5; program.scratch_bytes()]);
     let mut externals: Vec<Guarded> =

@@ -6,7 +6,9 @@ use crate::kernel::{
     Access, Affine, BinaryInst, Buffer, BufferDecl, Carry, CompareInst, Half, Inst, Kernel, Loop,
     LoopVar, MaskInst, Panel, Reg, RegType, Scalar, Stmt, TileCall, TileShape, UnaryInst,
 };
-use crate::program::{BufferPlace, Call, Gate, Item, KernelId, Place, Program, Repeat, Slot};
+use crate::program::{
+    Branch, BufferPlace, Call, Gate, Item, KernelId, Place, Program, Repeat, Slot, While,
+};
 use crate::verify::{MAX_NESTING, MAX_REPEATS};
 
 use super::cursor::{Parsed, Parser, Table, digits, scalar_named};
@@ -120,28 +122,48 @@ impl Parser<'_> {
         Ok(Program { name, arena_bytes, externals, buffers, kernels, body, gate })
     }
 
-    /// `call k(x, y)` or `repeat 8 { … }`, if there is one. Recurses once a repeat.
+    /// `call k(x, y)` or a block, if there is one: `repeat 8 { … }`, `branch c { … } else { … }` or
+    /// `while { … } test c { … }`. Recurses once a block.
     fn item(&mut self, slots: &Table, ids: &Table, depth: usize) -> Parsed<Option<Item>> {
         if self.accept_word("call")? {
             let kernel = KernelId(self.reference(ids, "a kernel")?);
             return Ok(Some(Item::Call(Call { kernel, args: self.slots(slots)? })));
         }
-        let at = self.at;
-        if !self.accept_word("repeat")? {
+        if depth >= MAX_REPEATS && ["repeat", "branch", "while"].iter().any(|w| self.is_word(w)) {
+            let problem = format!("expected at most {MAX_REPEATS} nested blocks");
+            return Err(ParseError::new(self.at, problem));
+        }
+        let depth = depth + 1;
+        Ok(Some(if self.accept_word("repeat")? {
+            let count = self.int("a number of iterations")?;
+            Item::Repeat(Repeat { count, body: self.block(slots, ids, depth)? })
+        } else if self.accept_word("branch")? {
+            let condition = Slot(self.reference(slots, "a buffer")?);
+            let then = self.block(slots, ids, depth)?;
+            let otherwise = match self.accept_word("else")? {
+                true => self.block(slots, ids, depth)?,
+                false => Vec::new(),
+            };
+            Item::Branch(Branch { condition, then, otherwise })
+        } else if self.accept_word("while")? {
+            let test = self.block(slots, ids, depth)?;
+            self.word("test")?;
+            let condition = Slot(self.reference(slots, "a buffer")?);
+            Item::While(While { test, condition, body: self.block(slots, ids, depth)? })
+        } else {
             return Ok(None);
-        }
-        if depth >= MAX_REPEATS {
-            let problem = format!("expected at most {MAX_REPEATS} nested repeats");
-            return Err(ParseError::new(at, problem));
-        }
-        let count = self.int("a number of iterations")?;
+        }))
+    }
+
+    /// `{ … }`, which is inside so many blocks with itself.
+    fn block(&mut self, slots: &Table, ids: &Table, depth: usize) -> Parsed<Vec<Item>> {
         self.mark("{")?;
-        let mut body = Vec::new();
-        while let Some(item) = self.item(slots, ids, depth + 1)? {
-            body.push(item);
+        let mut items = Vec::new();
+        while let Some(item) = self.item(slots, ids, depth)? {
+            items.push(item);
         }
         self.mark("}")?;
-        Ok(Some(Item::Repeat(Repeat { count, body })))
+        Ok(items)
     }
 
     /// `(x, y)`.

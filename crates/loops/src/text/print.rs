@@ -7,7 +7,7 @@ use std::fmt::{self, Write};
 use crate::kernel::{
     Access, Affine, Buffer, Inst, Kernel, Loop, Panel, Reg, RegType, Scalar, Stmt, TileCall,
 };
-use crate::program::{BufferPlace, Call, Item, Place, Program, Repeat, Slot};
+use crate::program::{Branch, BufferPlace, Call, Item, Place, Program, Repeat, Slot, While};
 
 impl fmt::Display for RegType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -81,7 +81,7 @@ impl fmt::Display for Program {
     }
 }
 
-/// Recurses once a repeat.
+/// Recurses once a block.
 fn items(
     items_of: &[Item],
     indent: usize,
@@ -90,7 +90,8 @@ fn items(
     f: &mut fmt::Formatter<'_>,
 ) -> fmt::Result {
     for item in items_of {
-        write!(f, "{:width$}", "", width = 2 * indent)?;
+        let margin = format!("{:width$}", "", width = 2 * indent);
+        f.write_str(&margin)?;
         match item {
             Item::Call(Call { kernel, args }) => {
                 writeln!(f, "call {}({})", kernels.get(kernel.0), slots(args))?;
@@ -98,7 +99,23 @@ fn items(
             Item::Repeat(Repeat { count, body }) => {
                 writeln!(f, "repeat {count} {{")?;
                 items(body, indent + 1, kernels, slots, f)?;
-                writeln!(f, "{:width$}}}", "", width = 2 * indent)?;
+                writeln!(f, "{margin}}}")?;
+            }
+            Item::Branch(Branch { condition, then, otherwise }) => {
+                writeln!(f, "branch {} {{", slots(&[*condition]))?;
+                items(then, indent + 1, kernels, slots, f)?;
+                if !otherwise.is_empty() {
+                    writeln!(f, "{margin}}} else {{")?;
+                    items(otherwise, indent + 1, kernels, slots, f)?;
+                }
+                writeln!(f, "{margin}}}")?;
+            }
+            Item::While(While { test, condition, body }) => {
+                writeln!(f, "while {{")?;
+                items(test, indent + 1, kernels, slots, f)?;
+                writeln!(f, "{margin}}} test {} {{", slots(&[*condition]))?;
+                items(body, indent + 1, kernels, slots, f)?;
+                writeln!(f, "{margin}}}")?;
             }
         }
     }

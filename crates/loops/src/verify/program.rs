@@ -4,17 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::address::Overlap;
 use crate::kernel::{Access, BufferDecl, Kernel, Scalar, Stmt};
-use crate::program::{BufferPlace, Call, Gate, Item, Place, Program, Repeat, Slot};
+use crate::program::{Branch, BufferPlace, Call, Gate, Item, Place, Program, Repeat, Slot, While};
 
 use super::kernel::checked_bytes;
 use super::range::touches;
 use super::{MAX_REPEATS, Problem, Rule, VerifyError, chunks, verify_kernel};
 
-/// Checks a program by rules program_p1 to program_p6, and its kernels by theirs.
+/// Checks a program by rules program_p1 to program_p7, and its kernels by theirs.
 ///
 /// # Errors
 ///
-/// The first rule that is broken: of the kernels, then of memory, then of the calls in order.
+/// The first rule that is broken: of the kernels, then of memory, then of the items in order.
 pub fn verify_program(program: &Program) -> Result<(), VerifyError> {
     program.kernels.iter().try_for_each(verify_kernel)?;
     let at = |place: &str| format!("@{}: {place}", program.name);
@@ -28,9 +28,9 @@ pub fn verify_program(program: &Program) -> Result<(), VerifyError> {
         })?;
     }
     let mut items =
-        Items { program, shared: SharedPairs::default(), counts: Vec::new(), number: 0 };
-    items.check(&program.body).map_err(|(rule, problem)| {
-        VerifyError::new(rule, at(&format!("call {}", items.number)), problem)
+        Items { program, shared: SharedPairs::default(), counts: Vec::new(), number: 0, what: "" };
+    items.check(&program.body, 0).map_err(|(rule, problem)| {
+        VerifyError::new(rule, at(&format!("{} {}", items.what, items.number)), problem)
     })?;
     let Some(gate) = &program.gate else { return Ok(()) };
     check_gate(program, gate).map_err(|(rule, problem)| VerifyError::new(rule, at("gate"), problem))
@@ -47,25 +47,43 @@ struct Items<'p> {
     counts: Vec<usize>,
     /// Calls that were checked.
     number: usize,
+    /// What is checked, for the place of an error, before the number.
+    what: &'static str,
 }
 
 impl Items<'_> {
-    /// Recurses once a repeat, [`MAX_REPEATS`] deep at most.
-    fn check(&mut self, items: &[Item]) -> Result<(), Problem> {
+    /// Recurses once a block, [`MAX_REPEATS`] deep at most; `depth` blocks are around.
+    fn check(&mut self, items: &[Item], depth: usize) -> Result<(), Problem> {
         for item in items {
+            self.what = match item {
+                Item::Call(_) => "call",
+                Item::Repeat(_) => "repeat before call",
+                Item::Branch(_) => "branch before call",
+                Item::While(_) => "while before call",
+            };
+            if depth >= MAX_REPEATS && !matches!(item, Item::Call(_)) {
+                let message = format!("expected at most {MAX_REPEATS} nested blocks");
+                return Err((Rule::Repeats, message));
+            }
             match item {
                 Item::Call(call) => {
                     check_call(self.program, call, &self.counts, &mut self.shared)?;
                     self.number += 1;
                 }
                 Item::Repeat(Repeat { count, body }) => {
-                    if self.counts.len() >= MAX_REPEATS {
-                        let message = format!("expected at most {MAX_REPEATS} nested repeats");
-                        return Err((Rule::Repeats, message));
-                    }
                     self.counts.push(*count);
-                    self.check(body)?;
+                    self.check(body, depth + 1)?;
                     self.counts.pop();
+                }
+                Item::Branch(Branch { condition: slot, then, otherwise }) => {
+                    condition(self.program, *slot, &self.counts, Rule::Conditions)?;
+                    self.check(then, depth + 1)?;
+                    self.check(otherwise, depth + 1)?;
+                }
+                Item::While(While { test, condition: slot, body }) => {
+                    condition(self.program, *slot, &self.counts, Rule::Conditions)?;
+                    self.check(test, depth + 1)?;
+                    self.check(body, depth + 1)?;
                 }
             }
         }
@@ -104,12 +122,14 @@ fn part(program: &Program, buffer: &BufferPlace, depths: &mut Vec<usize>) -> Res
     Ok(())
 }
 
-/// Checks that an argument is inside its memory in every iteration of the repeats around the call.
+/// Checks that a buffer is inside its memory in every iteration of the repeats around its use. What
+/// never runs needs no memory, but must be in the repeats that its buffers name.
 fn inside(program: &Program, slot: Slot, counts: &[usize]) -> Result<(), Problem> {
     let fixed = |place| matches!(place, Place::Arena { .. } | Place::External { .. });
-    if counts.contains(&0) || fixed(program.buffers[slot.0 as usize].place) {
+    if fixed(program.buffers[slot.0 as usize].place) {
         return Ok(());
     }
+    let runs = !counts.contains(&0);
     let mut pending = vec![slot];
     let mut seen = BTreeSet::new();
     while let Some(slot) = pending.pop() {
@@ -123,7 +143,8 @@ fn inside(program: &Program, slot: Slot, counts: &[usize]) -> Result<(), Problem
                 let whole = &program.buffers[of.0 as usize];
                 let last = counts.get(level).map_or(0, |count| *count as i128 - 1);
                 let (start, end) = (first as i128, first as i128 + i128::from(step) * last);
-                if start.min(end) < 0 || start.max(end) + buffer.len as i128 > whole.len as i128 {
+                let (low, high) = (start.min(end), start.max(end) + buffer.len as i128);
+                if runs && (low < 0 || high > whole.len as i128) {
                     let expected = format!("{}: expected parts of {}", buffer.name, whole.name);
                     let message = format!("{expected}[{}], found {start} to {end}", whole.len);
                     return Err((Rule::Repeats, message));
@@ -205,18 +226,24 @@ fn check_gate(program: &Program, gate: &Gate) -> Result<(), Problem> {
     if gate.conditions.is_empty() {
         return Err((Rule::Gate, "expected at least one condition, found none".into()));
     }
-    gate.conditions.iter().try_for_each(|slot| match program.buffers.get(slot.0 as usize) {
+    gate.conditions.iter().try_for_each(|slot| condition(program, *slot, &[], Rule::Gate))
+}
+
+/// Checks a buffer that is looked at inside repeats of these counts; `rule` is what it breaks if it
+/// cannot be a condition.
+fn condition(program: &Program, slot: Slot, counts: &[usize], rule: Rule) -> Result<(), Problem> {
+    match program.buffers.get(slot.0 as usize) {
         Some(buffer) if (buffer.scalar, buffer.len) == (Scalar::U8, 1) => {
-            inside(program, *slot, &[])
+            inside(program, slot, counts)
         }
         Some(BufferPlace { name, scalar, len, .. }) => {
-            Err((Rule::Gate, format!("{name}: expected u8[1], found {scalar}[{len}]")))
+            Err((rule, format!("{name}: expected u8[1], found {scalar}[{len}]")))
         }
         None => {
             let count = program.buffers.len();
-            Err((Rule::Gate, format!("expected one of {count} buffers, found number {}", slot.0)))
+            Err((rule, format!("expected one of {count} buffers, found number {}", slot.0)))
         }
-    })
+    }
 }
 
 fn check_call(
@@ -257,7 +284,7 @@ fn check_call(
             let found = program.overlap(call.args[before], call.args[at], counts);
             let found =
                 found.ok_or_else(|| overlap(first, second, "it takes too many repeats to tell"))?;
-            if found != Overlap::Never && !counts.contains(&0) {
+            if found != Overlap::Never {
                 check_overlap(call.kernel.0, kernel, first, second, found, shared)?;
             }
         }

@@ -86,12 +86,13 @@ fn compiled(program: &LoopProgram) -> Result<Option<Module>, String> {
     }
 }
 
-/// Statements and terms of tiles that a run takes, or `usize::MAX` if that is less.
+/// Statements, terms of tiles and iterations that a run takes at most, or `usize::MAX` if that is
+/// less or, as with a while, nothing tells.
 fn work(program: &LoopProgram) -> usize {
     items_work(program, &program.body)
 }
 
-/// Recurses once a repeat, whose depth the parser bounds.
+/// Recurses once a block, whose depth the parser bounds.
 fn items_work(program: &LoopProgram, items: &[Item]) -> usize {
     let of = |call: &kilngrad_loops::Call| {
         let kernel = &program.kernels[call.kernel.0 as usize];
@@ -99,7 +100,13 @@ fn items_work(program: &LoopProgram, items: &[Item]) -> usize {
     };
     let item = |item: &Item| match item {
         Item::Call(call) => of(call),
-        Item::Repeat(repeat) => items_work(program, &repeat.body).saturating_mul(repeat.count),
+        Item::Repeat(repeat) => {
+            items_work(program, &repeat.body).saturating_add(1).saturating_mul(repeat.count)
+        }
+        Item::Branch(branch) => {
+            items_work(program, &branch.then).max(items_work(program, &branch.otherwise))
+        }
+        Item::While(_) => usize::MAX,
     };
     items.iter().map(item).fold(0, usize::saturating_add)
 }

@@ -23,7 +23,7 @@ impl Generator {
         let step = if real && picks.rarely(2) { Step::Smooth } else { Step::Clamped };
         let Some(first) = self.scan_value(&ty, picks) else { return };
         let Some(constant) = self.scan_value(&ty, picks) else { return };
-        let Some(limit) = self.limit(picks) else { return };
+        let Some(limit) = self.iterations(picks) else { return };
         let counter = Type::scalar(DType::I64);
         let zero = Op::Constant(Constant::Splat(Literal::from_i64(DType::I64, 0)));
         let zero = self.emit(zero, &[], &[counter], Range::point(0.0));
@@ -51,7 +51,7 @@ impl Generator {
     }
 
     /// How many iterations there are; one more where some truth holds.
-    fn limit(&mut self, picks: &mut Picks<'_>) -> Option<Value> {
+    fn iterations(&mut self, picks: &mut Picks<'_>) -> Option<Value> {
         let counter = Type::scalar(DType::I64);
         let count = picks.below(MOST) as i64;
         let stated = Op::Constant(Constant::Splat(Literal::from_i64(DType::I64, count)));
