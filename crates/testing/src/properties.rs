@@ -4,6 +4,7 @@
 //! the reason why the case is a bug.
 
 use kilngrad_interp::{Array, States, eval_entry};
+use kilngrad_ir::op::While;
 use kilngrad_ir::text::{ParseOptions, PrintOptions, parse, print};
 use kilngrad_ir::{Bindings, Graph, Op, Program, Source, Type, Value};
 use kilngrad_loops::ChunkOrder;
@@ -326,11 +327,17 @@ impl Alone<'_> {
             let found: Vec<Array> = if let Op::Scan(scan) = &node.op {
                 let results = iterate(graph, id, scan, &bindings, &borrowed, |arguments| {
                     let arguments = arguments.into_iter().map(|argument| argument.value).collect();
-                    let values = self.graph(&scan.body, arguments)?;
-                    let results = scan.body.results().iter();
-                    Ok(results.map(|value| Bounded::exact(known(&values, *value))).collect())
+                    let results = self.region(&scan.body, arguments)?;
+                    Ok(results.into_iter().map(Bounded::exact).collect())
                 })?;
                 results.into_iter().map(|bounded| bounded.value).collect()
+            } else if let Op::Cond(cond) = &node.op {
+                let (body, at) = cond.branch(holds(&operands[0].value));
+                let arguments = operands[at].iter().map(|operand| operand.value.clone());
+                self.region(body, arguments.collect())?
+            } else if let Op::While(repeat) = &node.op {
+                let operands: Vec<Array> = operands.into_iter().map(|x| x.value).collect();
+                self.repeat_while(repeat, &operands)?
             } else {
                 let meant = eval_node_bounded(graph, id, &borrowed, &bindings, self.states)
                     .map_err(|error| error.to_string())?;
@@ -351,6 +358,29 @@ impl Alone<'_> {
         }
         Ok(values)
     }
+
+    /// The results of a region.
+    fn region(&mut self, body: &Graph, arguments: Vec<Array>) -> Result<Vec<Array>, String> {
+        let values = self.graph(body, arguments)?;
+        Ok(body.results().iter().map(|value| known(&values, *value)).collect())
+    }
+
+    fn repeat_while(&mut self, repeat: &While, operands: &[Array]) -> Result<Vec<Array>, String> {
+        let mut carries = operands[repeat.carry_operands()].to_vec();
+        loop {
+            let given = |at| [&operands[at], &carries[..]].concat();
+            let (test, body) = (given(repeat.test_operands()), given(repeat.body_operands()));
+            if !holds(&self.region(&repeat.test, test)?[0]) {
+                return Ok(carries);
+            }
+            carries = self.region(&repeat.body, body)?;
+        }
+    }
+}
+
+/// Whether a scalar truth is true.
+fn holds(truth: &Array) -> bool {
+    truth.to_f64_vec() == [1.0]
 }
 
 /// Evaluates a kernel in memory of its own and compares its results.
