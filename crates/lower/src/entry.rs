@@ -300,10 +300,11 @@ impl<'a> Writer<'a> {
             .flat_map(|region| region.results().iter().map(|result| region.ty(*result)))
             .collect();
         let mut made = Vec::new();
-        for (ty, offset) in types.into_iter().zip(&layout) {
+        for (at, (ty, offset)) in types.into_iter().zip(&layout).enumerate() {
             let len = ty.element_count().ok_or_else(|| shape_error(ty))?;
             let place = loops::Place::Arena { offset: start + offset };
-            made.push(self.buffer("next", place, memory_scalar(ty.dtype), len, true));
+            let name = if at == 0 { "more" } else { "next" };
+            made.push(self.buffer(name, place, memory_scalar(ty.dtype), len, true));
         }
         let (condition, next) = (made[0], made.split_off(1));
         let carries = self.slots(&node.results)?;

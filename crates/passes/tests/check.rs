@@ -675,8 +675,108 @@ fn regions_are_replayed() {
                  %4: f32[4] = pad %5, %6 amounts=[0:1]\n";
     breaks(&with(LOOP, adds, moves), "plan_c10", "not elementwise");
     let stated = format!("%9: f32[2] at constants+0 = constant [1.0, 2.0]\n      {KERNEL_OF_LOOP}");
-    breaks(&with(LOOP, KERNEL_OF_LOOP, &stated), "plan_c2", "expected no constant in the region");
+    breaks(&with(LOOP, KERNEL_OF_LOOP, &stated), "plan_c2", "expected no constant in a region");
 }
 
 /// The first kernel of the region of [`LOOP`], as it begins.
 const KERNEL_OF_LOOP: &str = "%0: f32[4] at arena+64 = kernel @s0.k0(%0 = %h,";
+
+/// A branch, then a loop, then the write of a state that either reads.
+const CHOICE: &str = r#"entry @choice(%p: bool[] at argument 0, %x: f32[32] at argument 1) train arena=576 bound=576 {
+  %w: f32[32] at state "w" = state "w"
+  %y: f32[32] at arena+256 = cond %p (%a at argument 0 = %x) workspace=128 at arena+0 {
+    %0: f32[32] at arena+0 = kernel @t.k0(%0 = %a) map {
+      %1: f32[32] = exp %0
+      yield %1
+    }
+    %1: f32[32] at output 0 = kernel @t.k1(%0 = %0) map {
+      %1: f32[32] = neg %0
+      yield %1
+    }
+    yield %1
+  } else (%a at argument 0 = %x, %b at argument 1 = %w) {
+    %0: f32[32] at output 0 = kernel @f.k0(%0 = %a, %1 = %b) map {
+      %2: f32[32] = add %0, %1
+      yield %2
+    }
+    yield %0
+  }
+  %n: i64[] at arena+384 = kernel @k0() map {
+    %0: i64[] = constant 4
+    yield %0
+  }
+  %z: i64[] at arena+448 = kernel @k1() map {
+    %0: i64[] = constant 0
+    yield %0
+  }
+  %i: i64[] at arena+512, %h: f32[32] at output 0 = while (%n at argument 0 = %n) carry (%i at argument 1 = %z, %h at argument 2 = %y) workspace=256 at arena+0 {
+    %more: bool[] at output 0 = kernel @c.k0(%0 = %i, %1 = %n) map {
+      %2: bool[] = lt %0, %1
+      yield %2
+    }
+    yield %more
+  } do (%w at argument 0 = %w) carry (%i at argument 1, %h at argument 2) {
+    %1: i64[] at output 0, %2: f32[32] at output 1 = kernel @b.k0(%0 = %i, %1 = %h, %2 = %w) map {
+      %3: i64[] = constant 1
+      %4: i64[] = add %0, %3
+      %5: f32[32] = add %1, %2
+      yield %4, %5
+    }
+    yield %1, %2
+  }
+  %next: f32[32] at state "w" = kernel @k2(%0 = %w, %1 = %x) map {
+    %2: f32[32] = add %0, %1
+    yield %2
+  }
+  update "w" := %next
+  return h = %h
+}
+"#;
+
+/// `CHOICE` with one part of it replaced breaks a rule.
+#[track_caller]
+fn choice_breaks(part: &str, replacement: &str, rule: &str, message: &str) {
+    breaks(&with(CHOICE, part, replacement), rule, message);
+}
+
+#[test]
+fn branches_and_whiles_hold_in_their_workspaces() {
+    holds(CHOICE);
+    let (branch, repeat) = ("workspace=128 at arena+0", "workspace=256 at arena+0");
+    let none = "expected a workspace in the arena, found none";
+    choice_breaks(&format!(" {branch}"), "", "plan_c16", none);
+    choice_breaks(&format!(" {repeat}"), "", "plan_c16", none);
+    // The one region of the branch that has values of its own.
+    let outside = "expected an offset that 64 divides and 128 bytes within the arena's 0";
+    choice_breaks(branch, "workspace=0 at arena+0", "plan_c8", outside);
+    let beside = "expected results beside the workspace";
+    choice_breaks(branch, "workspace=128 at arena+256", "plan_c16", beside);
+    choice_breaks(repeat, "workspace=256 at arena+384", "plan_c8", "within the arena's 576");
+    // A loop goes on reading what it begins with.
+    let over = "expected a while to write over none of its operands";
+    choice_breaks("%i: i64[] at arena+512", "%i: i64[] at arena+384", "plan_c16", over);
+    choice_breaks(repeat, "workspace=256 at arena+256", "plan_c16", over);
+    let room = "expected a workspace with room for the results of the regions, found 192 bytes";
+    choice_breaks(repeat, "workspace=192 at arena+0", "plan_c16", room);
+}
+
+#[test]
+fn both_regions_of_a_branch_and_of_a_while_are_replayed() {
+    let place = "expected an argument at";
+    choice_breaks("(%a at argument 0 = %x) work", "(%a at argument 1 = %x) work", "plan_c3", place);
+    choice_breaks("%b at argument 1", "%b at argument 0", "plan_c3", place);
+    choice_breaks("(%n at argument 0 =", "(%n at argument 1 =", "plan_c3", place);
+    choice_breaks("%h at argument 2)", "%h at argument 1)", "plan_c3", place);
+    choice_breaks("%1: f32[32] at output 0", "%1: f32[32] at output 1", "plan_c11", "output 1");
+}
+
+#[test]
+fn c18_nothing_that_may_be_cancelled_follows_a_write() {
+    let (begin, end) = (CHOICE.find("  %next").unwrap(), CHOICE.find("  update").unwrap());
+    let write = &CHOICE[begin..end];
+    let early = format!("{}{}", &CHOICE[..begin], &CHOICE[end..]);
+    let early = with(&early, "  %n: i64[]", &format!("{write}  %n: i64[]"));
+    // Nothing of the loop reads the state, so that only the order is wrong.
+    let early = with(&early, "do (%w at argument 0 = %w)", "do (%w at argument 0 = %x)");
+    breaks(&early, "plan_c18", "expected what a caller may cancel before a state is written");
+}
