@@ -383,6 +383,77 @@ fn programs_call_in_order_and_may_work_in_place() {
     }
 }
 
+/// What a program leaves in `t`, which each call of `mark` multiplies by 10 and adds `x` to.
+fn marks(c: &[u8], items: &str) -> i64 {
+    let program = parse_program(&format!(
+        "program @marks arena=64 externals=4 {{
+           buffer t: i64[1] external 0
+           buffer one: i64[1] external 1 readonly
+           buffer two: i64[1] external 2 readonly
+           buffer cs: u8[3] external 3
+           buffer c: u8[1] part #3 first 0 step 0 level 0
+           buffer d: u8[1] external 3
+           buffer p: u8[1] part #3 first 0 step 1 level 0
+           kernel @mark chunks=1 {{
+             buffer x: i64[1] read
+             buffer t: i64[1] readwrite
+             %0: i64 = load t[0]
+             %1: i64 = const 10
+             %2: i64 = mul %0, %1
+             %3: i64 = load x[0]
+             %4: i64 = add %2, %3
+             store t[0] = %4
+           }}
+           kernel @less chunks=1 {{
+             buffer c: u8[1] readwrite
+             %0: u8 = load c[0]
+             %1: u8 = const 1
+             %2: u8 = sub %0, %1
+             store c[0] = %2
+           }}
+           {items}
+         }}"
+    ))
+    .unwrap();
+    let mut memory = Memory::zeroed(&program);
+    memory.externals[1] = bytes_of(&[1i64]);
+    memory.externals[2] = bytes_of(&[2i64]);
+    memory.externals[3] = c.to_vec();
+    run_program(&program, &mut memory).unwrap();
+    values_of::<i64>(&memory.externals[0])[0]
+}
+
+#[test]
+fn branches_run_one_list() {
+    let both = "branch d { call mark(one, t) call mark(one, t) } else { call mark(two, t) }";
+    for (byte, expected) in [(0, 2), (1, 11), (2, 11), (128, 11), (255, 11)] {
+        assert_eq!(marks(&[byte, 0, 0], both), expected);
+    }
+    assert_eq!(marks(&[0, 0, 0], "branch d { call mark(one, t) } call mark(two, t)"), 2);
+    let moves = "repeat 3 { branch p { call mark(one, t) } else { call mark(two, t) } }";
+    assert_eq!(marks(&[0, 3, 0], moves), 212);
+    // The list is chosen once.
+    assert_eq!(
+        marks(&[1, 0, 0], "branch d { call less(d) call mark(one, t) } else { call mark(two, t) }"),
+        1
+    );
+}
+
+#[test]
+fn whiles_test_first() {
+    let body = "while { call mark(one, t) } test d { call less(d) call mark(two, t) }";
+    for (count, expected) in [(0, 1), (1, 121), (2, 12121), (4, 121212121)] {
+        assert_eq!(marks(&[count, 0, 0], body), expected);
+    }
+    assert_eq!(marks(&[3, 0, 0], "while { call less(d) } test d { call mark(two, t) }"), 22);
+    assert_eq!(marks(&[0, 0, 0], "while { } test d { } call mark(two, t)"), 2);
+    let moves =
+        "repeat 3 { while { } test p { call less(p) call mark(one, t) } call mark(two, t) }";
+    assert_eq!(marks(&[2, 0, 1], moves), 112212);
+    let nested = "while { } test d { branch d { call mark(one, t) } repeat 2 { call less(c) } }";
+    assert_eq!(marks(&[4, 0, 0], nested), 11);
+}
+
 #[test]
 fn memory_that_does_not_fit_is_refused() {
     let program = parse_program(IN_PLACE).unwrap();

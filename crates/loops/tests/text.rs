@@ -103,6 +103,67 @@ program @\"the step\" arena=4096 externals=3 {
     assert_eq!(parse_program(&program.to_string()).unwrap(), program);
 }
 
+#[test]
+fn blocks_round_trip() {
+    let text = "\
+program @blocks arena=64 externals=1 {
+  buffer c: u8[1] external 0
+  buffer \"the other\": u8[1] arena 0
+  kernel @k chunks=1 {
+  }
+  while {
+    call k()
+    while {
+    } test #1 {
+      call k()
+    }
+  } test c {
+    repeat 3 {
+      branch c {
+        call k()
+      } else {
+        branch #1 {
+        } else {
+          call k()
+        }
+        call k()
+      }
+    }
+    branch c {
+    }
+  }
+  gate (c)
+  branch #1 {
+    call k()
+  }
+}
+";
+    let program = parse_program(text).unwrap();
+    assert_eq!(program.to_string(), text);
+    assert_eq!(program.calls().len(), 6);
+    // An empty `else` is none.
+    let braces =
+        "program @p arena=0 externals=1 { buffer c: u8[1] external 0 branch c { } else { } }";
+    let program = parse_program(braces).unwrap();
+    assert_eq!(parse_program(&program.to_string()).unwrap(), program);
+    for (items, expected) in [
+        ("branch { }", "expected a name, found `{`"),
+        ("branch d { }", "expected a buffer, found no \"d\""),
+        ("branch #1 { }", "expected one of 1 positions, found 1"),
+        ("branch c call", "expected `{`, found `call`"),
+        ("else { }", "expected `}`, found `else`"),
+        ("branch c { } else branch c { }", "expected `{`, found `branch`"),
+        ("while { } { }", "expected `test`, found `{`"),
+        ("while { } test { }", "expected a name, found `{`"),
+        ("while { } test c }", "expected `{`, found `}`"),
+        ("while { gate (c) } test c { }", "expected `}`, found `gate`"),
+    ] {
+        let text =
+            format!("program @p arena=0 externals=1 {{ buffer c: u8[1] external 0 {items} }}");
+        assert_eq!(parse_program(&text).unwrap_err().problem(), expected, "{items}");
+    }
+}
+
 /// Expects the error of a kernel's text, as `line:column: problem`.
 fn refuse(text: &str, expected: &str) {
     assert_eq!(parse_kernel(text).unwrap_err().to_string(), expected, "{text}");

@@ -2,8 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 use kilngrad_loops::{
-    Access, Affine, Item, Kernel, KernelBuilder, LoopVar, MAX_LOOP_VARS, MAX_NESTING, MAX_REPEATS,
-    Scalar, parse_kernel, parse_program, verify_kernel, verify_program,
+    Access, Affine, Branch, Item, Kernel, KernelBuilder, LoopVar, MAX_LOOP_VARS, MAX_NESTING,
+    MAX_REPEATS, Repeat, Scalar, Slot, While, parse_kernel, parse_program, verify_kernel,
+    verify_program,
 };
 
 /// The label of the rule that a kernel breaks, or `ok`.
@@ -712,14 +713,143 @@ fn p6_repeats() {
         let kernel = "chunks=1 { buffer x: f32[4] read }";
         check_program(&[(label, settings, &part(place), kernel, "repeat 2 { call k(p) }")]);
     }
-    let nested = |depth: usize| {
+    let nested = |depth: usize, open: &str, close: &str| {
         let text = format!(
-            "program @p {settings} {{ {buffers} kernel @k {kernel} {} call k(a, b) {} }}",
-            "repeat 1 { ".repeat(depth),
-            "} ".repeat(depth)
+            "program @p {settings} {{ {buffers} buffer c: u8[1] arena 64 kernel @k {kernel}
+               {} call k(a, b) {} }}",
+            open.repeat(depth),
+            close.repeat(depth)
         );
         parse_program(&text).map(|program| verify_program(&program).is_ok())
     };
-    assert_eq!(nested(MAX_REPEATS), Ok(true));
-    assert!(nested(MAX_REPEATS + 1).is_err());
+    for (open, close) in [
+        ("repeat 1 { ", "} "),
+        ("branch c { ", "} "),
+        ("branch c { } else { ", "} "),
+        ("while { ", "} test c { } "),
+        ("while { } test c { ", "} "),
+    ] {
+        assert_eq!(nested(MAX_REPEATS, open, close), Ok(true), "{open}");
+        for depth in [MAX_REPEATS + 1, 50_000] {
+            let error = nested(depth, open, close).unwrap_err();
+            assert_eq!(error.problem(), format!("expected at most {MAX_REPEATS} nested blocks"));
+        }
+    }
+    // All kinds count together, and the verifier counts for itself.
+    let both = "repeat 1 { branch c { ";
+    assert_eq!(nested(MAX_REPEATS / 2, both, "} } "), Ok(true));
+    assert!(nested(MAX_REPEATS / 2 + 1, both, "} } ").is_err());
+    let inner = "branch c { while { } test c { repeat 1 { } } }";
+    let text = format!("program @p {settings} {{ {buffers} buffer c: u8[1] arena 64 {inner} }}");
+    let mut program = parse_program(&text).unwrap();
+    for depth in 4..=MAX_REPEATS + 1 {
+        let body = std::mem::take(&mut program.body);
+        program.body = match depth % 3 {
+            0 => vec![Item::Repeat(Repeat { count: 1, body })],
+            1 => vec![Item::Branch(Branch { condition: Slot(11), then: vec![], otherwise: body })],
+            _ => vec![Item::While(While { test: body, condition: Slot(11), body: vec![] })],
+        };
+        let label = verify_program(&program).map_err(|error| error.rule().label());
+        assert_eq!(label, if depth <= MAX_REPEATS { Ok(()) } else { Err("program_p6") });
+    }
+}
+
+#[test]
+fn p6_p7_conditions() {
+    let settings = "arena=192 externals=2";
+    let kernel = "chunks=1 { buffer x: f32[4] read }";
+    let buffers = "buffer a: f32[4] arena 0 buffer c: u8[1] arena 64 buffer d: u8[1] external 0 readonly
+        buffer long: u8[3] external 1 buffer none: u8[0] arena 64 buffer i: i32[1] arena 128
+        buffer p: u8[1] part #3 first 0 step 1 level 0 buffer q: u8[1] part #3 first 2 step -1 level 1
+        buffer e: u8[1] arena 128 buffer t: u8[1] turn #1 #8 level 0";
+    let mut cases = Vec::new();
+    for (label, condition) in [
+        ("ok", "c"),
+        ("ok", "d"),
+        ("program_p7", "a"),
+        ("program_p7", "long"),
+        ("program_p7", "none"),
+        ("program_p7", "i"),
+        ("program_p6", "p"),
+        ("program_p6", "t"),
+    ] {
+        cases.push((label, format!("branch {condition} {{ }}")));
+        cases.push((label, format!("while {{ }} test {condition} {{ }}")));
+        let inside = format!("branch c {{ }} else {{ branch {condition} {{ call k(a) }} }}");
+        cases.push((label, format!("call k(a) while {{ {inside} }} test c {{ }}")));
+    }
+    for (label, around) in [
+        // In as many iterations as the whole has parts, and in the repeat that is meant.
+        ("ok", "repeat 3 { BLOCK }"),
+        ("program_p6", "repeat 4 { BLOCK }"),
+        ("ok", "repeat 3 { repeat 9 { BLOCK } }"),
+        ("program_p6", "repeat 4 { repeat 3 { BLOCK } }"),
+        // Blocks that do not repeat are no level.
+        ("ok", "while { } test c { branch c { repeat 3 { branch c { BLOCK } } } }"),
+        ("program_p6", "while { BLOCK } test c { }"),
+        ("program_p6", "branch c { BLOCK }"),
+        ("ok", "repeat 0 { BLOCK }"),
+    ] {
+        for block in ["branch p { }", "while { } test p { }"] {
+            cases.push((label, around.replace("BLOCK", block)));
+        }
+    }
+    for (label, items) in [
+        ("ok", "repeat 2 { branch t { repeat 3 { branch q { } } } }"),
+        ("program_p6", "repeat 2 { branch t { repeat 4 { branch q { } } } }"),
+        ("program_p6", "repeat 2 { branch q { repeat 3 { } } }"),
+        // What never runs is in its repeats all the same.
+        ("program_p6", "repeat 0 { branch q { } }"),
+        ("program_p2", "branch c { call k(c) }"),
+        ("program_p2", "branch c { } else { call k(c) }"),
+        ("program_p2", "while { call k(c) } test c { }"),
+        ("program_p2", "while { } test c { call k(c) }"),
+    ] {
+        cases.push((label, items.to_owned()));
+    }
+    for (label, items) in &cases {
+        check_program(&[(label, settings, buffers, kernel, items)]);
+    }
+    let text = format!(
+        "program @p {settings} {{ {buffers} kernel @k {kernel} call k(a) branch c {{ }} while {{ }} test c {{ }} }}"
+    );
+    let good = parse_program(&text).unwrap();
+    for at in [1, 2] {
+        let mut program = good.clone();
+        match &mut program.body[at] {
+            Item::Branch(Branch { condition, .. }) | Item::While(While { condition, .. }) => {
+                *condition = Slot(10);
+            }
+            Item::Call(_) | Item::Repeat(_) => panic!("expected a branch or while"),
+        }
+        let error = verify_program(&program).unwrap_err();
+        let what = ["call", "branch", "while"][at];
+        let expected = format!(
+            "program_p7: in @p: {what} before call 1: expected one of 10 buffers, found number 10"
+        );
+        assert_eq!(error.to_string(), expected);
+    }
+}
+
+/// Numbers that no memory bounds are refused or do no harm where nothing runs.
+#[test]
+fn huge_numbers_in_repeats() {
+    let text = |level: u64, outer: usize| {
+        format!(
+            "program @p arena=0 externals=1 {{
+               buffer xs: f64[4] external 0
+               buffer x: f64[1] part #0 first 0 step 9223372036854775807 level {level}
+               buffer y: f64[1] part #0 first 0 step -9223372036854775808 level 1
+               kernel @k chunks=1 {{ buffer x: f64[1] read buffer y: f64[1] write }}
+               repeat {outer} {{ repeat 18446744073709551615 {{ call k(x, y) }} }}
+             }}"
+        )
+    };
+    let label = |level, outer| {
+        verify_program(&parse_program(&text(level, outer)).unwrap()).map_err(|e| e.rule().label())
+    };
+    assert_eq!(label(1, 0), Ok(()));
+    assert_eq!(label(1, 1), Err("program_p6"));
+    assert_eq!(label(u64::MAX, 0), Err("program_p6"));
+    assert_eq!(label(u64::MAX, 1), Err("program_p6"));
 }

@@ -158,7 +158,8 @@ fn inside(program: &Program, slot: Slot, counts: &[usize]) -> Result<(), Problem
             }
         };
         if level >= counts.len() {
-            let message = format!("{}: expected {} repeats around it", buffer.name, level + 1);
+            let message =
+                format!("{}: expected {} repeats around it", buffer.name, level.saturating_add(1));
             return Err((Rule::Repeats, message));
         }
     }
