@@ -122,11 +122,14 @@ pub(crate) fn first_barrier(
         if !node.results.iter().any(|result| ancestors[result.index()]) {
             continue;
         }
+        if !node.operands.iter().any(|value| flows[value.index()]) {
+            continue;
+        }
+        let of_node = Flows::of(graph, node);
         for (operand, value) in node.operands.iter().enumerate() {
             if !flows[value.index()] {
                 continue;
             }
-            let of_node = Flows::of(graph, node);
             let needed = |index: &usize| ancestors[node.results[*index].index()];
             let mut through =
                 (0..node.results.len()).filter(needed).map(|index| of_node.get(operand, index));

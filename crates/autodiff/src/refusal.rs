@@ -67,7 +67,7 @@ impl Refusal {
                 format!(
                     "expected operations with derivatives between {value_name} and {loss_name}, \
                      found {}",
-                    op_described(graph.node(*node))
+                    op_described(opaque_within(graph.node(*node)))
                 ),
             ),
         };
@@ -85,12 +85,31 @@ impl Refusal {
         match self {
             Refusal::Independent | Refusal::Blocked(_) => diagnostic
                 .help("ask for gradient_or_zero where a derivative of zero is what is meant"),
-            Refusal::Opaque(node) if matches!(graph.node(*node).op, Op::While(_)) => diagnostic.help(
-                "`scan` has a derivative: a loop with a number of iterations that is known before",
-            ),
+            Refusal::Opaque(node)
+                if matches!(opaque_within(graph.node(*node)).op, Op::While(_)) =>
+            {
+                diagnostic.help(
+                    "`scan` has a derivative: a loop with a number of iterations that is known \
+                     before",
+                )
+            }
             Refusal::Opaque(_) => diagnostic.help("differentiate before kernels are fused"),
         }
     }
+}
+
+/// What a node has no derivative for: itself, or the first `while` or kernel in its regions. Recurses
+/// once a region.
+fn opaque_within(node: &Node) -> &Node {
+    if matches!(node.op, Op::While(_) | Op::Kernel(_)) {
+        return node;
+    }
+    let mut inside = node.op.bodies().into_iter().flat_map(Graph::nodes);
+    let found = inside.find_map(|(_, inner)| {
+        let found = opaque_within(inner);
+        matches!(found.op, Op::While(_) | Op::Kernel(_)).then_some(found)
+    });
+    found.unwrap_or(node)
 }
 
 /// A state's path, or a value's name.

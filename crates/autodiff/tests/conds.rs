@@ -162,6 +162,14 @@ fn values_of_both_sides_share_results() {
 fn doubled() -> Program {
     let mut b = Build::new();
     let x = b.scalar("x");
+    let y = twice_until(&mut b, x);
+    let squared = b.mul(y, y);
+    let requested = b.gradient(squared, &[x]);
+    b.program(&requested)
+}
+
+/// A value doubled until it is 100.
+fn twice_until(b: &mut Build, x: Value) -> Value {
     let mut test = Build::new();
     let carried = test.graph.add_numbered_argument(ty(&[]));
     let bound = test.splat(ty(&[]), 100.0);
@@ -172,10 +180,30 @@ fn doubled() -> Program {
     let twice = body.add(carried, carried);
     body.graph.set_results(vec![twice]);
     let op = While { test: test.graph, body: body.graph, carries: 1, workspace: None };
-    let y = b.op(Op::While(Box::new(op)), &[x]);
-    let squared = b.mul(y, y);
-    let requested = b.gradient(squared, &[x]);
-    b.program(&requested)
+    b.op(Op::While(Box::new(op)), &[x])
+}
+
+/// The while is named, not the cond that it is in.
+#[test]
+fn a_while_in_a_side_is_named() {
+    let mut b = Build::new();
+    let (x, p) = (b.scalar("x"), b.argument("p", Type::scalar(DType::Bool)));
+    let sides = [(); 2].map(|()| {
+        let mut side = Build::new();
+        let read = side.graph.add_numbered_argument(ty(&[]));
+        let y = twice_until(&mut side, read);
+        side.graph.set_results(vec![y]);
+        side.graph
+    });
+    let [then, otherwise] = sides;
+    let cond = Cond { then, otherwise, workspace: None };
+    let y = b.op(Op::Cond(Box::new(cond)), &[p, x, x]);
+    let requested = b.gradient(y, &[x]);
+    let found = differentiate(&b.program(&requested)).unwrap_err();
+    let found = found[0].to_string();
+    for word in ["gradient_d3", "found while", "`scan` has a derivative"] {
+        assert!(found.contains(word), "expected {word:?} in\n{found}");
+    }
 }
 
 #[test]

@@ -65,7 +65,7 @@ pub(crate) struct Inner {
     diagnostics: Vec<Diagnostic>,
     /// Whose line everything is that a closure of a layer appends, while it does.
     attributed: Option<&'static Location<'static>>,
-    /// The body of a scan that is being written, the innermost one: the index of its record.
+    /// The region of control flow that is being written, the innermost one: the index of its record.
     pub(crate) open: Option<usize>,
 }
 

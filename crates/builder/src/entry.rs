@@ -322,7 +322,7 @@ impl<'b> Entry<'b> {
     pub fn check(self, condition: impl IntoTensor<'b>, expected: &str) {
         let site = Location::caller();
         let condition = self.adopt(condition);
-        let Some(home) = self.home(&[condition]) else { return };
+        let Some(home) = self.innermost().home(&[condition]) else { return };
         let condition = condition.all(..);
         let origin = home.with_mut(|record| record.origin(site));
         home.add_check(condition, &expected.into(), origin);

@@ -8,9 +8,10 @@
 //!
 //! The other way round a tensor of a region is a stranger: outside it has no value.
 //!
-//! What has no operands to tell by where it belongs, a draw or a loop of nothing, and what is a
-//! region of its own belong where they are written: in the innermost body that is being written, also
-//! by the name of the entry around it. Each iteration so draws anew whoever is asked to draw.
+//! What has no operands to tell by where it belongs, a draw or a loop of nothing, what is a region of
+//! its own, and a check belong where they are written: in the innermost region of control flow that is
+//! being written, also by the name of the entry around it. Each iteration so draws anew whoever is
+//! asked to draw.
 
 use std::collections::HashMap;
 use std::panic::Location;
@@ -78,7 +79,7 @@ impl RegionKind {
     }
 }
 
-/// Ends the writing of a body when it is dropped.
+/// Ends the writing of a region when it is dropped.
 pub(crate) struct OpenBody<'b> {
     entry: Entry<'b>,
     outer: Option<usize>,
@@ -114,13 +115,13 @@ impl<'b> Entry<'b> {
         Entry { builder: self.builder, index }
     }
 
-    /// Lets this body of a scan be the one that is being written, until the guard is dropped.
+    /// Lets this region of control flow be the one that is being written, until the guard is dropped.
     pub(crate) fn open(self) -> OpenBody<'b> {
         let outer = self.builder.inner.borrow_mut().open.replace(self.index);
         OpenBody { entry: self, outer }
     }
 
-    /// The innermost body of a scan that is being written, if it lies within this; this, if not.
+    /// The innermost region of control flow that is being written, if it lies within this; this, if not.
     pub(crate) fn innermost(self) -> Entry<'b> {
         let open = self.builder.inner.borrow().open;
         let open = open.map(|index| Entry { builder: self.builder, index });

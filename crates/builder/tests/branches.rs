@@ -72,7 +72,8 @@ fn iterations_draw_apart() {
     let (_, drawn) = e.repeat_while(
         first,
         |(i, _)| i.lt(2),
-        |(i, [_, last])| (i + 1, [last, last * 0.0 + last.entry().uniform("draw", ())]),
+        // By the entry around the loop, and still anew.
+        |(i, [_, last])| (i + 1, [last, last * 0.0 + e.uniform("draw", ())]),
     );
     let once = e.zeros(F64, ()).lt(1.0).cond(
         zeros,
@@ -117,4 +118,50 @@ fn mistakes_are_told_at_the_users_line() {
     for rule in ["cond_c3", "cond_c1", "while_c3", "while_b1", "branches.rs"] {
         assert!(found.contains(rule), "expected {rule} in\n{found}");
     }
+}
+
+/// Loops of what is around a region belong to the region that they are written in.
+#[test]
+fn control_flow_of_what_is_around_is_within() {
+    let b = Builder::new("around");
+    let e = b.entry("run", Mode::Eval);
+    let xs = e.input("xs", F64, (3,));
+    let (holds, zero) = (xs.sum(..).gt(0.0), e.scalar(F64, 0.0));
+    // A scan of what is around within a while, a while and a cond of it within a scan.
+    let once = |first| {
+        let scanned = |h| xs.scan(zero, |sum, x| (sum + x * h, ())).0;
+        e.repeat_while(first, |h| h.lt(100.0), scanned)
+    };
+    let (last, _) = xs.scan(zero, |h, x| {
+        let count = e.repeat_while(zero, |i| i.lt(x), |i| i + h + 1.0);
+        let h = holds.cond((), |()| h + x, |()| h * 2.0);
+        (h + count, ())
+    });
+    // One that would never end is not begun.
+    let endless = || e.repeat_while(zero, |h| h.lt(1.0), |h| h * 0.5);
+    e.output("last", holds.cond((), |()| last, |()| endless()));
+    e.output("once", once(zero + 2.0));
+    let mut run = interpreter(b);
+    let out = run.call("run", [("xs", Array::from(vec![1.0, 2.0, 3.0]))]).unwrap();
+    // h: 0 + 1 + 1 = 2; of 2, 2 + 2 and 3 more; of 7, 7 + 3 and 8 more.
+    assert_eq!((&out["last"], &out["once"]), (&18.0.into(), &432.0.into()));
+}
+
+#[test]
+fn a_guard_keeps_what_it_guards_from_failing() {
+    let b = Builder::new("guard");
+    let e = b.entry("run", Mode::Eval);
+    let (table, at) = (e.input("table", F64, (3,)), e.input("at", I64, (2,)));
+    let inside = (at.ge(0) & at.lt(3)).all(..);
+    let zero = e.scalar(F64, 0.0);
+    let sum = inside.cond((), |()| table.gather(0, at).sum(..), |()| zero);
+    e.output("sum", sum);
+    let mut run = interpreter(b);
+    let mut call = |at: [i64; 2]| {
+        let table = Array::from(vec![1.0, 2.0, 4.0]);
+        let at = Array::from(at.to_vec());
+        run.call("run", [("table", table), ("at", at)]).map(|out| out["sum"].clone())
+    };
+    assert_eq!(call([0, 2]), Ok(5.0.into()));
+    assert_eq!(call([0, 3]), Ok(0.0.into()));
 }

@@ -385,9 +385,10 @@ pub(crate) fn eval_results<'v>(
                 loops,
                 operands,
                 |iteration, body, arguments| {
-                    env.check_cancelled(graph, node, iteration)?;
+                    if std::ptr::eq(body, &raw const loops.test) {
+                        env.check_cancelled(graph, node, iteration)?;
+                    }
                     let inside = Env { iteration: Some(iteration), nested: true, ..env };
-                    let arguments = arguments.into_iter().map(Cow::Owned).collect();
                     eval_graph(inside, body, arguments, body.results(), observe)
                 },
                 is_true,

@@ -116,5 +116,5 @@ fn a_flag_ends_a_while_where_it_is() {
     let Err(InterpError::Cancelled { value, iteration, site: _ }) = &found else {
         panic!("expected a cancelled call, found {found:?}");
     };
-    assert_eq!((value.as_str(), *iteration), ("%last", 5));
+    assert_eq!((value.as_str(), *iteration), ("%last", 6));
 }

@@ -291,7 +291,7 @@ impl<'a> Writer<'a> {
 
     fn repeat_while(&mut self, node: &'a Node, repeat: &'a While) -> Result<(), LowerError> {
         let start = self.workspace(&node.op)?;
-        let layout = repeat.layout(loops::Kernel::SCRATCH_ALIGN);
+        let layout = repeat.layout();
         let layout = layout.ok_or_else(|| self.not_planned())?;
         let own = start + layout.last().copied().unwrap_or(0);
         let regions = [&repeat.test, &repeat.body];

@@ -60,8 +60,8 @@
 //!   workspace that nothing in the region writes: the next iteration finds there, in its turn, what
 //!   this one has written, as the two places change roles.
 //!
-//! - `plan_c18`: no state has been written when something runs that a caller may cancel, a `while` at
-//!   any depth.
+//! - `plan_c18`: no state is written before or by what a caller may cancel: control flow that is or has
+//!   a `while`.
 //!
 //! A result is *in place* of an operand if both begin at the same byte and have equal shapes and
 //! element sizes, the kernel is no reduction, and its body reads the operand through elementwise
@@ -342,11 +342,6 @@ impl<'p> Replay<'p> {
             self.read(id, node, operand)?;
         }
         let result = node.results[0];
-        if let Some(update) = self.first_update.filter(|_| has_while(&node.op)) {
-            let message =
-                "expected what a caller may cancel before a state is written, found it after";
-            return Err(self.error("plan_c18", message.into(), &[result, update]));
-        }
         let Some(Workspace { bytes, place: Place::Arena(offset) }) = node.op.workspace() else {
             let message = "expected a workspace in the arena, found none".into();
             return Err(self.error("plan_c16", message, &[result]));
@@ -363,6 +358,12 @@ impl<'p> Replay<'p> {
             }
             displaced.extend(more.iter().copied());
             more.iter().for_each(|content| self.contents.lose(*content, result));
+        }
+        // Its own results are written before its last iteration, so they are no states either.
+        if let Some(update) = self.first_update.filter(|_| has_while(&node.op)) {
+            let message =
+                "expected what a caller may cancel before a state is written, found a write";
+            return Err(self.error("plan_c18", message.into(), &[result, update]));
         }
         self.arena.remove(workspace);
         for content in displaced {
@@ -391,7 +392,7 @@ impl<'p> Replay<'p> {
     /// How many bytes of a workspace are its regions' own: of a `while`, what their results leave.
     fn region_bytes(&self, node: &Node, workspace: usize) -> Result<usize, CheckError> {
         let Op::While(repeat) = &node.op else { return Ok(workspace) };
-        let results = repeat.layout(ARENA_ALIGN).and_then(|layout| layout.last().copied());
+        let results = repeat.layout().and_then(|layout| layout.last().copied());
         let left = results.and_then(|results| workspace.checked_sub(results));
         left.ok_or_else(|| {
             let message = format!(

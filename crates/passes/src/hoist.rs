@@ -100,10 +100,12 @@ impl<'h, 's> Hoisting<'h, 's> {
 
     fn run(mut self, id: NodeId) {
         let body = &self.scan.body;
+        // Of no iterations nothing is computed; what would not end must not even begin.
+        let runs = self.scan.length.as_constant() != Some(0);
         for (id, node) in body.nodes() {
             self.moves[id.index()] = match self.class(node) {
-                Depends::Constants => is_work(node),
-                Depends::Slices => self.is_projection(node),
+                Depends::Constants => is_work(node) && (runs || arrays::is_array(node)),
+                Depends::Slices => runs && self.is_projection(node),
                 Depends::Carries => false,
             };
         }

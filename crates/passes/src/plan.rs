@@ -117,7 +117,7 @@ fn plan_regions(entry: &Entry, op: &Op) -> Option<Op> {
         })
         .collect();
     if let Op::While(repeat) = op {
-        let layout = repeat.layout(ALIGNMENT).expect("symbols are bound, and sizes fit memory");
+        let layout = repeat.layout().expect("symbols are bound, and sizes fit memory");
         bytes += layout.last().expect("a layout has an end");
     }
     let workspace = Workspace { bytes, place: Place::Arena(0) };

@@ -778,5 +778,12 @@ fn c18_nothing_that_may_be_cancelled_follows_a_write() {
     let early = with(&early, "  %n: i64[]", &format!("{write}  %n: i64[]"));
     // Nothing of the loop reads the state, so that only the order is wrong.
     let early = with(&early, "do (%w at argument 0 = %w)", "do (%w at argument 0 = %x)");
-    breaks(&early, "plan_c18", "expected what a caller may cancel before a state is written");
+    let message = "expected what a caller may cancel before a state is written";
+    breaks(&early, "plan_c18", message);
+    // Nor may the loop write the state itself, as it is written from the first iteration on.
+    let own = format!("{}{}", &CHOICE[..begin], &CHOICE[end..]);
+    let own = with(&own, "%h: f32[32] at output 0 = while", "%h: f32[32] at state \"w\" = while");
+    let own = with(&own, "do (%w at argument 0 = %w)", "do (%w at argument 0 = %x)");
+    let own = with(&own, "update \"w\" := %next\n  return h = %h", "update \"w\" := %h\n  return");
+    breaks(&own, "plan_c18", message);
 }

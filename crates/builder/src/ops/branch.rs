@@ -16,8 +16,9 @@ impl<'b> Tensor<'b> {
     /// of them, of the same types. The other one is not computed.
     ///
     /// Both are written once, here, and what they make of `xs` is theirs; they may use any tensor and
-    /// parameter around them. What they draw and [`check`](Entry::check) holds where they run. It is
-    /// differentiated like anything else, to the derivative of the one that ran.
+    /// parameter around them, and what is made of those alone is computed around them, in any case.
+    /// What they draw and [`check`](Entry::check) holds where they run. It is differentiated like
+    /// anything else, to the derivative of the one that ran.
     ///
     /// To choose by element, of what is computed anyway, there is [`select`](Self::select).
     #[doc = example!(
@@ -33,7 +34,7 @@ impl<'b> Tensor<'b> {
     ) -> Y {
         let site = self.entry.builder.site(Location::caller());
         let given = list(&xs);
-        let home = self.entry.home(&[&[self], &given[..]].concat());
+        let home = self.entry.innermost().home(&[&[self], &given[..]].concat());
         let Some(home) = home else {
             let mut poisoned = std::iter::repeat(self.entry.poisoned());
             let results = then(xs.rebuild(&mut poisoned));
@@ -45,7 +46,9 @@ impl<'b> Tensor<'b> {
             let region = home.begin_region(site, RegionKind::Cond);
             let arguments: Vec<Tensor<'b>> =
                 given.iter().map(|tensor| region.stand_in(*tensor, site)).collect();
+            let open = region.open();
             let results = body(xs.rebuild(&mut arguments.iter().copied()));
+            drop(open);
             let listed = results.as_ref().map_or_else(Vec::new, list);
             shape = shape.take().or(results);
             Branch { region, arguments: values(&arguments), results: listed }
@@ -82,7 +85,8 @@ impl<'b> Entry<'b> {
     /// with `cancel`, each iteration looks at it.
     ///
     /// What the body draws is drawn anew in each iteration. Once a condition that it
-    /// [`check`](Self::check)s fails, no iteration follows.
+    /// [`check`](Self::check)s fails, no iteration follows. The test neither draws nor checks, so it
+    /// picks nothing by an index that data give.
     #[doc = example!(
         // How often 27 is halved, or tripled and one more, until it is 1.
         e.repeat_while((n, count), |(n, _)| n.gt(1), |(n, count)| {
@@ -101,7 +105,7 @@ impl<'b> Entry<'b> {
     ) -> C {
         let site = self.builder.site(Location::caller());
         let firsts = list(&first);
-        let Some(home) = self.home(&firsts) else {
+        let Some(home) = self.innermost().home(&firsts) else {
             let mut poisoned = std::iter::repeat(self.poisoned());
             test(first.rebuild(&mut poisoned));
             return body(first.rebuild(&mut poisoned)).rebuild(&mut poisoned);
@@ -111,12 +115,16 @@ impl<'b> Entry<'b> {
         };
         let testing = home.begin_region(site, RegionKind::Test);
         let arguments = carried(testing);
+        let open = testing.open();
         let more = test(first.rebuild(&mut arguments.iter().copied()));
+        drop(open);
         let testing =
             Branch { region: testing, arguments: values(&arguments), results: vec![more] };
         let region = home.begin_region(site, RegionKind::While);
         let arguments = carried(region);
+        let open = region.open();
         let next = body(first.rebuild(&mut arguments.iter().copied()));
+        drop(open);
         let body = Branch { region, arguments: values(&arguments), results: list(&next) };
         let made = home.emit_while(firsts, testing, body);
         let mut made = made.map_or_else(

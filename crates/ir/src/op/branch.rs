@@ -95,10 +95,11 @@ impl While {
     }
 
     /// Where the result of the test and those of the body lie in the workspace, as they must outlive
-    /// their regions' own values: bytes from its start, each a multiple of `align`; and last, where
-    /// the memory begins that the regions have for themselves. `None` where a size is not known.
-    #[doc = while_example!("assert_eq!(repeat.layout(64).unwrap()[..], [0, 64, 128, 192]);")]
-    pub fn layout(&self, align: usize) -> Option<SmallVec<[usize; 4]>> {
+    /// their regions' own values: bytes from its start, each a multiple of [`Workspace::ALIGN`]; and
+    /// last, where the memory begins that the regions have for themselves. `None` where a size is not
+    /// known.
+    #[doc = while_example!("assert_eq!(repeat.layout().unwrap()[..], [0, 64, 128, 192]);")]
+    pub fn layout(&self) -> Option<SmallVec<[usize; 4]>> {
         let regions = [&self.test, &self.body];
         let results = regions.into_iter().flat_map(|region| {
             region.results().iter().map(|result| region.ty(*result).byte_count())
@@ -106,7 +107,7 @@ impl While {
         let mut end = 0usize;
         let mut offsets = SmallVec::from_iter([0]);
         for bytes in results {
-            end = end.checked_add(bytes?)?.checked_next_multiple_of(align)?;
+            end = end.checked_add(bytes?)?.checked_next_multiple_of(Workspace::ALIGN)?;
             offsets.push(end);
         }
         Some(offsets)

@@ -49,6 +49,15 @@ pub struct Workspace {
     pub place: Place,
 }
 
+impl Workspace {
+    /// What the places in a workspace are multiples of, in bytes.
+    ///
+    /// ```
+    /// assert!(kilngrad_ir::op::Workspace::ALIGN.is_power_of_two());
+    /// ```
+    pub const ALIGN: usize = 64;
+}
+
 impl Scan {
     /// Positions of the constants among operands and arguments.
     #[doc = scan_example!("assert_eq!(scan.const_operands(), 0..1);")]

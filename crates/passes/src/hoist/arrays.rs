@@ -20,7 +20,7 @@ pub(super) fn regions(op: &Op) -> Option<[(&Graph, Range<usize>); 2]> {
     }
 }
 
-fn is_array(node: &Node) -> bool {
+pub(super) fn is_array(node: &Node) -> bool {
     matches!(node.op, Op::Constant(Constant::Dense(_)))
 }
 
