@@ -14,8 +14,8 @@ use kilngrad_codegen::{
     CodegenError, CodegenOptions, Host, KernelFn, MAX_BUFFERS, Stopped, compile,
 };
 use kilngrad_loops::{
-    BufferPlace, Call, EvalError, Gate, Item, KernelId, Memory, Place, Program, Scalar, Slot,
-    TileShape, bytes_of, parse_kernel, parse_program, run_program, values_of,
+    Branch, BufferPlace, Call, EvalError, Gate, Item, KernelId, Memory, Place, Program, Scalar,
+    Slot, TileShape, While, bytes_of, parse_kernel, parse_program, run_program, values_of,
 };
 use kilngrad_tiles::{Features, FloatMode};
 
@@ -210,6 +210,26 @@ fn memory_bound_to_two_buffers_is_not_taken_for_constant() {
         let mut program = program.clone();
         program.body.swap_remove(only);
         check(&program, &memory);
+        // And in each list of a block, the other one empty.
+        let condition = Slot(program.buffers.len() as u32);
+        program.buffers.push(BufferPlace {
+            name: "c".into(),
+            scalar: Scalar::U8,
+            len: 1,
+            place: Place::External { index: 2 },
+            writable: false,
+        });
+        program.externals = 3;
+        let (body, none) = (program.body.clone(), Vec::new());
+        for (holds, block) in [
+            (1, Item::Branch(Branch { condition, then: body.clone(), otherwise: none.clone() })),
+            (0, Item::Branch(Branch { condition, then: none.clone(), otherwise: body.clone() })),
+            (0, Item::While(While { test: body, condition, body: none })),
+        ] {
+            let mut memory = memory.clone();
+            memory.externals.push(vec![holds]);
+            check(&Program { body: vec![block], ..program.clone() }, &memory);
+        }
     }
 }
 
