@@ -322,3 +322,92 @@ fn a_flag_ends_loops_at_any_depth() {
     });
     assert_eq!(exe.state::<f64>("total").unwrap().sum(), 3.0);
 }
+
+/// The loop's own result is the state's new value, and is written when the loop has ended.
+#[test]
+fn a_flag_ends_a_loop_over_a_state() {
+    let b = Builder::new("over");
+    let state = b.state("state", F64, (3,), Init::Constant(1.0));
+    let e = b.entry("run", Mode::Eval);
+    let limit = e.input("limit", F64, ());
+    e.update(state, e.repeat_while(e.read(state), |h| h.sum(..).lt(limit), |h| h + 1.0));
+    let mut exe = b.finish().unwrap().compile(&Options::new()).unwrap();
+    exe.call("run").feed("limit", &7.0f64).run().unwrap();
+    let ended = array![3.0, 3.0, 3.0].into_dyn();
+    assert_eq!(exe.state::<f64>("state").unwrap(), ended);
+    let flag = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            flag.store(true, Ordering::Relaxed);
+        });
+        let call = exe.call("run").feed("limit", &f64::INFINITY).cancel(&flag);
+        assert_eq!(call.run().map(drop).unwrap_err().kind(), ErrorKind::Cancelled);
+    });
+    assert_eq!(exe.state::<f64>("state").unwrap(), ended);
+}
+
+/// No elements, truths, carries that change places, and stacks of what a loop gives.
+#[test]
+fn carries_of_every_kind_go_around() {
+    let b = Builder::new("kinds");
+    let e = b.entry("run", Mode::Eval);
+    let x = e.input("x", F64, (b.dim("n"),));
+    let none = e.zeros(F64, (0, 2));
+    let first = (e.scalar(I64, 0), (x.gt(0.0), none), (x, x * 2.0));
+    let (_, (truths, none), (y, z)) = e.repeat_while(
+        first,
+        |(i, ..)| i.lt(3),
+        |(i, (t, none), (y, z))| (i + 1, (t ^ z.gt(1.0), none + 1.0), (z, y)),
+    );
+    let (_, all) = x.scan(e.scalar(F64, 0.0), |h, x| {
+        let (h, swapped) = e.repeat_while((h, x), |(h, _)| h.lt(x), |(h, s)| (s + 1.0, h));
+        (h * 0.5, (h, swapped))
+    });
+    e.output("truths", truths.cast(F64));
+    e.output("none", none);
+    e.output("y", y);
+    e.output("z", z);
+    e.output("all", all.0);
+    e.output("swapped", all.1);
+    let feeds = vectors(&[&[1.0, -2.0, 0.25], &[5.0], &[]]);
+    meets(&b.finish().unwrap(), &feeds, 0.0);
+}
+
+/// What a loop without iterations would compute is not moved before it: it might not end.
+#[test]
+fn loops_in_a_loop_of_no_iterations_do_not_begin() {
+    let b = Builder::new("none");
+    let e = b.entry("run", Mode::Eval);
+    let x = e.input("x", F64, (b.dim("n"),));
+    let zero = e.scalar(F64, 0.0);
+    let last = x.scan(zero, |h, x| {
+        let endless = e.repeat_while(zero, |h| h.lt(1.0), |h| h * 0.5);
+        (h + x + endless, ())
+    });
+    e.output("last", last.0);
+    meets(&b.finish().unwrap(), &vectors(&[&[]]), 0.0);
+}
+
+/// As deep as programs may nest, a loop in a branch in a scan and so on.
+#[test]
+fn control_flow_nests_eight_deep() {
+    fn deeper<'b>(h: Tensor<'b>, levels: usize) -> Tensor<'b> {
+        let e = h.entry();
+        match (levels, levels % 3) {
+            (0, _) => h * 0.75 + 1.0,
+            (_, 0) => h.gt(1.0).cond(h, |h| deeper(h, levels - 1), |h| h + 2.0),
+            (_, 1) => {
+                let first = (e.scalar(I64, 0), h);
+                let next = |(i, h): (Tensor<'b>, Tensor<'b>)| (i + 1, deeper(h, levels - 1));
+                e.repeat_while(first, |(i, _)| i.lt(2), next).1
+            }
+            _ => e.repeat(2, h, |h| (deeper(h, levels - 1), ())).0,
+        }
+    }
+    let b = Builder::new("deep");
+    let e = b.entry("run", Mode::Eval);
+    let x = e.input("x", F64, (1,));
+    e.output("y", deeper(x.sum(..), 8));
+    meets(&b.finish().unwrap(), &vectors(&[&[0.0], &[3.0], &[-1e9]]), 1e-12);
+}

@@ -187,7 +187,9 @@ fn twice_until(b: &mut Build, x: Value) -> Value {
 #[test]
 fn a_while_in_a_side_is_named() {
     let mut b = Build::new();
-    let (x, p) = (b.scalar("x"), b.argument("p", Type::scalar(DType::Bool)));
+    let x = b.scalar("x");
+    let zero = b.splat(ty(&[]), 0.0);
+    let p = b.op(Op::Compare(CompareOp::Lt), &[zero, x]);
     let sides = [(); 2].map(|()| {
         let mut side = Build::new();
         let read = side.graph.add_numbered_argument(ty(&[]));

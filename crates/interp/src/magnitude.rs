@@ -198,8 +198,8 @@ fn eval_while(
     unit: f64,
 ) -> Result<Vec<Measured>, InterpError> {
     let mut sure = true;
-    let run = |_: usize, body: &Graph, arguments: Vec<Measured>| {
-        let arguments: Vec<&Measured> = arguments.iter().collect();
+    let run = |_: usize, body: &Graph, arguments: Vec<Cow<'_, Measured>>| {
+        let arguments: Vec<&Measured> = arguments.iter().map(AsRef::as_ref).collect();
         eval_body(env, body, &arguments, unit)
     };
     let carries = repeat(loops, operands, run, |tested| {

@@ -105,7 +105,7 @@ fn a_flag_ends_a_while_where_it_is() {
     let program = program(STEPS);
     let states = States::initial(&program, 0).unwrap();
     let flag = AtomicBool::new(false);
-    // Set within the sixth iteration, so that the seventh is not begun.
+    // Set within the sixth iteration, which ends: the seventh is not begun.
     let mut set = |trace: Trace<'_>| {
         if trace.iteration == Some(5) {
             flag.store(true, Ordering::Relaxed);

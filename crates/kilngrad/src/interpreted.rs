@@ -229,7 +229,7 @@ impl<'a> InterpretedCall<'a> {
         let outcome = eval_entry_until(cancel, declared, entry, &inputs, states, &mut keep)?;
         if *check_nan {
             nan::check(
-                &nan::Replay { program: declared, entry, inputs: &inputs, states },
+                &nan::Replay { program: declared, entry, inputs: &inputs, states, cancel },
                 &outcome,
             )?;
         }

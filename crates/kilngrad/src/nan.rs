@@ -8,8 +8,9 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::atomic::AtomicBool;
 
-use kilngrad_interp::{Array, Outcome, States, Trace, eval_entry_traced};
+use kilngrad_interp::{Array, Outcome, States, Trace, eval_entry_until};
 use kilngrad_ir::{
     Def, Diagnostic, Entry, Error, ErrorKind, Graph, Literal, Node, Op, Program, Value,
 };
@@ -26,6 +27,8 @@ pub(crate) struct Replay<'a> {
     pub(crate) inputs: &'a [Array],
     /// As before the call.
     pub(crate) states: &'a States,
+    /// What ends its loops.
+    pub(crate) cancel: &'a AtomicBool,
 }
 
 /// Why a native call gave what is not finite; `program` is its entry as it is compiled, and
@@ -47,7 +50,9 @@ pub(crate) fn replay(
     let inputs = call.inputs.iter().map(|input| array_of(*input));
     let inputs = inputs.collect::<Result<Vec<_>, Error>>()?;
     let entry = &program.entries[0];
-    explain(&Replay { program, entry, inputs: &inputs, states: &states }, &call.found)
+    let never = AtomicBool::new(false);
+    let cancel = call.cancel.unwrap_or(&never);
+    explain(&Replay { program, entry, inputs: &inputs, states: &states, cancel }, &call.found)
 }
 
 /// Refuses an interpreted call whose outputs or updates are not all finite.
@@ -76,7 +81,8 @@ fn explain(call: &Replay<'_>, found: &Found) -> Result<Error, Error> {
             ranges.push(Range::of(trace.array));
         }
     };
-    eval_entry_traced(call.program, call.entry, call.inputs, call.states, &mut note)?;
+    let Replay { program, entry, inputs, states, cancel } = *call;
+    eval_entry_until(cancel, program, entry, inputs, states, &mut note)?;
     // Values are traced in the order of their definition, arguments first.
     let order = graph.arguments().iter().chain(graph.nodes().flat_map(|(_, node)| &node.results));
     let mut by_value = vec![Range::default(); graph.value_count()];

@@ -120,12 +120,12 @@ fn hash_op(op: &Op, hasher: &mut DefaultHasher) {
         Op::Gradient { or_zero } => or_zero.hash(hasher),
         Op::Kernel(kernel) => (&kernel.name, kernel.kind).hash(hasher),
         Op::Scan(scan) => (scan.consts, scan.carries, &scan.length, scan.reverse).hash(hasher),
-        Op::While(repeat) => repeat.carries.hash(hasher),
-        Op::Select
-        | Op::Cast
-        | Op::Reshape
-        | Op::StopGradient
-        | Op::CustomGradient(_)
-        | Op::Cond(_) => {}
+        Op::Cond(_) | Op::While(_) => {
+            for body in op.bodies() {
+                let words = body.nodes().map(|(_, node)| node.op.name());
+                words.for_each(|word| word.hash(hasher));
+            }
+        }
+        Op::Select | Op::Cast | Op::Reshape | Op::StopGradient | Op::CustomGradient(_) => {}
     }
 }

@@ -782,8 +782,10 @@ fn c18_nothing_that_may_be_cancelled_follows_a_write() {
     breaks(&early, "plan_c18", message);
     // Nor may the loop write the state itself, as it is written from the first iteration on.
     let own = format!("{}{}", &CHOICE[..begin], &CHOICE[end..]);
-    let own = with(&own, "%h: f32[32] at output 0 = while", "%h: f32[32] at state \"w\" = while");
+    let results = "%i: i64[] at output 0, %h: f32[32] at state \"w\" = while";
+    let own = with(&own, "%i: i64[] at arena+512, %h: f32[32] at output 0 = while", results);
     let own = with(&own, "do (%w at argument 0 = %w)", "do (%w at argument 0 = %x)");
-    let own = with(&own, "update \"w\" := %next\n  return h = %h", "update \"w\" := %h\n  return");
+    let own =
+        with(&own, "update \"w\" := %next\n  return h = %h", "update \"w\" := %h\n  return i = %i");
     breaks(&own, "plan_c18", message);
 }

@@ -4,6 +4,7 @@
 //! those that it updates; where something is not finite afterwards, the copy goes back.
 
 use std::fmt;
+use std::sync::atomic::AtomicBool;
 
 use kilngrad_ir::{Bindings, DType, Error, StateId};
 
@@ -22,6 +23,8 @@ pub struct NotFinite<'a> {
     pub inputs: &'a [&'a dyn Input],
     /// What the states hold, in the order of the program; none where they are constants.
     pub states: Vec<&'a [u8]>,
+    /// What ends the call's loops, if it was given one.
+    pub cancel: Option<&'a AtomicBool>,
     /// The first such number, of outputs before states.
     pub found: Found,
 }

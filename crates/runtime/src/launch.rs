@@ -108,6 +108,7 @@ impl<A> Launch<'_, A> {
             bindings: self.library.bindings(self.entry, lengths),
             inputs: self.inputs,
             states: self.states.all().collect(),
+            cancel: self.cancel,
             found,
         }))
     }

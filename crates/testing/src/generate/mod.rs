@@ -577,6 +577,7 @@ mod tests {
             "custom_gradient",
             "scan",
             "cond",
+            "while",
             "rank 0",
             "empty",
             "symbols",
