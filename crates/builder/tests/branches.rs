@@ -98,9 +98,9 @@ fn what_is_captured_is_an_operand_of_the_side_that_reads_it() {
     let (x, y) = (e.input("x", F64, (3,)), e.input("y", F64, (3,)));
     e.output("z", x.sum(..).gt(0.0).cond(x, |x| x + y, |x| x));
     let program = b.finish().unwrap();
-    let conds = program.entries[0].graph.nodes().filter_map(|(_, node)| match &node.op {
-        Op::Cond(cond) => Some((cond.then_operands(), cond.otherwise_operands())),
-        _ => None,
+    let conds = program.entries[0].graph.nodes().filter_map(|(_, node)| {
+        let Op::Cond(cond) = &node.op else { return None };
+        Some((cond.then_operands(), cond.otherwise_operands()))
     });
     assert_eq!(conds.collect::<Vec<_>>(), [(1..3, 3..4)]);
 }

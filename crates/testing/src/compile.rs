@@ -14,7 +14,7 @@ use kilngrad_ir::{
     Bindings, Constant as Stated, DType, Entry, Error, ErrorKind, Graph, Machine, Mode, Node,
     NodeId, Op, Origin, Place, Plan, Program, StateId, TileSize, Value, ValueName,
 };
-use kilngrad_loops::{ChunkOrder, Memory, Scalar};
+use kilngrad_loops::{ChunkOrder, EvalError, Memory, Scalar};
 use kilngrad_lower::{External, Lowered, Packing};
 use kilngrad_passes::{Context, Exactness, Pass, PassError, Stage};
 use kilngrad_runtime::{Code, Compile, Constant, Executable, Input, Outputs, Slot};
@@ -41,6 +41,8 @@ impl Pass for Differentiate {
 /// What a call gave: the outputs in order, and every state after it, in the program's order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ran {
+    /// Whether every check held. If not, there are no outputs.
+    pub held: bool,
     /// The outputs.
     pub outputs: Vec<Array>,
     /// The states.
@@ -162,14 +164,18 @@ impl Compiled {
                 }
             }
         }
-        kilngrad_loops::run_program_in_order(program, &mut memory, order)
-            .map_err(|error| format!("evaluating: {error}"))?;
+        let held = match kilngrad_loops::run_program_in_order(program, &mut memory, order) {
+            Ok(()) => true,
+            Err(EvalError::Gate { .. }) => false,
+            Err(error) => return Err(format!("evaluating: {error}")),
+        };
         let written = |wanted: External| {
             let at = externals.iter().position(|external| *external == wanted)?;
             Some(&memory.externals[at])
         };
         let graph = &self.entry().graph;
-        let outputs = graph.results().iter().enumerate().map(|(at, value)| {
+        let returned = if held { graph.results() } else { &[] };
+        let outputs = returned.iter().enumerate().map(|(at, value)| {
             let ty = graph.ty(*value);
             let shape = ty.shape.as_constant().ok_or("a symbol after the last pass")?;
             // An output without elements has no memory.
@@ -187,7 +193,7 @@ impl Compiled {
             Array::from_bytes(state.ty.dtype, &shape, bytes)
                 .ok_or_else(|| format!("state {:?}: not the bytes of a {}", state.path, state.ty))
         });
-        Ok(Ran { outputs, states: after.collect::<Result<_, String>>()? })
+        Ok(Ran { held, outputs, states: after.collect::<Result<_, String>>()? })
     }
 
     /// Compiles the loop program to machine code and runs it, on so many threads.
@@ -219,9 +225,14 @@ impl Compiled {
         for (name, array) in names.iter().zip(inputs) {
             call = call.feed(name, input(array));
         }
-        let found = call.run()?;
-        let outputs = entry.outputs.iter().map(|name| output(&found, name));
-        let outputs = outputs.collect::<Result<_, Error>>()?;
+        let outputs = match call.run() {
+            Ok(found) => {
+                let outputs = entry.outputs.iter().map(|name| output(&found, name));
+                Some(outputs.collect::<Result<Vec<_>, Error>>()?)
+            }
+            Err(error) if error.kind() == ErrorKind::Check => None,
+            Err(error) => return Err(error),
+        };
         let mut after = Vec::new();
         for (state, (_, bytes)) in self.declared.states.iter().zip(executable.state_bytes()) {
             let shape = state.ty.shape.as_constant().unwrap_or_default();
@@ -231,7 +242,7 @@ impl Compiled {
                 Error::new(ErrorKind::Internal, message)
             })?);
         }
-        Ok(Ran { outputs, states: after })
+        Ok(Ran { held: outputs.is_some(), outputs: outputs.unwrap_or_default(), states: after })
     }
 
     /// A kernel of the planned entry or of a region of it, alone in a program whose inputs are its operands and whose

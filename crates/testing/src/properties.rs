@@ -248,6 +248,9 @@ fn compare_with_native(
     states: &States,
 ) -> Result<Seen, String> {
     let mut seen = Seen::default();
+    if !native.held {
+        return Err("expected every check to hold, found that one fails".into());
+    }
     for (at, (meant, found)) in meant.outputs.iter().zip(&native.outputs).enumerate() {
         seen += meant.check(found, None).map_err(|error| format!("output {at}: {error}"))?;
     }
@@ -301,7 +304,7 @@ fn kernel_by_kernel(
     for (id, value) in &entry.updates {
         after[id.index()] = known(&values, *value);
     }
-    Ok((Ran { outputs, states: after }, alone.seen))
+    Ok((Ran { held: true, outputs, states: after }, alone.seen))
 }
 
 /// Kernels that run one after the other, each in memory of its own.
@@ -415,6 +418,9 @@ fn compile(case: &Case, entry: usize, features: Features) -> Result<Compiled, St
 
 /// Equal bits, NaN payloads aside.
 fn same_bits(left: &Ran, right: &Ran) -> Result<(), String> {
+    if left.held != right.held {
+        return Err(format!("checks hold: {}, and {}", left.held, right.held));
+    }
     let named = |ran: &Ran| -> Vec<(String, Array)> {
         let outputs = ran.outputs.iter().enumerate().map(|(at, x)| (format!("output {at}"), x));
         let states = ran.states.iter().enumerate().map(|(at, x)| (format!("state {at}"), x));

@@ -117,8 +117,9 @@ fn keep(
             let results: Vec<Value> = results.into_iter().chain(kept).collect();
             let own = |id: NodeId| id.index() < branch.body.node_count();
             let mut body = part(&branch.graph, branch.body.arguments(), own, &results);
-            let mut values = body.results()[branch.body.results().len()..].to_vec().into_iter();
-            let mut results = body.results()[..branch.body.results().len()].to_vec();
+            let given = body.results().to_vec();
+            let (own, kept) = given.split_at(branch.body.results().len());
+            let (mut results, mut values) = (own.to_vec(), kept.iter().copied());
             for (ty, sides) in &more {
                 let value = sides[side].and_then(|_| values.next());
                 results.push(value.unwrap_or_else(|| zeros(&mut body, ty, &node.origin)));

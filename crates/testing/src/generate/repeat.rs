@@ -55,7 +55,8 @@ impl Generator {
         let counter = Type::scalar(DType::I64);
         let count = picks.below(MOST) as i64;
         let stated = Op::Constant(Constant::Splat(Literal::from_i64(DType::I64, count)));
-        let stated = self.emit(stated, &[], &[counter.clone()], Range::point(count as f64))?;
+        let stated =
+            self.emit(stated, &[], std::slice::from_ref(&counter), Range::point(count as f64))?;
         let truth = Type::scalar(DType::Bool);
         let there = self.pick_where(picks, |value| *self.graph.ty(value) == truth);
         let Some(there) = there else { return Some(stated) };
