@@ -68,13 +68,24 @@ impl<'g> Rewriter<'g> {
         "assert_eq!(rewriter.target().node_count(), 0);"
     )]
     pub fn new(source: &'g Graph) -> Rewriter<'g> {
+        Rewriter::part(source, source.arguments())
+    }
+
+    /// Begins a copy of part of `source`, of which these values are the arguments, wherever they come
+    /// from.
+    #[doc = graph_example!(
+        "let mut rewriter = Rewriter::part(graph, &[twice]);"
+        "rewriter.copy(NodeId::from_index(1));"
+        "assert_eq!(rewriter.finish().0.node_count(), 1);"
+    )]
+    pub fn part(source: &'g Graph, arguments: &[Value]) -> Rewriter<'g> {
         let mut target = Graph::new();
         // Fresh names of the target must differ from every name of the source.
         for (_, data) in source.values() {
             target.reserve_name(&data.name);
         }
         let mut map = vec![None; source.value_count()];
-        for &argument in source.arguments() {
+        for &argument in arguments {
             let data = source.value(argument);
             let copy = target.add_argument(data.name.clone(), data.ty.clone());
             target.set_place(copy, data.place);
@@ -239,6 +250,18 @@ impl<'g> Rewriter<'g> {
         let results = self.source.results().iter().map(|value| self.get(*value)).collect();
         self.target.set_results(results);
         (self.target, self.map)
+    }
+
+    /// Ends the copy: the results are what stands for these values.
+    #[doc = graph_example!(
+        "let mut rewriter = Rewriter::new(graph);"
+        "rewriter.copy(NodeId::from_index(0));"
+        "assert_eq!(rewriter.finish_with(&[twice, x]).results().len(), 2);"
+    )]
+    pub fn finish_with(mut self, results: &[Value]) -> Graph {
+        let results = results.iter().map(|value| self.get(*value)).collect();
+        self.target.set_results(results);
+        self.target
     }
 
     /// Ends the copy of an entry's graph.

@@ -18,7 +18,7 @@ mod arrays;
 
 use kilngrad_ir::op::{Axes, DotAxes, Scan, SliceAxis};
 use kilngrad_ir::rewrite::Rewriter;
-use kilngrad_ir::{Constant, Dim, Entry, Graph, Node, NodeId, Op, Program, Type, Value};
+use kilngrad_ir::{Constant, Dim, Entry, Node, NodeId, Op, Program, Type, Value};
 use smallvec::SmallVec;
 
 use crate::pass::{Context, Exactness, Pass, PassError, each_entry};
@@ -294,12 +294,6 @@ impl<'h, 's> Hoisting<'h, 's> {
     /// The scan, given what has moved.
     fn finish(self, id: NodeId, consts: &[(Value, Value)], slices: &[(Value, Value)]) {
         let (scan, source) = (self.scan, &self.scan.body);
-        let mut body = Graph::new();
-        let mut map: Vec<Option<Value>> = vec![None; source.value_count()];
-        let mut operands = Vec::new();
-        for (_, data) in source.values() {
-            body.reserve_name(&data.name);
-        }
         let of_consts = scan.const_operands().map(|at| source.arguments()[at]);
         let consts = of_consts
             .map(|value| (value, None))
@@ -308,28 +302,18 @@ impl<'h, 's> Hoisting<'h, 's> {
         let rest = rest.map(|at| (source.arguments()[at], None));
         let slices = slices.iter().map(|(value, outside)| (*value, Some(*outside)));
         let others = rest.len() + slices.len();
-        let arguments: Vec<(Value, Option<Value>)> = consts.chain(rest).chain(slices).collect();
+        let (arguments, outside): (Vec<Value>, Vec<Option<Value>>) =
+            consts.chain(rest).chain(slices).unzip();
         let mut given = self.node.operands.iter().map(|value| self.rewriter.get(*value));
-        for &(value, outside) in &arguments {
-            let data = source.value(value);
-            map[value.index()] = Some(body.add_argument(data.name.clone(), data.ty.clone()));
-            operands.push(outside.or_else(|| given.next()).expect("an operand for each argument"));
+        let operands = outside
+            .into_iter()
+            .map(|outside| outside.or_else(|| given.next()).expect("an operand for each argument"));
+        let operands: Vec<Value> = operands.collect();
+        let mut part = Rewriter::part(source, &arguments);
+        for (id, _) in source.nodes().filter(|(id, _)| !self.moves[id.index()]) {
+            part.copy(id);
         }
-        for (_, node) in source.nodes().filter(|(id, _)| !self.moves[id.index()]) {
-            let get = |value: &Value| map[value.index()].expect("what stays has its operands");
-            let operands: SmallVec<[Value; 3]> = node.operands.iter().map(get).collect();
-            let types: SmallVec<[Type; 1]> =
-                node.results.iter().map(|value| source.ty(*value).clone()).collect();
-            let copy =
-                body.append_unchecked(node.op.clone(), &operands, &types, node.origin.clone());
-            for (at, result) in node.results.iter().enumerate() {
-                let value = body.node(copy).results[at];
-                body.rename(value, source.name(*result).clone());
-                map[result.index()] = Some(value);
-            }
-        }
-        let results = source.results().iter().map(|value| map[value.index()]);
-        body.set_results(results.map(|value| value.expect("results stay or are given")).collect());
+        let body = part.finish_with(source.results());
         let scan = Scan { body, consts: arguments.len() - others, ..scan.clone() };
         self.rewriter.copy_with(id, Op::Scan(Box::new(scan)), &operands);
     }

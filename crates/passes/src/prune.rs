@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use kilngrad_ir::op::{Cond, Scan, While};
+use kilngrad_ir::rewrite::Rewriter;
 use kilngrad_ir::{Graph, Op, Value};
 
 use crate::dce::needed_by;
@@ -183,36 +184,17 @@ fn smaller(
     duplicates: &[(Value, Value)],
     results: &[usize],
 ) -> Graph {
-    let mut target = Graph::new();
-    let mut map: Vec<Option<Value>> = vec![None; body.value_count()];
-    for (_, data) in body.values() {
-        target.reserve_name(&data.name);
-    }
-    for &at in arguments {
-        let data = body.value(body.arguments()[at]);
-        let copy = target.add_argument(data.name.clone(), data.ty.clone());
-        map[body.arguments()[at].index()] = Some(copy);
-    }
+    let arguments: Vec<Value> = arguments.iter().map(|at| body.arguments()[*at]).collect();
+    let results: Vec<Value> = results.iter().map(|at| body.results()[*at]).collect();
+    let read = needed_by(body, results.iter().copied());
+    let mut part = Rewriter::part(body, &arguments);
     for (duplicate, first) in duplicates {
-        map[duplicate.index()] = map[first.index()];
+        part.replace(*duplicate, part.get(*first));
     }
-    let roots = results.iter().map(|result| body.results()[*result]);
-    let read = needed_by(body, roots.clone());
-    for (_, node) in body.nodes() {
-        if !node.results.iter().any(|value| read[value.index()]) {
-            continue;
-        }
-        let get = |value: &Value| map[value.index()].expect("what is read is kept");
-        let operands: Vec<Value> = node.operands.iter().map(get).collect();
-        let types: Vec<_> = node.results.iter().map(|value| body.ty(*value).clone()).collect();
-        let copy = target.append_unchecked(node.op.clone(), &operands, &types, node.origin.clone());
-        for (index, result) in node.results.iter().enumerate() {
-            let value = target.node(copy).results[index];
-            target.rename(value, body.name(*result).clone());
-            map[result.index()] = Some(value);
+    for (id, node) in body.nodes() {
+        if node.results.iter().any(|value| read[value.index()]) {
+            part.copy(id);
         }
     }
-    let roots = roots.map(|value| map[value.index()].expect("results are kept"));
-    target.set_results(roots.collect());
-    target
+    part.finish_with(&results)
 }

@@ -1,7 +1,7 @@
 //! How derivatives flow through a region, and parts of one.
 
+use kilngrad_ir::rewrite::Rewriter;
 use kilngrad_ir::{Graph, Node, NodeId, Op, Value};
-use smallvec::SmallVec;
 
 use super::{Flow, Flows};
 
@@ -97,29 +97,11 @@ pub(super) fn part(
     include: impl Fn(NodeId) -> bool,
     results: &[Value],
 ) -> Graph {
-    let mut target = Graph::new();
-    let mut map: Vec<Option<Value>> = vec![None; source.value_count()];
-    for &argument in arguments {
-        let data = source.value(argument);
-        map[argument.index()] = Some(target.add_argument(data.name.clone(), data.ty.clone()));
+    let mut part = Rewriter::part(source, arguments);
+    for (id, _) in source.nodes().filter(|(id, _)| include(*id)) {
+        part.copy(id);
     }
-    let get = |map: &[Option<Value>], value: Value| {
-        map[value.index()].expect("what a part needs is an argument or part of it")
-    };
-    for (_, node) in source.nodes().filter(|(id, _)| include(*id)) {
-        let operands: SmallVec<[Value; 3]> =
-            node.operands.iter().map(|value| get(&map, *value)).collect();
-        let types: SmallVec<[_; 1]> =
-            node.results.iter().map(|value| source.ty(*value).clone()).collect();
-        let copy = target.append_unchecked(node.op.clone(), &operands, &types, node.origin.clone());
-        for (index, result) in node.results.iter().enumerate() {
-            let value = target.node(copy).results[index];
-            target.rename(value, source.name(*result).clone());
-            map[result.index()] = Some(value);
-        }
-    }
-    target.set_results(results.iter().map(|value| get(&map, *value)).collect());
-    target
+    part.finish_with(results)
 }
 
 /// Whether a value is made again sooner than kept: it needs no work of its own.

@@ -4,8 +4,7 @@
 use std::ops::Range;
 
 use kilngrad_ir::rewrite::Rewriter;
-use kilngrad_ir::{Constant, Graph, Node, NodeId, Op, Type, Value};
-use smallvec::SmallVec;
+use kilngrad_ir::{Constant, Graph, Node, NodeId, Op, Value};
 
 /// The regions of a `cond` or a `while`, with the positions of the operands that they read and that
 /// no iteration changes.
@@ -51,41 +50,20 @@ pub(super) fn hoist(
 
 /// A region whose arrays are arguments from position `at` on, and the arrays around it.
 fn without_arrays(rewriter: &mut Rewriter<'_>, source: &Graph, at: usize) -> (Graph, Vec<Value>) {
-    let mut body = Graph::new();
-    let mut map: Vec<Option<Value>> = vec![None; source.value_count()];
-    let mut arrays = Vec::new();
-    for (_, data) in source.values() {
-        body.reserve_name(&data.name);
+    let mut arguments = source.arguments().to_vec();
+    let stated = || source.nodes().map(|(_, node)| node).filter(|node| is_array(node));
+    arguments.splice(at..at, stated().map(Node::result));
+    let mut part = Rewriter::part(source, &arguments);
+    for (id, _) in source.nodes().filter(|(_, node)| !is_array(node)) {
+        part.copy(id);
     }
-    let (before, after) = source.arguments().split_at(at);
-    let stated = source.nodes().filter(|(_, node)| is_array(node));
-    let stated = stated.map(|(_, node)| (node.result(), Some(node)));
-    let before = before.iter().map(|value| (*value, None));
-    let after = after.iter().map(|value| (*value, None));
-    for (value, array) in before.chain(stated).chain(after) {
-        let data = source.value(value);
-        map[value.index()] = Some(body.add_argument(data.name.clone(), data.ty.clone()));
-        if let Some(array) = array {
-            let origin = array.origin.replacing([source.name(value)]);
-            let target = rewriter.target_mut();
-            let types = std::slice::from_ref(&data.ty);
-            let made = target.append_unchecked(array.op.clone(), &[], types, origin);
-            arrays.push(target.node(made).result());
-        }
-    }
-    for (_, node) in source.nodes().filter(|(_, node)| !is_array(node)) {
-        let get = |value: &Value| map[value.index()].expect("values are defined before");
-        let operands: SmallVec<[Value; 3]> = node.operands.iter().map(get).collect();
-        let types: SmallVec<[Type; 1]> =
-            node.results.iter().map(|value| source.ty(*value).clone()).collect();
-        let copy = body.append_unchecked(node.op.clone(), &operands, &types, node.origin.clone());
-        for (at, result) in node.results.iter().enumerate() {
-            let value = body.node(copy).results[at];
-            body.rename(value, source.name(*result).clone());
-            map[result.index()] = Some(value);
-        }
-    }
-    let results = source.results().iter().map(|value| map[value.index()]);
-    body.set_results(results.map(|value| value.expect("results are the region's")).collect());
-    (body, arrays)
+    let around = stated().map(|node| {
+        let origin = node.origin.replacing([source.name(node.result())]);
+        let types = std::slice::from_ref(source.ty(node.result()));
+        let target = rewriter.target_mut();
+        let made = target.append_unchecked(node.op.clone(), &[], types, origin);
+        target.node(made).result()
+    });
+    let around = around.collect();
+    (part.finish_with(source.results()), around)
 }
