@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -62,8 +63,8 @@ fn draw(bars: &[Bar], path: &Path) -> Result<(), Failure> {
         .caption("native code over the interpreter, one thread", ("sans-serif", 20))
         .margin(12)
         .x_label_area_size(36)
-        .y_label_area_size(210)
-        .build_cartesian_2d((1.0..most * 2.0).log_scale(), 0.0..bars.len() as f64)?;
+        .y_label_area_size(190)
+        .build_cartesian_2d((1.0..most * 4.0).log_scale(), 0.0..bars.len() as f64)?;
     let label = |at: &f64| {
         let bar = bars.len().checked_sub(1 + *at as usize).and_then(|index| bars.get(index));
         bar.filter(|_| at.fract() == 0.0).map_or_else(String::new, |bar| bar.name.clone())
@@ -86,9 +87,9 @@ fn draw(bars: &[Bar], path: &Path) -> Result<(), Failure> {
         let said = format!("{:.0}×  {}", bar.ratio(), time(bar.native));
         root.draw_text(&said, &("sans-serif", 14).into_text_style(&root), (x + 6, y - 8))?;
         let (x, y) = chart.backend_coord(&(1.0, low + 0.5));
-        let style = ("sans-serif", 14).into_text_style(&root);
-        let (width, _) = root.estimate_text_size(&label(&low), &style)?;
-        root.draw_text(&label(&low), &style, (x - 8 - width as i32, y - 8))?;
+        let right = Pos::new(HPos::Right, VPos::Center);
+        let style = ("sans-serif", 14).into_text_style(&root).pos(right);
+        root.draw_text(&label(&low), &style, (x - 8, y))?;
     }
     root.present()?;
     Ok(())

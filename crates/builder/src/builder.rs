@@ -374,10 +374,11 @@ impl Builder {
             })
             .collect();
         let failed = list.is_empty();
-        // After an error a declaration may be missing; only a clean builder can be sure.
-        let clean = inner.diagnostics.is_empty();
+        // After an error of a declaration it may be that one which is missing.
+        let declares = |rule: &str| rule.starts_with("param_") || rule.starts_with("init_");
+        let all_declared = !inner.diagnostics.iter().any(|found| declares(found.rule));
         drop(inner);
-        if failed && clean {
+        if failed && all_declared {
             let message = format!("expected at least one parameter under {prefix:?}, found none");
             let diagnostic = Diagnostic::new("param_b4", message).at(Site::caller(site));
             self.report(diagnostic.help(self.known_parameters()));

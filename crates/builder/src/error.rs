@@ -32,8 +32,8 @@
 //!   type; what belongs to an entry is not within the body.
 //! - `size_b1`: a tensor without symbols fits memory.
 //! - `slice_b1`: an index lies in its axis.
-//! - `cond_b1`, `while_b1`, `while_b2`: what goes around keeps its type; what belongs to an entry is
-//!   not within a region.
+//! - `cond_b1`, `cond_b2`, `while_b1` to `while_b3`: what goes around keeps its type; what belongs to an
+//!   entry is not within a region; a `bool` scalar decides.
 //! - `update_b1`, `update_b2`: no update is lost to a later one that did not read it; an update has
 //!   the state's type.
 

@@ -112,10 +112,13 @@ fn mistakes_are_told_at_the_users_line() {
     let x = e.input("x", F64, (3,));
     x.sum(..).gt(0.0).cond(x, |x| x.sum(..), |x| x);
     x.cond(x, |x| x, |x| x * 2.0);
+    x.gt(0.0).cond(x, |x| x, |x| x * 2.0);
     e.repeat_while(x, |x| x.gt(0.0), |x| x * 2.0);
     e.repeat_while(x, |x| x.sum(..).gt(0.0), |x| x.sum(..));
     let found = b.finish().unwrap_err().to_string();
-    for rule in ["cond_c3", "cond_c1", "while_c3", "while_b1", "branches.rs"] {
+    for rule in
+        ["cond_c3", "cond_b2", "while_b3", "while_b1", "branches.rs", "`.any(..)`", "compare it"]
+    {
         assert!(found.contains(rule), "expected {rule} in\n{found}");
     }
 }

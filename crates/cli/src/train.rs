@@ -5,11 +5,11 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use kilngrad::prelude::*;
-use kilngrad::trainer::{self, Epoch, History, Stopped, Trainer};
+use kilngrad::trainer::{self, Epoch, History, Progress, Stopped, Trainer};
 
 use crate::engine::Engine;
 use crate::models::{Column, Common, Model, System};
-use crate::output::{Lines, Progress, bytes, grouped, time};
+use crate::output::{Lines, bytes, grouped, time};
 use crate::signals;
 
 /// Arguments of `kilngrad train`.
@@ -159,7 +159,8 @@ fn train<M: trainer::Model>(
         .validate("evaluate", &model.test)
         .stop(signals::stop())
         .on_step(|step| {
-            progress.borrow_mut().reach((step.epoch - 1) as usize * steps + step.batch, step.epoch);
+            let done = (step.epoch - 1) * steps as u64 + step.batch as u64;
+            progress.borrow_mut().reach(done, step.epoch);
             ControlFlow::Continue(())
         })
         .on_epoch_with(|engine, epoch| {
@@ -188,7 +189,7 @@ fn train<M: trainer::Model>(
     }
     let history = trainer.run(&model.train)?;
     let spent = started.elapsed();
-    progress.into_inner().finish();
+    drop(progress);
     Ok(Run { made: show(engine, model)?, history, spent })
 }
 

@@ -56,6 +56,7 @@ impl Executable {
             options.threads,
         )?;
         inner.watch(options.check_nan);
+        options.expect_symbols(&program)?;
         for (entry, bindings) in options.ahead(&program) {
             inner.specialise(&entry, &bindings)?;
         }
@@ -394,7 +395,7 @@ pub(crate) fn reported<'c>(
     let code = code.ok_or_else(|| {
         let message = format!(
             "expected entry {entry:?} to be compiled, found no lengths of its symbols: \
-             call it or specialise it first"
+             call it, or state lengths with `Options::specialise`"
         );
         Error::new(ErrorKind::Shape, message)
     })?;

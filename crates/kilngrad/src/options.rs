@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use kilngrad_ir::{Bindings, DType, Entry, Machine, Program, Symbol, TileSize};
+use kilngrad_ir::{Bindings, DType, Entry, Error, ErrorKind, Machine, Program, Symbol, TileSize};
 use kilngrad_loops::Scalar;
 use kilngrad_tiles::Features;
 
@@ -180,6 +180,20 @@ impl Options {
             l3_bytes: 4 << 20,
             ..Machine::BASELINE
         }
+    }
+
+    /// Refuses lengths of what is no symbol of any entry.
+    pub(crate) fn expect_symbols(&self, program: &Program) -> Result<(), Error> {
+        let symbols: BTreeSet<Symbol> = program.entries.iter().flat_map(Entry::symbols).collect();
+        let unknown = |(name, _): &&(String, Vec<usize>)| {
+            symbols.iter().all(|symbol| symbol.name() != name.as_str())
+        };
+        let Some((name, _)) = self.specialise.iter().find(unknown) else { return Ok(()) };
+        let known: Vec<String> =
+            symbols.iter().map(|symbol| format!("{:?}", symbol.name())).collect();
+        let known = if known.is_empty() { "there are none".into() } else { known.join(", ") };
+        let message = format!("expected a symbol of the program ({known}), found {name:?}");
+        Err(Error::new(ErrorKind::Name, message))
     }
 
     /// What is compiled ahead: names of entries, with each binding of their symbols that is stated.

@@ -3,7 +3,7 @@
 use std::panic::Location;
 
 use kilngrad_ir::op::{BinaryOp, Cond, Op, While};
-use kilngrad_ir::{DType, Type, Value};
+use kilngrad_ir::{DType, Diagnostic, Type, Value};
 
 use super::scan::{Tensors, list, values};
 use crate::entry::Entry;
@@ -34,8 +34,10 @@ impl<'b> Tensor<'b> {
     ) -> Y {
         let site = self.entry.builder.site(Location::caller());
         let given = list(&xs);
+        let decides =
+            self.decides("cond_b2", "choose by element, of what is computed, with `select`");
         let home = self.entry.innermost().home(&[&[self], &given[..]].concat());
-        let Some(home) = home else {
+        let Some(home) = home.filter(|_| decides) else {
             let mut poisoned = std::iter::repeat(self.entry.poisoned());
             let results = then(xs.rebuild(&mut poisoned));
             otherwise(xs.rebuild(&mut poisoned));
@@ -64,6 +66,28 @@ impl<'b> Tensor<'b> {
             |made| Box::new(made.into_iter()),
         );
         shape.expect("both functions were called").rebuild(&mut *made)
+    }
+}
+
+impl Tensor<'_> {
+    /// Whether this is a `bool` scalar; records an error if not.
+    #[track_caller]
+    fn decides(self, rule: &'static str, help: &str) -> bool {
+        let Some(ty) = self.ty() else { return false };
+        let decides = ty == Type::scalar(DType::Bool);
+        if !decides {
+            let message = format!("expected a bool[] to decide by, found {ty}");
+            let help = match ty.dtype == DType::Bool {
+                true => format!("reduce it with `.all(..)` or `.any(..)`; {help}"),
+                false => "compare it, as in `x.gt(0.0)`".to_owned(),
+            };
+            let mut diagnostic = Diagnostic::new(rule, message).help(help);
+            if let Some(site) = self.site() {
+                diagnostic = diagnostic.related(format!("it is: {ty}"), site);
+            }
+            self.entry.fail(diagnostic);
+        }
+        decides
     }
 }
 
@@ -181,6 +205,9 @@ impl<'b> Entry<'b> {
     ) -> Option<Vec<Tensor<'b>>> {
         let region = body.region;
         let [mut more] = test.region.bring_in([test.results[0]])?;
+        if !more.decides("while_b3", "a loop ends for all elements at once") {
+            return None;
+        }
         let mut nexts = region.next_values("while_b1", &firsts, &body.results)?;
         let own = firsts.len();
         // A condition that every iteration has to keep goes around as one that all so far have kept.

@@ -49,6 +49,8 @@ mod checkpoint;
 mod evaluate;
 mod history;
 mod model;
+#[cfg(feature = "progress")]
+mod progress;
 mod rows;
 mod run;
 mod schedule;
@@ -66,6 +68,8 @@ use crate::data::Table;
 pub use evaluate::{Metric, evaluate, predict};
 pub use history::{Epoch, History, Stopped};
 pub use model::Model;
+#[cfg(feature = "progress")]
+pub use progress::Progress;
 pub use schedule::{Constant, Cosine, Schedule, StepDecay, WarmUp};
 
 /// A training run being put together: see the [module](self).
@@ -116,6 +120,8 @@ struct Plan<'a, M> {
     log: Option<PathBuf>,
     #[cfg(feature = "plot")]
     plot: Option<PathBuf>,
+    #[cfg(feature = "progress")]
+    progress: bool,
 }
 
 type OnStep<'a> = Box<dyn for<'s> FnMut(&Step<'s>) -> ControlFlow<()> + 'a>;
@@ -311,6 +317,8 @@ impl<'a, M: Model> Trainer<'a, M> {
             log: None,
             #[cfg(feature = "plot")]
             plot: None,
+            #[cfg(feature = "progress")]
+            progress: false,
         };
         Trainer { model, plan }
     }
@@ -578,6 +586,17 @@ impl<'a, M: Model> Trainer<'a, M> {
     #[cfg(feature = "plot")]
     pub fn plot(mut self, path: impl AsRef<Path>) -> Self {
         self.plan.plot = Some(path.as_ref().to_owned());
+        self
+    }
+
+    /// Shows on standard error how far the run is: a bar on a terminal, a line now and then elsewhere.
+    #[doc = ""]
+    #[doc = example!(
+        "assert_eq!(trainer.epochs(2).progress().run(&rows)?.epochs.len(), 2);"
+    )]
+    #[cfg(feature = "progress")]
+    pub fn progress(mut self) -> Self {
+        self.plan.progress = true;
         self
     }
 

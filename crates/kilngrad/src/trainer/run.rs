@@ -12,6 +12,8 @@ use crate::trainer::checkpoint::{Bits, Checkpoint, Position, Run, digest};
 use crate::trainer::evaluate::{Metric, add, evaluate, expect_metrics};
 use crate::trainer::history::{Epoch, History, Stopped, write_log};
 use crate::trainer::model::Model;
+#[cfg(feature = "progress")]
+use crate::trainer::progress::Progress;
 use crate::trainer::rows::{Rows, entry_of, inputs, metrics};
 use crate::trainer::{Plan, Step};
 
@@ -35,6 +37,8 @@ struct Training<'r, 'a, M: Model> {
     sums: Vec<f64>,
     /// The step that the file is of.
     saved: Option<u64>,
+    #[cfg(feature = "progress")]
+    progress: Option<Progress>,
 }
 
 /// The input that the schedule feeds.
@@ -125,6 +129,8 @@ impl<'r, 'a, M: Model> Training<'r, 'a, M> {
             names,
             validated,
             saved: None,
+            #[cfg(feature = "progress")]
+            progress: None,
             model,
             plan,
         })
@@ -277,6 +283,12 @@ impl<'r, 'a, M: Model> Training<'r, 'a, M> {
             names: &self.names,
             values: &self.found,
         };
+        #[cfg(feature = "progress")]
+        if self.plan.progress {
+            let total = self.plan.epochs.saturating_mul(batches as u64);
+            let progress = self.progress.get_or_insert_with(|| Progress::new(total));
+            progress.reach((step.epoch - 1) * batches as u64 + step.batch as u64, step.epoch);
+        }
         match &mut self.plan.on_step {
             Some(callback) => callback(&step),
             None => ControlFlow::Continue(()),
