@@ -130,3 +130,15 @@ fn every_value_has_a_story() {
         assert!(ends.iter().any(|begin| end.starts_with(begin)), "{why}");
     }
 }
+
+#[test]
+fn lengths_of_what_is_no_symbol_are_refused() {
+    let b = Builder::new("line");
+    let e = b.entry("run", Mode::Eval);
+    e.output("y", e.input("x", F32, (b.dim("n"),)) * 2.0);
+    let options = Options::new().specialise("run", &[4]);
+    let error = b.finish().unwrap().compile(&options).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Name);
+    let message = "expected a symbol of the program (\"n\"), found \"run\"";
+    assert_eq!(error.to_string(), message);
+}

@@ -74,5 +74,6 @@ fn a_program_without_parameters() {
     let b = Builder::new("plain\u{1b}[31m");
     let run = b.entry("run", Mode::Eval);
     run.output("y", run.input("x", F32, (4,)).exp());
-    insta::assert_snapshot!("plain", summary(b.finish().unwrap(), &options()));
+    let options = Options::new().features(Features::baseline());
+    insta::assert_snapshot!("plain", summary(b.finish().unwrap(), &options));
 }
