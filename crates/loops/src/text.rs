@@ -64,7 +64,8 @@
 //! and escapes what is not printable ASCII. A parameter of a loop has the type of its result.
 //!
 //! A text is not trusted: the parser allocates only in proportion to its length and nests only
-//! [`MAX_NESTING`](crate::MAX_NESTING) loops and [`MAX_REPEATS`](crate::MAX_REPEATS) blocks deep. It does not check what the verifier does.
+//! [`MAX_NESTING`](crate::MAX_NESTING) loops and [`MAX_REPEATS`](crate::MAX_REPEATS) blocks deep. It
+//! does not check what the verifier does.
 
 mod cursor;
 mod lex;

@@ -87,8 +87,8 @@ pub use program::verify_program;
 /// How deep loops may nest in a kernel.
 pub const MAX_NESTING: usize = 32;
 
-/// How deep blocks, be they repeats, branches or whiles, may nest in a program, and how many buffers, each part of the next, may be
-/// between one and its memory.
+/// How deep blocks, be they repeats, branches or whiles, may nest in a program, and how many buffers,
+/// each part of the next, may be between one and its memory.
 pub const MAX_REPEATS: usize = 32;
 
 /// Loop variables of a kernel are below this number, so that tables indexed by them are small.

@@ -675,44 +675,16 @@ impl Op {
     pub fn with_bodies(&self, bodies: impl IntoIterator<Item = Graph>) -> Op {
         let mut op = self.clone();
         let mut bodies = bodies.into_iter();
-        let places: SmallVec<[&mut Graph; 2]> = match &mut op {
-            Op::Scan(scan) => SmallVec::from_iter([&mut scan.body]),
-            Op::Cond(cond) => {
-                let Cond { then, otherwise, .. } = &mut **cond;
-                SmallVec::from_iter([then, otherwise])
-            }
-            Op::While(repeat) => {
-                let While { test, body, .. } = &mut **repeat;
-                SmallVec::from_iter([test, body])
-            }
-            Op::State(_)
-            | Op::Constant(_)
-            | Op::Dimension(_)
-            | Op::Iota { .. }
-            | Op::Random { .. }
-            | Op::Unary(_)
-            | Op::Binary(_)
-            | Op::Compare(_)
-            | Op::Select
-            | Op::Cast
-            | Op::Reduce { .. }
-            | Op::ArgReduce { .. }
-            | Op::Argsort { .. }
-            | Op::Dot(_)
-            | Op::Broadcast { .. }
-            | Op::Reshape
-            | Op::Transpose { .. }
-            | Op::Slice(_)
-            | Op::Pad(_)
-            | Op::Concat { .. }
-            | Op::Gather { .. }
-            | Op::ScatterAdd { .. }
-            | Op::Windows(_)
-            | Op::Fold(_)
-            | Op::StopGradient
-            | Op::CustomGradient(_)
-            | Op::Gradient { .. }
-            | Op::Kernel(_) => SmallVec::new(),
+        let places: SmallVec<[&mut Graph; 2]> = if let Op::Scan(scan) = &mut op {
+            SmallVec::from_iter([&mut scan.body])
+        } else if let Op::Cond(cond) = &mut op {
+            let Cond { then, otherwise, .. } = &mut **cond;
+            SmallVec::from_iter([then, otherwise])
+        } else if let Op::While(repeat) = &mut op {
+            let While { test, body, .. } = &mut **repeat;
+            SmallVec::from_iter([test, body])
+        } else {
+            SmallVec::new()
         };
         for place in places {
             *place = bodies.next().expect("there is a graph for each body");
