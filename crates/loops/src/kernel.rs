@@ -29,6 +29,7 @@ impl Scalar {
     pub const ALL: [Scalar; 5] = [Scalar::F32, Scalar::F64, Scalar::I32, Scalar::I64, Scalar::U8];
 
     /// Bytes of one element.
+    #[inline]
     pub const fn size(self) -> usize {
         match self {
             Scalar::F32 | Scalar::I32 => 4,

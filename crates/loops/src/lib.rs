@@ -8,7 +8,7 @@
 //! Around the data are four tools. [`KernelBuilder`] writes kernels. The verifier ([`verify`])
 //! proves that what it accepts needs no checks as it runs. The text form ([`mod@text`]) prints by
 //! `Display` and parses back to an equal value. The evaluator ([`eval`]) defines what native code
-//! must compute.
+//! must compute. And [`math`] has the elementary functions, over whatever a register is.
 //!
 //! # Examples
 //!
@@ -44,6 +44,8 @@ mod address;
 mod builder;
 pub mod eval;
 mod kernel;
+pub mod math;
+mod number;
 mod program;
 pub mod text;
 pub mod verify;

@@ -6,6 +6,7 @@
 
 use kilngrad_ir::DType;
 use kilngrad_ir::op::{BinaryOp, CompareOp, UnaryOp};
+use kilngrad_loops::math::{Arithmetic, Function, atan2, pow};
 use kilngrad_loops::{BinaryInst, CompareInst, MaskInst, Reg, RegType, UnaryInst};
 use smallvec::SmallVec;
 
@@ -223,6 +224,44 @@ fn compare_inst(op: CompareOp) -> CompareInst {
     }
 }
 
+/// The elementary function that an operation is; `None` of what takes an instruction or two.
+pub(crate) fn function_of(op: UnaryOp) -> Option<Function> {
+    match op {
+        UnaryOp::Exp => Some(Function::Exp),
+        UnaryOp::Expm1 => Some(Function::Expm1),
+        UnaryOp::Log => Some(Function::Log),
+        UnaryOp::Log1p => Some(Function::Log1p),
+        UnaryOp::Tanh => Some(Function::Tanh),
+        UnaryOp::Sigmoid => Some(Function::Sigmoid),
+        UnaryOp::Erf => Some(Function::Erf),
+        UnaryOp::Erfc => Some(Function::Erfc),
+        UnaryOp::Exp2 => Some(Function::Exp2),
+        UnaryOp::Log2 => Some(Function::Log2),
+        UnaryOp::Sin => Some(Function::Sin),
+        UnaryOp::Cos => Some(Function::Cos),
+        UnaryOp::Tan => Some(Function::Tan),
+        UnaryOp::Asin => Some(Function::Asin),
+        UnaryOp::Acos => Some(Function::Acos),
+        UnaryOp::Atan => Some(Function::Atan),
+        UnaryOp::Sinh => Some(Function::Sinh),
+        UnaryOp::Cosh => Some(Function::Cosh),
+        UnaryOp::Asinh => Some(Function::Asinh),
+        UnaryOp::Acosh => Some(Function::Acosh),
+        UnaryOp::Atanh => Some(Function::Atanh),
+        UnaryOp::Not
+        | UnaryOp::Neg
+        | UnaryOp::Abs
+        | UnaryOp::Sign
+        | UnaryOp::Relu
+        | UnaryOp::Sqrt
+        | UnaryOp::Rsqrt
+        | UnaryOp::Floor
+        | UnaryOp::Ceil
+        | UnaryOp::Round
+        | UnaryOp::Trunc => None,
+    }
+}
+
 /// Operations of the graph on one register, scalar or vector.
 impl Code<'_> {
     fn unary_reg(&mut self, op: UnaryOp, dtype: DType, x: Reg) -> Reg {
@@ -240,27 +279,30 @@ impl Code<'_> {
             UnaryOp::Round => self.unary(UnaryInst::Nearest, x),
             UnaryOp::Trunc => self.unary(UnaryInst::Trunc, x),
             UnaryOp::Rsqrt => math::rsqrt(self, x),
-            UnaryOp::Exp => math::exp(self, x),
-            UnaryOp::Expm1 => math::expm1(self, x),
-            UnaryOp::Log => math::log(self, x),
-            UnaryOp::Log1p => math::log1p(self, x),
-            UnaryOp::Tanh => math::tanh(self, x),
-            UnaryOp::Sigmoid => math::sigmoid(self, x),
-            UnaryOp::Erf => math::erf(self, x),
-            UnaryOp::Erfc => math::erfc(self, x),
-            UnaryOp::Exp2 => math::exp2(self, x),
-            UnaryOp::Log2 => math::log2(self, x),
-            UnaryOp::Sin => math::sin(self, x),
-            UnaryOp::Cos => math::cos(self, x),
-            UnaryOp::Tan => math::tan(self, x),
-            UnaryOp::Asin => math::asin(self, x),
-            UnaryOp::Acos => math::acos(self, x),
-            UnaryOp::Atan => math::atan(self, x),
-            UnaryOp::Sinh => math::sinh(self, x),
-            UnaryOp::Cosh => math::cosh(self, x),
-            UnaryOp::Asinh => math::asinh(self, x),
-            UnaryOp::Acosh => math::acosh(self, x),
-            UnaryOp::Atanh => math::atanh(self, x),
+            UnaryOp::Exp
+            | UnaryOp::Expm1
+            | UnaryOp::Log
+            | UnaryOp::Log1p
+            | UnaryOp::Tanh
+            | UnaryOp::Sigmoid
+            | UnaryOp::Erf
+            | UnaryOp::Erfc
+            | UnaryOp::Exp2
+            | UnaryOp::Log2
+            | UnaryOp::Sin
+            | UnaryOp::Cos
+            | UnaryOp::Tan
+            | UnaryOp::Asin
+            | UnaryOp::Acos
+            | UnaryOp::Atan
+            | UnaryOp::Sinh
+            | UnaryOp::Cosh
+            | UnaryOp::Asinh
+            | UnaryOp::Acosh
+            | UnaryOp::Atanh => {
+                let function = function_of(op).expect("all these are elementary functions");
+                function.of(self, x)
+            }
         }
     }
 
@@ -273,8 +315,8 @@ impl Code<'_> {
             BinaryOp::Div => self.div(x, y),
             BinaryOp::Rem if dtype.is_float() => math::rem(self, x, y),
             BinaryOp::Rem => self.binary(BinaryInst::Rem, x, y),
-            BinaryOp::Pow => math::pow(self, x, y),
-            BinaryOp::Atan2 => math::atan2(self, x, y),
+            BinaryOp::Pow => pow(self, x, y),
+            BinaryOp::Atan2 => atan2(self, x, y),
             BinaryOp::Max => math::max(self, x, y),
             BinaryOp::Min => math::min(self, x, y),
             BinaryOp::And if masks => self.mask(MaskInst::And, x, y),

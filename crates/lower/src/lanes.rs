@@ -12,6 +12,7 @@
 //! Moving between forms goes through lanes, since the loop IR has no shuffles.
 
 use kilngrad_ir::DType;
+use kilngrad_loops::math::Arithmetic;
 use kilngrad_loops::{Affine, Buffer, CompareInst, Inst, LoopVar, Reg, RegType, Scalar};
 use smallvec::SmallVec;
 

@@ -13,8 +13,8 @@
 //!
 //! - `code`: instructions, shared and hoisted as they are written;
 //! - `lanes`: a value as all its lanes: uniform, packed in vectors, or separate scalars;
-//! - `elementwise`, `math`, `random`: operations on lanes; elementary functions are straight-line
-//!   code within a stated error;
+//! - `elementwise`, `math`, `random`: operations on lanes; elementary functions are those of
+//!   [`kilngrad_loops::math`], as straight-line code;
 //! - `expr`: the value of a body at an index map; layout operations only change the map;
 //! - `space`: loops over an index space: axes merged, the vector axis, chunks;
 //! - `stage`: a kernel under construction, with what its parameters are bound to;

@@ -8,6 +8,7 @@
 
 use kilngrad_ir::DType;
 use kilngrad_ir::random::{PARITY, ROTATIONS};
+use kilngrad_loops::math::Arithmetic;
 use kilngrad_loops::{Affine, BinaryInst, Reg, Scalar};
 
 use crate::code::Code;

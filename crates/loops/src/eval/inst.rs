@@ -5,6 +5,7 @@ use crate::kernel::{
 };
 
 use super::element::{Bits, Element, lane, lanes};
+use crate::number::{self, float_binary, float_unary, integer_binary, integer_unary};
 
 /// Evaluates an instruction that reads registers only. Its types are verified.
 pub(super) fn pure(kernel: &Kernel, ty: RegType, inst: &Inst, registers: &[Bits]) -> Bits {
@@ -169,14 +170,7 @@ fn compare(op: CompareInst, scalar: Scalar, count: u8, a: &Bits, b: &Bits) -> Bi
 fn compare_as<T: Element + PartialOrd>(op: CompareInst, count: u8, a: &Bits, b: &Bits) -> Bits {
     lanes(count, |at| {
         let (x, y) = (lane::<T>(a, at), lane::<T>(b, at));
-        u8::from(match op {
-            CompareInst::Eq => x == y,
-            CompareInst::Ne => x != y,
-            CompareInst::Lt => x < y,
-            CompareInst::Le => x <= y,
-            CompareInst::Gt => x > y,
-            CompareInst::Ge => x >= y,
-        })
+        u8::from(number::compare(op, x, y))
     })
 }
 
@@ -196,107 +190,6 @@ fn convert(from: RegType, to: Scalar, count: u8, a: &Bits) -> Bits {
     }
 }
 
-macro_rules! float_unary {
-    ($op:expr, $x:expr) => {
-        match $op {
-            UnaryInst::Neg => -$x,
-            UnaryInst::Abs => $x.abs(),
-            UnaryInst::Sqrt => $x.sqrt(),
-            UnaryInst::Floor => $x.floor(),
-            UnaryInst::Ceil => $x.ceil(),
-            UnaryInst::Trunc => $x.trunc(),
-            UnaryInst::Nearest => $x.round_ties_even(),
-            UnaryInst::Not => unreachable!("verified operands are integers"),
-        }
-    };
-}
-
-macro_rules! integer_unary {
-    ($op:expr, $x:expr, $abs:expr) => {
-        match $op {
-            UnaryInst::Neg => $x.wrapping_neg(),
-            UnaryInst::Abs => $abs,
-            UnaryInst::Not => !$x,
-            UnaryInst::Sqrt
-            | UnaryInst::Floor
-            | UnaryInst::Ceil
-            | UnaryInst::Trunc
-            | UnaryInst::Nearest => unreachable!("verified operands are floats"),
-        }
-    };
-}
-
-macro_rules! float_binary {
-    ($op:expr, $x:expr, $y:expr) => {
-        match $op {
-            BinaryInst::Add => $x + $y,
-            BinaryInst::Sub => $x - $y,
-            BinaryInst::Mul => $x * $y,
-            BinaryInst::Div => $x / $y,
-            BinaryInst::MinSelect => {
-                if $x < $y {
-                    $x
-                } else {
-                    $y
-                }
-            }
-            BinaryInst::MaxSelect => {
-                if $x > $y {
-                    $x
-                } else {
-                    $y
-                }
-            }
-            BinaryInst::Rem
-            | BinaryInst::And
-            | BinaryInst::Or
-            | BinaryInst::Xor
-            | BinaryInst::Shl
-            | BinaryInst::ShrU
-            | BinaryInst::ShrS => unreachable!("verified operands are integers"),
-        }
-    };
-}
-
-/// `$ty` is the lane's type and `$unsigned` the unsigned one of its width, to which amounts of
-/// shifts are reduced.
-macro_rules! integer_binary {
-    ($op:expr, $x:expr, $y:expr, $ty:ty, $unsigned:ty) => {
-        match $op {
-            BinaryInst::Add => $x.wrapping_add($y),
-            BinaryInst::Sub => $x.wrapping_sub($y),
-            BinaryInst::Mul => $x.wrapping_mul($y),
-            // All bits set is −1, and 255 of u8.
-            BinaryInst::Div => {
-                if $y == 0 {
-                    !0
-                } else {
-                    $x.wrapping_div($y)
-                }
-            }
-            BinaryInst::Rem => {
-                if $y == 0 {
-                    $x
-                } else {
-                    $x.wrapping_rem($y)
-                }
-            }
-            BinaryInst::MinSelect => $x.min($y),
-            BinaryInst::MaxSelect => $x.max($y),
-            BinaryInst::And => $x & $y,
-            BinaryInst::Or => $x | $y,
-            BinaryInst::Xor => $x ^ $y,
-            BinaryInst::Shl => $x.wrapping_shl(($y as $unsigned % <$ty>::BITS as $unsigned) as u32),
-            BinaryInst::ShrU => ($x as $unsigned)
-                .wrapping_shr(($y as $unsigned % <$ty>::BITS as $unsigned) as u32)
-                as $ty,
-            BinaryInst::ShrS => {
-                $x.wrapping_shr(($y as $unsigned % <$ty>::BITS as $unsigned) as u32)
-            }
-        }
-    };
-}
-
 macro_rules! convert_from {
     ($from:ty, $to:expr, $count:expr, $a:expr) => {
         match $to {
@@ -309,4 +202,4 @@ macro_rules! convert_from {
     };
 }
 
-use {convert_from, float_binary, float_unary, integer_binary, integer_unary};
+use convert_from;

@@ -3,6 +3,7 @@
 use kilngrad_ir::op::{BinaryOp, CompareOp, Op};
 use kilngrad_ir::{DType, Literal, Value};
 use kilngrad_loops::BinaryInst::{MaxSelect, MinSelect};
+use kilngrad_loops::math::{Arithmetic, Compound};
 use kilngrad_loops::{Affine, Reg, RegType, Scalar};
 
 use super::step::Step;
@@ -10,7 +11,7 @@ use super::{Expr, Site, UNBOUND};
 use crate::LowerError;
 use crate::code::Code;
 use crate::lanes::{Lanes, memory_scalar};
-use crate::{math, random};
+use crate::random;
 
 impl Expr<'_> {
     /// The lanes of a site whose operands are written.
@@ -121,7 +122,7 @@ impl Code<'_> {
             DType::I64 => self.index(Scalar::I64, at),
             DType::F64 => {
                 let index = self.index(Scalar::I64, at);
-                index.map(|index| math::index_to_f64(self, index))
+                index.map(|index| self.index_to_f64(index))
             }
             DType::F32 | DType::U8 | DType::Bool => {
                 let index = self.index(Scalar::I64, at);

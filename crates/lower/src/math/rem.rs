@@ -7,9 +7,9 @@
 //! integers, where wrapping does no harm (as in "Modern Computer Arithmetic", Brent and Zimmermann,
 //! section 2.4). `f32` is widened first, which is exact both ways. Scalars only.
 
+use kilngrad_loops::math::{Arithmetic, Compound};
 use kilngrad_loops::{BinaryInst, CompareInst, MaskInst, Reg, RegType, Scalar};
 
-use super::replace;
 use crate::code::Code;
 
 /// `x − y·trunc(x/y)`.
@@ -48,7 +48,7 @@ fn rem_f64(code: &mut Code<'_>, x: Reg, y: Reg) -> Reg {
     let (x_nan, y_nan) = (code.is_nan(x), code.is_nan(y));
     let nan = code.mask(MaskInst::Or, x_nan, y_nan);
     let undefined = code.mask(MaskInst::Or, undefined, nan);
-    replace(code, undefined, f64::NAN, result)
+    code.replace(undefined, f64::NAN, result)
 }
 
 fn whole(code: &mut Code<'_>, size: Reg) -> Whole {

@@ -6,6 +6,7 @@
 
 use kilngrad_ir::DType;
 use kilngrad_ir::op::{ArgReduceOp, ReduceOp};
+use kilngrad_loops::math::Arithmetic;
 use kilngrad_loops::{Affine, CompareInst, MaskInst, Reg, RegType, Scalar};
 use smallvec::SmallVec;
 

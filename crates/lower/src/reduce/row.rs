@@ -5,6 +5,7 @@
 //! are combined pairwise, then their lanes pairwise, then the scalar: an order fixed by the shape.
 
 use kilngrad_ir::{DType, Value};
+use kilngrad_loops::math::Arithmetic;
 use kilngrad_loops::{Access, Affine, KernelBuilder, Reg};
 use smallvec::SmallVec;
 

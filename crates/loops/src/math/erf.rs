@@ -6,18 +6,21 @@
 //! ("erff", published on Stack Overflow, question 35148198): a polynomial near zero, elsewhere
 //! `1 − e^p(x)`.
 
-use kilngrad_loops::{BinaryInst, CompareInst, Reg, Scalar};
-
+use super::arithmetic::Arithmetic;
+use super::compound::Compound;
+use super::double::DoubleArithmetic;
 use super::exp::exp_of_sum;
 use super::wide::in_f64;
-use crate::code::Code;
+use crate::kernel::{BinaryInst, CompareInst, Scalar};
 
 /// `erf x`.
-pub(crate) fn erf(code: &mut Code<'_>, x: Reg) -> Reg {
+#[inline(always)]
+pub(super) fn erf<A: Arithmetic>(code: &mut A, x: A::Reg) -> A::Reg {
     if code.is_f32(x) { erf_f32(code, x) } else { erf_f64(code, x) }
 }
 
-fn erf_f32(code: &mut Code<'_>, x: Reg) -> Reg {
+#[inline(always)]
+fn erf_f32<A: Arithmetic>(code: &mut A, x: A::Reg) -> A::Reg {
     let magnitude = code.abs(x);
     // Beyond 4 the result rounds to 1, and the exponent must not turn back.
     let t = code.clamp(magnitude, 0.0, 4.0);
@@ -56,7 +59,8 @@ fn erf_f32(code: &mut Code<'_>, x: Reg) -> Reg {
 
 /// `e^(p·t − t)` for `p` above −1, whose exponent is kept as a sum: near −2 its rounding would be a
 /// quarter of a unit of the result.
-fn exp_of_product(code: &mut Code<'_>, p: Reg, t: Reg) -> Reg {
+#[inline(always)]
+fn exp_of_product<A: Arithmetic>(code: &mut A, p: A::Reg, t: A::Reg) -> A::Reg {
     let minus = code.neg(t);
     let product = code.mul(p, t);
     let exponent = code.add(product, minus);
@@ -159,7 +163,8 @@ const FARTHEST: Rational<'_> = Rational(
     ],
 );
 
-fn erf_f64(code: &mut Code<'_>, x: Reg) -> Reg {
+#[inline(always)]
+fn erf_f64<A: Arithmetic>(code: &mut A, x: A::Reg) -> A::Reg {
     let magnitude = code.abs(x);
     let square = code.mul(x, x);
     let near = quotient(code, square, &NEAR);
@@ -181,60 +186,62 @@ fn erf_f64(code: &mut Code<'_>, x: Reg) -> Reg {
 }
 
 /// `1 − erf x`, which keeps its bits where `erf x` is close to 1.
-pub(crate) fn erfc(code: &mut Code<'_>, x: Reg) -> Reg {
-    in_f64(code, x, |code, x| {
-        let magnitude = code.abs(x);
-        let square = code.mul(x, x);
-        let near = quotient(code, square, &NEAR);
-        let excess = code.mul(x, near);
-        let erf = code.add(x, excess);
-        let one = code.float_like(x, 1.0);
-        let small = code.sub(one, erf);
-        // Where ½ is nearer to the result than 1, x − ½ is exact.
-        let less = code.offset(x, -0.5);
-        let rest = code.add(less, excess);
-        let half = code.float_like(x, 0.5);
-        let medium = code.sub(half, rest);
-        let is_small = code.test(CompareInst::Lt, x, 0.25);
-        let near = code.select(is_small, small, medium);
+#[inline(always)]
+pub(super) fn erfc<A: Arithmetic>(code: &mut A, x: A::Reg) -> A::Reg {
+    in_f64!(erfc_f64, code, x)
+}
 
-        let past_one = code.offset(magnitude, -1.0);
-        let middle = quotient(code, past_one, &MIDDLE);
-        // Beyond 28 the result rounds to 0.
-        let t = code.clamp(magnitude, 1.0, 28.0);
-        let far = tail(code, t);
-        let positive = code.test(CompareInst::Gt, x, 0.0);
-        let is_middle = code.test(CompareInst::Lt, magnitude, 1.25);
-        let above = code.float_like(x, 1.0 - MIDDLE_VALUE);
-        let above = code.sub(above, middle);
-        let above = code.select(is_middle, above, far);
-        let below = code.offset(middle, MIDDLE_VALUE);
-        let below = code.offset(below, 1.0);
-        let two = code.float_like(x, 2.0);
-        let reflected = code.sub(two, far);
-        let below = code.select(is_middle, below, reflected);
-        let outside = code.select(positive, above, below);
-        let is_near = code.test(CompareInst::Lt, magnitude, 0.84375);
-        let result = code.select(is_near, near, outside);
-        let nan = code.is_nan(x);
-        code.select(nan, x, result)
-    })
+#[inline(always)]
+fn erfc_f64<A: Arithmetic>(code: &mut A, x: A::Reg) -> A::Reg {
+    let magnitude = code.abs(x);
+    let square = code.mul(x, x);
+    let near = quotient(code, square, &NEAR);
+    let excess = code.mul(x, near);
+    let erf = code.add(x, excess);
+    let one = code.float_like(x, 1.0);
+    let small = code.sub(one, erf);
+    // Where ½ is nearer to the result than 1, x − ½ is exact.
+    let less = code.offset(x, -0.5);
+    let rest = code.add(less, excess);
+    let half = code.float_like(x, 0.5);
+    let medium = code.sub(half, rest);
+    let is_small = code.test(CompareInst::Lt, x, 0.25);
+    let near = code.select(is_small, small, medium);
+
+    let past_one = code.offset(magnitude, -1.0);
+    let middle = quotient(code, past_one, &MIDDLE);
+    // Beyond 28 the result rounds to 0.
+    let t = code.clamp(magnitude, 1.0, 28.0);
+    let far = tail(code, t);
+    let positive = code.test(CompareInst::Gt, x, 0.0);
+    let is_middle = code.test(CompareInst::Lt, magnitude, 1.25);
+    let above = code.float_like(x, 1.0 - MIDDLE_VALUE);
+    let above = code.sub(above, middle);
+    let above = code.select(is_middle, above, far);
+    let below = code.offset(middle, MIDDLE_VALUE);
+    let below = code.offset(below, 1.0);
+    let two = code.float_like(x, 2.0);
+    let reflected = code.sub(two, far);
+    let below = code.select(is_middle, below, reflected);
+    let outside = code.select(positive, above, below);
+    let is_near = code.test(CompareInst::Lt, magnitude, 0.84375);
+    let result = code.select(is_near, near, outside);
+    let nan = code.is_nan(x);
+    code.select(nan, x, result)
 }
 
 /// `1 − erf t` for `t` from 1.25 on: `e^((−z² − 0.5625) + ((z − t)(z + t) + R/S))/t`, where `z` is
 /// `t` without its low bits, so that the first term is exact; the sum is kept exact too.
-fn tail(code: &mut Code<'_>, t: Reg) -> Reg {
+#[inline(always)]
+fn tail<A: Arithmetic>(code: &mut A, t: A::Reg) -> A::Reg {
     let one = code.float_like(t, 1.0);
     let square = code.mul(t, t);
     let s = code.div(one, square);
     let is_far = code.test(CompareInst::Lt, t, 1.0 / 0.35);
-    let mut part = |of: fn(&Rational<'static>) -> &'static [f64]| {
-        let far = code.polynomial(s, of(&FAR));
-        let farthest = code.polynomial(s, of(&FARTHEST));
-        code.select(is_far, far, farthest)
-    };
-    let numerator = part(|rational| rational.0);
-    let denominator = part(|rational| rational.1);
+    let (far, farthest) = (code.polynomial(s, FAR.0), code.polynomial(s, FARTHEST.0));
+    let numerator = code.select(is_far, far, farthest);
+    let (far, farthest) = (code.polynomial(s, FAR.1), code.polynomial(s, FARTHEST.1));
+    let denominator = code.select(is_far, far, farthest);
     let ratio = code.div(numerator, denominator);
 
     let bits = code.bits(t);
@@ -252,7 +259,8 @@ fn tail(code: &mut Code<'_>, t: Reg) -> Reg {
     code.div(power, t)
 }
 
-fn quotient(code: &mut Code<'_>, x: Reg, rational: &Rational<'_>) -> Reg {
+#[inline(always)]
+fn quotient<A: Arithmetic>(code: &mut A, x: A::Reg, rational: &Rational<'_>) -> A::Reg {
     let numerator = code.polynomial(x, rational.0);
     let denominator = code.polynomial(x, rational.1);
     code.div(numerator, denominator)

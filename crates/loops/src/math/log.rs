@@ -5,22 +5,23 @@
 //! (Sun Microsystems, `e_log.c`), and so is the correction of `log1p` for the bits that `1 + x`
 //! rounds away (`s_log1p.c`).
 
-use kilngrad_loops::{BinaryInst, CompareInst, Reg, Scalar};
-
+use super::arithmetic::Arithmetic;
+use super::compound::{Compound, format};
+use super::double::DoubleArithmetic;
 use super::wide::in_f64;
-use super::{index_to_f64, replace};
-use crate::code::Code;
+use crate::kernel::{BinaryInst, CompareInst, Scalar};
 
 /// The parts of `2ᵉ·m`.
-pub(super) struct Parts {
+pub(super) struct Parts<R> {
     /// `e`, a whole number.
-    pub(super) exponent: Reg,
+    pub(super) exponent: R,
     /// `m`.
-    pub(super) mantissa: Reg,
+    pub(super) mantissa: R,
 }
 
 /// Natural logarithm.
-pub(crate) fn log(code: &mut Code<'_>, x: Reg) -> Reg {
+#[inline(always)]
+pub(super) fn log<A: Arithmetic>(code: &mut A, x: A::Reg) -> A::Reg {
     let Parts { exponent, mantissa } = split_subnormal(code, x);
     let f = code.offset(mantissa, -1.0);
     let zero = code.float_like(x, 0.0);
@@ -29,28 +30,33 @@ pub(crate) fn log(code: &mut Code<'_>, x: Reg) -> Reg {
 }
 
 /// Binary logarithm, as `e + log₂ m`: exact where the operand is a power of two.
-pub(crate) fn log2(code: &mut Code<'_>, x: Reg) -> Reg {
-    in_f64(code, x, |code, x| {
-        let Parts { exponent, mantissa } = split_subnormal(code, x);
-        let f = code.offset(mantissa, -1.0);
-        let zero = code.float_like(x, 0.0);
-        let log = series(code, zero, f, zero);
-        let scaled = code.scale(log, LOG2_E_LOW);
-        let log2_e = code.float_like(x, std::f64::consts::LOG2_E);
-        let product = code.two_product(log, log2_e);
-        let low = code.add(product.1, scaled);
-        let sum = code.two_sum(exponent, product.0);
-        let low = code.add(sum.1, low);
-        let result = code.add(sum.0, low);
-        edges(code, x, x, result)
-    })
+#[inline(always)]
+pub(super) fn log2<A: Arithmetic>(code: &mut A, x: A::Reg) -> A::Reg {
+    in_f64!(log2_f64, code, x)
+}
+
+#[inline(always)]
+fn log2_f64<A: Arithmetic>(code: &mut A, x: A::Reg) -> A::Reg {
+    let Parts { exponent, mantissa } = split_subnormal(code, x);
+    let f = code.offset(mantissa, -1.0);
+    let zero = code.float_like(x, 0.0);
+    let log = series(code, zero, f, zero);
+    let scaled = code.scale(log, LOG2_E_LOW);
+    let log2_e = code.float_like(x, std::f64::consts::LOG2_E);
+    let product = code.two_product(log, log2_e);
+    let low = code.add(product.1, scaled);
+    let sum = code.two_sum(exponent, product.0);
+    let low = code.add(sum.1, low);
+    let result = code.add(sum.0, low);
+    edges(code, x, x, result)
 }
 
 /// What `1/ln 2` is more than its nearest `f64`.
 const LOG2_E_LOW: f64 = 2.035_527_374_093_103_2e-17;
 
 /// `ln(1 + x)`.
-pub(crate) fn log1p(code: &mut Code<'_>, x: Reg) -> Reg {
+#[inline(always)]
+pub(super) fn log1p<A: Arithmetic>(code: &mut A, x: A::Reg) -> A::Reg {
     let u = code.offset(x, 1.0);
     let Parts { exponent, mantissa } = split(code, u);
     // ln(1 + x) − ln u = (1 + x − u)/u, where the difference is exact in one of two orders.
@@ -78,17 +84,19 @@ pub(crate) fn log1p(code: &mut Code<'_>, x: Reg) -> Reg {
 
 /// What a logarithm is where its operand `u` is not a positive finite number: `x` for infinity and
 /// NaN, which `u` is with it.
-fn edges(code: &mut Code<'_>, x: Reg, u: Reg, result: Reg) -> Reg {
+#[inline(always)]
+fn edges<A: Arithmetic>(code: &mut A, x: A::Reg, u: A::Reg, result: A::Reg) -> A::Reg {
     let finite = code.test(CompareInst::Lt, u, f64::INFINITY);
     let result = code.select(finite, result, x);
     let zero = code.test(CompareInst::Eq, u, 0.0);
-    let result = replace(code, zero, f64::NEG_INFINITY, result);
+    let result = code.replace(zero, f64::NEG_INFINITY, result);
     let negative = code.test(CompareInst::Lt, u, 0.0);
-    replace(code, negative, f64::NAN, result)
+    code.replace(negative, f64::NAN, result)
 }
 
 /// `e·ln 2 + ln(1 + f) + lost`.
-fn series(code: &mut Code<'_>, exponent: Reg, f: Reg, lost: Reg) -> Reg {
+#[inline(always)]
+fn series<A: Arithmetic>(code: &mut A, exponent: A::Reg, f: A::Reg, lost: A::Reg) -> A::Reg {
     if code.is_f32(f) {
         series_f32(code, exponent, f, lost)
     } else {
@@ -96,7 +104,8 @@ fn series(code: &mut Code<'_>, exponent: Reg, f: Reg, lost: Reg) -> Reg {
     }
 }
 
-fn series_f32(code: &mut Code<'_>, exponent: Reg, f: Reg, lost: Reg) -> Reg {
+#[inline(always)]
+fn series_f32<A: Arithmetic>(code: &mut A, exponent: A::Reg, f: A::Reg, lost: A::Reg) -> A::Reg {
     let polynomial = code.polynomial(
         f,
         &[
@@ -123,7 +132,8 @@ fn series_f32(code: &mut Code<'_>, exponent: Reg, f: Reg, lost: Reg) -> Reg {
     code.mul_add(exponent, high, near)
 }
 
-fn series_f64(code: &mut Code<'_>, exponent: Reg, f: Reg, lost: Reg) -> Reg {
+#[inline(always)]
+fn series_f64<A: Arithmetic>(code: &mut A, exponent: A::Reg, f: A::Reg, lost: A::Reg) -> A::Reg {
     let divisor = code.offset(f, 2.0);
     let s = code.div(f, divisor);
     let z = code.mul(s, s);
@@ -154,7 +164,8 @@ fn series_f64(code: &mut Code<'_>, exponent: Reg, f: Reg, lost: Reg) -> Reg {
 
 /// The parts of a positive number, `m` between `√½` and `√2`; subnormals are scaled first. What it
 /// gives for other operands is a number, but none in particular.
-pub(super) fn split_subnormal(code: &mut Code<'_>, x: Reg) -> Parts {
+#[inline(always)]
+pub(super) fn split_subnormal<A: Arithmetic>(code: &mut A, x: A::Reg) -> Parts<A::Reg> {
     let (least, power) =
         if code.is_f32(x) { (f64::from(f32::MIN_POSITIVE), 24) } else { (f64::MIN_POSITIVE, 54) };
     let subnormal = code.test(CompareInst::Lt, x, least);
@@ -166,9 +177,10 @@ pub(super) fn split_subnormal(code: &mut Code<'_>, x: Reg) -> Parts {
 }
 
 /// The parts of a positive normal number.
-fn split(code: &mut Code<'_>, x: Reg) -> Parts {
+#[inline(always)]
+fn split<A: Arithmetic>(code: &mut A, x: A::Reg) -> Parts<A::Reg> {
     let scalar = code.scalar(x);
-    let format = code.format(x);
+    let format = format(code, x);
     let bits = code.bits(x);
     // Subtracting the bits of √½ makes the exponent's field step where m would reach √2.
     let root_half = match scalar {
@@ -185,10 +197,7 @@ fn split(code: &mut Code<'_>, x: Reg) -> Parts {
     let biased = code.int_like(bits, format.bias << format.mantissa);
     let biased = code.add(above, biased);
     let biased = code.shift(BinaryInst::ShrU, biased, format.mantissa);
-    let exponent = if scalar == Scalar::F32 {
-        code.convert(Scalar::F32, biased)
-    } else {
-        index_to_f64(code, biased)
-    };
+    let exponent =
+        if scalar == Scalar::F32 { code.to_f32(biased) } else { code.index_to_f64(biased) };
     Parts { exponent: code.offset(exponent, -(format.bias as f64)), mantissa }
 }

@@ -10,14 +10,15 @@
 //! What the sums round away is known exactly (Dekker's sum) and put into the quotient with the
 //! quotient's own remainder. So one rounding is left, and those of `r` and of `s`'s polynomial.
 
-use kilngrad_loops::{BinaryInst, CompareInst, Reg};
-
-use super::double::Double;
+use super::arithmetic::Arithmetic;
+use super::compound::{Compound, format};
+use super::double::{Double, DoubleArithmetic};
 use super::exp::{Reduced, power_factors, reduce};
-use crate::code::Code;
+use crate::kernel::{BinaryInst, CompareInst};
 
 /// `1/(1 + e⁻ˣ)`.
-pub(crate) fn sigmoid(code: &mut Code<'_>, x: Reg) -> Reg {
+#[inline(always)]
+pub(super) fn sigmoid<A: Arithmetic>(code: &mut A, x: A::Reg) -> A::Reg {
     // Beyond these the result is 0 or 1.
     let most = if code.is_f32(x) { 104.0 } else { 746.0 };
     let magnitude = magnitude(code, x, most);
@@ -42,14 +43,15 @@ pub(crate) fn sigmoid(code: &mut Code<'_>, x: Reg) -> Reg {
 }
 
 /// `tanh x`.
-pub(crate) fn tanh(code: &mut Code<'_>, x: Reg) -> Reg {
+#[inline(always)]
+pub(super) fn tanh<A: Arithmetic>(code: &mut A, x: A::Reg) -> A::Reg {
     let twice = code.add(x, x);
     // Beyond these the result is ±1.
     let most = if code.is_f32(x) { 20.0 } else { 40.0 };
     let twice = magnitude(code, twice, most);
     let Reduced { exponent, tail, rest } = reduce(code, twice, None);
     let scalar = code.scalar(x);
-    let bias = code.int_like(exponent, code.format(x).bias);
+    let bias = code.int_like(exponent, format(code, x).bias);
     let exponent = code.sub(bias, exponent);
     let power = code.power_of_two(scalar, exponent);
     let one = code.float_like(x, 1.0);
@@ -70,18 +72,20 @@ pub(crate) fn tanh(code: &mut Code<'_>, x: Reg) -> Reg {
 }
 
 /// `|x|`, but at most `most`; NaN stays.
-fn magnitude(code: &mut Code<'_>, x: Reg, most: f64) -> Reg {
+#[inline(always)]
+fn magnitude<A: Arithmetic>(code: &mut A, x: A::Reg, most: f64) -> A::Reg {
     let magnitude = code.abs(x);
     let most = code.float_like(x, most);
     code.binary(BinaryInst::MinSelect, most, magnitude)
 }
 
 /// `x/y`: a quotient, and its remainder times the divisor's reciprocal.
-fn quotient(code: &mut Code<'_>, x: Double, y: Double) -> Reg {
+#[inline(always)]
+fn quotient<A: Arithmetic>(code: &mut A, x: Double<A::Reg>, y: Double<A::Reg>) -> A::Reg {
     let one = code.float_like(x.0, 1.0);
     let reciprocal = code.div(one, y.0);
     let quotient = code.mul(x.0, reciprocal);
-    if code.target.fma {
+    if code.has_fma() {
         let minus = code.neg(quotient);
         let remainder = code.mul_add(minus, y.0, x.0);
         let lost = code.mul_add(minus, y.1, x.1);
@@ -92,10 +96,11 @@ fn quotient(code: &mut Code<'_>, x: Double, y: Double) -> Reg {
     // is what they leave of the numerator.
     let (quotient, _) = code.halves(quotient);
     let (high, rest) = code.halves(y.0);
-    let taken = [high, rest, y.1].map(|part| code.mul(quotient, part));
-    let remainder = code.sub(x.0, taken[0]);
-    let remainder = code.sub(remainder, taken[1]);
-    let lost = code.sub(x.1, taken[2]);
+    let (high, rest) = (code.mul(quotient, high), code.mul(quotient, rest));
+    let remainder = code.sub(x.0, high);
+    let remainder = code.sub(remainder, rest);
+    let low = code.mul(quotient, y.1);
+    let lost = code.sub(x.1, low);
     let remainder = code.add(remainder, lost);
     code.mul_add(remainder, reciprocal, quotient)
 }

@@ -4,26 +4,30 @@
 //! it is taken in `f64`. For `f64` it is the sum of two numbers, after SLEEF (Shibata and
 //! Petrogalli, `xpow`, whose `logk` and `expk` these are).
 
-use kilngrad_loops::{CompareInst, MaskInst, Reg, UnaryInst};
-use smallvec::SmallVec;
-
-use super::double::Double;
+use super::arithmetic::Arithmetic;
+use super::compound::{Compound, format};
+use super::double::{Double, DoubleArithmetic};
 use super::exp::scale_by_power;
 use super::log::{Parts, split_subnormal};
-use super::wide::{narrowed, widened};
-use super::{both, exp, log, replace};
-use crate::code::Code;
+use super::wide::in_f64;
+use super::{exp, log};
+use crate::kernel::{CompareInst, MaskInst, UnaryInst};
 
 /// `xʸ`.
-pub(crate) fn pow(code: &mut Code<'_>, x: Reg, y: Reg) -> Reg {
+#[inline(always)]
+pub fn pow<A: Arithmetic>(code: &mut A, x: A::Reg, y: A::Reg) -> A::Reg {
     let magnitude = code.abs(x);
-    let power =
-        if code.is_f32(x) { power_f32(code, magnitude, y) } else { power_f64(code, magnitude, y) };
+    let power = if code.is_f32(x) {
+        in_f64!(simple_power, code, magnitude, y)
+    } else {
+        power_f64(code, magnitude, y)
+    };
     signed(code, x, y, power)
 }
 
 /// The power of `x` from that of its magnitude.
-fn signed(code: &mut Code<'_>, x: Reg, y: Reg, power: Reg) -> Reg {
+#[inline(always)]
+fn signed<A: Arithmetic>(code: &mut A, x: A::Reg, y: A::Reg, power: A::Reg) -> A::Reg {
     let is_whole = {
         let whole = code.unary(UnaryInst::Trunc, y);
         code.compare(CompareInst::Eq, y, whole)
@@ -32,17 +36,17 @@ fn signed(code: &mut Code<'_>, x: Reg, y: Reg, power: Reg) -> Reg {
         let half = code.scale(y, 0.5);
         let whole = code.unary(UnaryInst::Trunc, half);
         let uneven = code.compare(CompareInst::Ne, half, whole);
-        both(code, is_whole, uneven)
+        code.both(is_whole, uneven)
     };
     let with_sign = code.with_sign(power, x);
     let result = code.select(is_odd, with_sign, power);
     // A root of a negative number; minus infinity has powers.
     let negative = code.test(CompareInst::Lt, x, 0.0);
     let finite = code.test(CompareInst::Gt, x, f64::NEG_INFINITY);
-    let undefined = both(code, negative, finite);
+    let undefined = code.both(negative, finite);
     let not_whole = code.mask_not(is_whole);
-    let undefined = both(code, undefined, not_whole);
-    let result = replace(code, undefined, f64::NAN, result);
+    let undefined = code.both(undefined, not_whole);
+    let result = code.replace(undefined, f64::NAN, result);
     // 1^y and x^0 are 1 whatever the other is, and so is (−1)^±∞.
     let one = code.test(CompareInst::Eq, x, 1.0);
     let zeroth = code.test(CompareInst::Eq, y, 0.0);
@@ -50,24 +54,21 @@ fn signed(code: &mut Code<'_>, x: Reg, y: Reg, power: Reg) -> Reg {
     let minus_one = code.test(CompareInst::Eq, x, -1.0);
     let size = code.abs(y);
     let infinite = code.test(CompareInst::Eq, size, f64::INFINITY);
-    let turning = both(code, minus_one, infinite);
+    let turning = code.both(minus_one, infinite);
     let is_one = code.mask(MaskInst::Or, is_one, turning);
-    replace(code, is_one, 1.0, result)
+    code.replace(is_one, 1.0, result)
 }
 
-/// In `f64`, where every product of `y` and a logarithm keeps 20 bits more than needed.
-fn power_f32(code: &mut Code<'_>, magnitude: Reg, y: Reg) -> Reg {
-    let (x, y) = (widened(code, magnitude), widened(code, y));
-    let powers = x.iter().zip(&y).map(|(&x, &y)| {
-        let log = log(code, x);
-        let exponent = code.mul(y, log);
-        exp(code, exponent)
-    });
-    let powers: SmallVec<[Reg; 2]> = powers.collect();
-    narrowed(code, &powers)
+/// In `f64` for `f32`, so that every product of `y` and a logarithm keeps 20 bits more than needed.
+#[inline(always)]
+fn simple_power<A: Arithmetic>(code: &mut A, magnitude: A::Reg, y: A::Reg) -> A::Reg {
+    let log = log(code, magnitude);
+    let exponent = code.mul(y, log);
+    exp(code, exponent)
 }
 
-fn power_f64(code: &mut Code<'_>, magnitude: Reg, y: Reg) -> Reg {
+#[inline(always)]
+fn power_f64<A: Arithmetic>(code: &mut A, magnitude: A::Reg, y: A::Reg) -> A::Reg {
     let log = log_double(code, magnitude);
     let product = code.double_scaled(log, y);
     let power = exp_double(code, product);
@@ -75,19 +76,26 @@ fn power_f64(code: &mut Code<'_>, magnitude: Reg, y: Reg) -> Reg {
     let power = bounded(code, magnitude, y, size, power);
     let (base_nan, exponent_nan) = (code.is_nan(magnitude), code.is_nan(y));
     let nan = code.mask(MaskInst::Or, base_nan, exponent_nan);
-    replace(code, nan, f64::NAN, power)
+    code.replace(nan, f64::NAN, power)
 }
 
 /// The power where operands are finite and the result is in the range of exponents. Elsewhere the
 /// arithmetic may have met an infinity, and the signs of `ln x` and `y` decide.
-fn bounded(code: &mut Code<'_>, magnitude: Reg, y: Reg, exponent: Reg, power: Reg) -> Reg {
+#[inline(always)]
+fn bounded<A: Arithmetic>(
+    code: &mut A,
+    magnitude: A::Reg,
+    y: A::Reg,
+    exponent: A::Reg,
+    power: A::Reg,
+) -> A::Reg {
     let zero = code.test(CompareInst::Eq, magnitude, 0.0);
     let above = code.test(CompareInst::Gt, magnitude, 1.0);
     let one = code.float_like(magnitude, 1.0);
     let below = code.float_like(magnitude, -1.0);
     let direction = code.select(above, one, below);
     let exact = code.test(CompareInst::Eq, magnitude, 1.0);
-    let direction = replace(code, exact, 0.0, direction);
+    let direction = code.replace(exact, 0.0, direction);
     let upward = code.mul(direction, y);
     let grows = code.test(CompareInst::Gt, upward, 0.0);
     let infinity = code.float_like(magnitude, f64::INFINITY);
@@ -106,7 +114,8 @@ fn bounded(code: &mut Code<'_>, magnitude: Reg, y: Reg, exponent: Reg, power: Re
 }
 
 /// `ln x` of a positive finite number.
-fn log_double(code: &mut Code<'_>, x: Reg) -> Double {
+#[inline(always)]
+fn log_double<A: Arithmetic>(code: &mut A, x: A::Reg) -> Double<A::Reg> {
     let Parts { exponent, mantissa } = split_subnormal(code, x);
     let one = code.float_like(x, 1.0);
     // s = (m − 1)/(m + 1); the numerator is exact.
@@ -148,8 +157,9 @@ fn log_double(code: &mut Code<'_>, x: Reg) -> Double {
 }
 
 /// `e^d`.
-fn exp_double(code: &mut Code<'_>, d: Double) -> Reg {
-    let format = code.format(d.0);
+#[inline(always)]
+fn exp_double<A: Arithmetic>(code: &mut A, d: Double<A::Reg>) -> A::Reg {
+    let format = format(code, d.0);
     let bounded = code.clamp(d.0, -800.0, 800.0);
     let d = Double(bounded, d.1);
     let magic = code.float_like(d.0, format.magic);

@@ -5,27 +5,29 @@
 //! Petrogalli, "SLEEF: A Portable Vectorized Library of C Standard Mathematical Functions", IEEE
 //! TPDS 2020; `xexp`). Multiplying by 2ⁿ in two steps rounds once, and so underflow is gradual.
 
-use kilngrad_loops::{BinaryInst, CompareInst, Reg};
-
-use crate::code::Code;
+use super::arithmetic::Arithmetic;
+use super::compound::{Compound, format};
+use crate::kernel::{BinaryInst, CompareInst};
 
 /// What the reduction leaves.
-pub(super) struct Reduced {
+pub(super) struct Reduced<R> {
     /// `n` as an integer.
-    pub(super) exponent: Reg,
+    pub(super) exponent: R,
     /// `eʳ − 1 − r`, rounded.
-    pub(super) tail: Reg,
+    pub(super) tail: R,
     /// `r`.
-    pub(super) rest: Reg,
+    pub(super) rest: R,
 }
 
 /// `eˣ`.
-pub(crate) fn exp(code: &mut Code<'_>, x: Reg) -> Reg {
+#[inline(always)]
+pub(super) fn exp<A: Arithmetic>(code: &mut A, x: A::Reg) -> A::Reg {
     exp_of_sum(code, x, None)
 }
 
 /// `eˣ` where `more`, which is below the last place of `x`, belongs to `x`.
-pub(super) fn exp_of_sum(code: &mut Code<'_>, x: Reg, more: Option<Reg>) -> Reg {
+#[inline(always)]
+pub(super) fn exp_of_sum<A: Arithmetic>(code: &mut A, x: A::Reg, more: Option<A::Reg>) -> A::Reg {
     // Beyond these the result is 0 or infinite, and n stays small enough to halve.
     let (low, high) = if code.is_f32(x) { (-104.0, 89.0) } else { (-746.0, 710.0) };
     let clamped = code.clamp(x, low, high);
@@ -36,11 +38,12 @@ pub(super) fn exp_of_sum(code: &mut Code<'_>, x: Reg, more: Option<Reg>) -> Reg 
 }
 
 /// `2ˣ`, as `2ⁿ·e^(r·ln 2)` with `x = n + r` and `|r| ≤ ½`: exact where `x` is whole.
-pub(crate) fn exp2(code: &mut Code<'_>, x: Reg) -> Reg {
+#[inline(always)]
+pub(super) fn exp2<A: Arithmetic>(code: &mut A, x: A::Reg) -> A::Reg {
     // Beyond these the result is 0 or infinite.
     let (low, high) = if code.is_f32(x) { (-151.0, 129.0) } else { (-1076.0, 1025.0) };
     let clamped = code.clamp(x, low, high);
-    let format = code.format(x);
+    let format = format(code, x);
     let rounded = code.offset(clamped, format.magic);
     let whole = code.offset(rounded, -format.magic);
     let rest = code.sub(clamped, whole);
@@ -54,13 +57,14 @@ pub(crate) fn exp2(code: &mut Code<'_>, x: Reg) -> Reg {
 
 /// `eˣ − 1`: `2·(2ⁿ⁻¹(eʳ − 1) + (2ⁿ⁻¹ − ½))`, where the second term is exact unless it is far
 /// larger than the rounding.
-pub(crate) fn expm1(code: &mut Code<'_>, x: Reg) -> Reg {
+#[inline(always)]
+pub(super) fn expm1<A: Arithmetic>(code: &mut A, x: A::Reg) -> A::Reg {
     let (low, high, tiny) =
         if code.is_f32(x) { (-20.0, 89.0, 2f64.powi(-26)) } else { (-42.0, 710.0, 2f64.powi(-55)) };
     let clamped = code.clamp(x, low, high);
     let Reduced { exponent, tail, rest } = reduce(code, clamped, None);
     let sum = code.add(tail, rest);
-    let format = code.format(x);
+    let format = format(code, x);
     let half_exponent = code.int_like(exponent, format.bias - 1);
     let half_exponent = code.add(exponent, half_exponent);
     let scalar = code.scalar(x);
@@ -76,8 +80,13 @@ pub(crate) fn expm1(code: &mut Code<'_>, x: Reg) -> Reg {
 
 /// What is left of an operand of moderate size, to which `more` belongs that is below its last
 /// place.
-pub(super) fn reduce(code: &mut Code<'_>, x: Reg, more: Option<Reg>) -> Reduced {
-    let format = code.format(x);
+#[inline(always)]
+pub(super) fn reduce<A: Arithmetic>(
+    code: &mut A,
+    x: A::Reg,
+    more: Option<A::Reg>,
+) -> Reduced<A::Reg> {
+    let format = format(code, x);
     let magic = code.float_like(x, format.magic);
     let log2_e = code.float_like(x, std::f64::consts::LOG2_E);
     let rounded = code.mul_add(x, log2_e, magic);
@@ -132,7 +141,8 @@ pub(super) fn reduce(code: &mut Code<'_>, x: Reg, more: Option<Reg>) -> Reduced 
 }
 
 /// `x·2ⁿ` for `n` of twice the range of exponents, rounded once.
-pub(super) fn scale_by_power(code: &mut Code<'_>, x: Reg, exponent: Reg) -> Reg {
+#[inline(always)]
+pub(super) fn scale_by_power<A: Arithmetic>(code: &mut A, x: A::Reg, exponent: A::Reg) -> A::Reg {
     let (first, second) = power_factors(code, x, exponent);
     let x = code.mul(x, first);
     code.mul(x, second)
@@ -140,9 +150,14 @@ pub(super) fn scale_by_power(code: &mut Code<'_>, x: Reg, exponent: Reg) -> Reg 
 
 /// Two powers of two whose product is `2ⁿ`, in the format of `like`, for `n` of twice the range of
 /// exponents.
-pub(super) fn power_factors(code: &mut Code<'_>, like: Reg, exponent: Reg) -> (Reg, Reg) {
+#[inline(always)]
+pub(super) fn power_factors<A: Arithmetic>(
+    code: &mut A,
+    like: A::Reg,
+    exponent: A::Reg,
+) -> (A::Reg, A::Reg) {
     let scalar = code.scalar(like);
-    let bias = code.format(like).bias;
+    let bias = format(code, like).bias;
     // With twice the bias added, the sum is not negative, so the shift need not keep a sign; and
     // half of it is the biased exponent of the first factor.
     let twice = code.int_like(exponent, 2 * bias);

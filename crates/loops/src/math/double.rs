@@ -2,18 +2,19 @@
 //!
 //! The error-free sum is Knuth's, the error-free product Dekker's or one of a fused multiply-add.
 
-use kilngrad_loops::{BinaryInst, Reg, Scalar};
-
-use crate::code::Code;
+use super::arithmetic::Arithmetic;
+use super::compound::Compound;
+use crate::kernel::{BinaryInst, Scalar};
 
 /// An unevaluated sum: the first is the sum rounded.
 #[derive(Clone, Copy)]
-pub(super) struct Double(pub(super) Reg, pub(super) Reg);
+pub(super) struct Double<R>(pub(super) R, pub(super) R);
 
 /// Arithmetic of unevaluated sums.
-impl Code<'_> {
+pub(super) trait DoubleArithmetic: Arithmetic {
     /// Exact sum (Knuth).
-    pub(super) fn two_sum(&mut self, x: Reg, y: Reg) -> Double {
+    #[inline(always)]
+    fn two_sum(&mut self, x: Self::Reg, y: Self::Reg) -> Double<Self::Reg> {
         let sum = self.add(x, y);
         let part = self.sub(sum, x);
         let rest = self.sub(sum, part);
@@ -23,16 +24,18 @@ impl Code<'_> {
     }
 
     /// Exact sum where `|x| ≥ |y|` or `x` is 0 (Dekker).
-    pub(super) fn fast_two_sum(&mut self, x: Reg, y: Reg) -> Double {
+    #[inline(always)]
+    fn fast_two_sum(&mut self, x: Self::Reg, y: Self::Reg) -> Double<Self::Reg> {
         let sum = self.add(x, y);
         let part = self.sub(sum, x);
         Double(sum, self.sub(y, part))
     }
 
     /// Exact product; without a fused multiply-add, up to the rounding of its last term.
-    pub(super) fn two_product(&mut self, x: Reg, y: Reg) -> Double {
+    #[inline(always)]
+    fn two_product(&mut self, x: Self::Reg, y: Self::Reg) -> Double<Self::Reg> {
         let product = self.mul(x, y);
-        if self.target.fma {
+        if self.has_fma() {
             let minus = self.neg(product);
             return Double(product, self.mul_add(x, y, minus));
         }
@@ -45,7 +48,8 @@ impl Code<'_> {
     }
 
     /// A number as the sum of two of half as many bits: by clearing the low ones.
-    pub(super) fn halves(&mut self, x: Reg) -> (Reg, Reg) {
+    #[inline(always)]
+    fn halves(&mut self, x: Self::Reg) -> (Self::Reg, Self::Reg) {
         let scalar = self.scalar(x);
         let bits = self.bits(x);
         let mask = if scalar == Scalar::F32 { 0xffff_f000 } else { 0xffff_ffff_f800_0000 };
@@ -55,38 +59,44 @@ impl Code<'_> {
         (high, self.sub(x, high))
     }
 
-    pub(super) fn double_sum(&mut self, x: Double, y: Double) -> Double {
+    #[inline(always)]
+    fn double_sum(&mut self, x: Double<Self::Reg>, y: Double<Self::Reg>) -> Double<Self::Reg> {
         let sum = self.two_sum(x.0, y.0);
         let low = self.add(x.1, y.1);
         let low = self.add(sum.1, low);
         self.fast_two_sum(sum.0, low)
     }
 
-    pub(super) fn double_plus(&mut self, x: Double, y: Reg) -> Double {
+    #[inline(always)]
+    fn double_plus(&mut self, x: Double<Self::Reg>, y: Self::Reg) -> Double<Self::Reg> {
         let sum = self.two_sum(x.0, y);
         let low = self.add(sum.1, x.1);
         self.fast_two_sum(sum.0, low)
     }
 
-    pub(super) fn double_product(&mut self, x: Double, y: Double) -> Double {
+    #[inline(always)]
+    fn double_product(&mut self, x: Double<Self::Reg>, y: Double<Self::Reg>) -> Double<Self::Reg> {
         let product = self.two_product(x.0, y.0);
         let low = self.mul_add(x.0, y.1, product.1);
         let low = self.mul_add(x.1, y.0, low);
         self.fast_two_sum(product.0, low)
     }
 
-    pub(super) fn double_square(&mut self, x: Double) -> Double {
+    #[inline(always)]
+    fn double_square(&mut self, x: Double<Self::Reg>) -> Double<Self::Reg> {
         self.double_product(x, x)
     }
 
-    pub(super) fn double_scaled(&mut self, x: Double, y: Reg) -> Double {
+    #[inline(always)]
+    fn double_scaled(&mut self, x: Double<Self::Reg>, y: Self::Reg) -> Double<Self::Reg> {
         let product = self.two_product(x.0, y);
         let low = self.mul_add(x.1, y, product.1);
         self.fast_two_sum(product.0, low)
     }
 
     /// `x / y`: the quotient, and its remainder divided again.
-    pub(super) fn double_quotient(&mut self, x: Reg, y: Double) -> Double {
+    #[inline(always)]
+    fn double_quotient(&mut self, x: Self::Reg, y: Double<Self::Reg>) -> Double<Self::Reg> {
         let quotient = self.div(x, y.0);
         let product = self.two_product(quotient, y.0);
         let rest = self.sub(x, product.0);
@@ -97,3 +107,5 @@ impl Code<'_> {
         self.fast_two_sum(quotient, low)
     }
 }
+
+impl<A: Arithmetic> DoubleArithmetic for A {}
