@@ -136,6 +136,6 @@ fn has_vectors(kernel: &Kernel) -> bool {
 fn any(body: &[Stmt], property: &dyn Fn(&Stmt) -> bool) -> bool {
     body.iter().any(|stmt| match stmt {
         Stmt::For(inner) => any(&inner.body, property),
-        Stmt::Let { .. } | Stmt::Store { .. } | Stmt::Tile(_) => property(stmt),
+        Stmt::Let { .. } | Stmt::Store { .. } | Stmt::Tile(_) | Stmt::Apply(_) => property(stmt),
     })
 }

@@ -11,8 +11,9 @@ use std::sync::atomic::AtomicBool;
 /// A kernel: runs chunk `chunk` on the buffers in `args`.
 ///
 /// `args` has one pointer for each parameter of the kernel (its buffers that are not scratch), in
-/// order. `scratch` is the memory of this thread, of at least [`kilngrad_loops::Kernel::scratch_bytes`] bytes,
-/// aligned to [`kilngrad_loops::Kernel::SCRATCH_ALIGN`].
+/// order. `scratch` is the memory of this thread, of at least
+/// [`kilngrad_loops::Kernel::scratch_bytes`] initialised bytes, aligned to
+/// [`kilngrad_loops::Kernel::SCRATCH_ALIGN`].
 ///
 /// # Safety
 ///

@@ -228,6 +228,7 @@ fn for_each_expression(kernel: &Kernel, stmts: &[Stmt], visit: &mut impl FnMut(&
                     visit(&panel.at, element_size(kernel, panel.buffer));
                 }
             }
+            Stmt::Apply(apply) => visit(&apply.at, element_size(kernel, apply.buffer)),
         }
     }
 }

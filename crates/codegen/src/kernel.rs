@@ -1,4 +1,4 @@
-//! From a kernel to a CLIF function: statements, loops and tile calls.
+//! From a kernel to a CLIF function: statements, loops, and calls of tiles and functions.
 //!
 //! Loop IR is in single-assignment form already, so translation is one walk: a register is a CLIF
 //! value, a carry is a block parameter. A loop of constant extent is entered without a test and
@@ -15,7 +15,7 @@ use cranelift_codegen::ir::{
 };
 use cranelift_codegen::isa::TargetIsa;
 use kilngrad_loops::{
-    Access, Affine, Buffer, Inst, Kernel, Loop, Panel, Reg, RegType, Scalar, Stmt, TileCall,
+    Access, Affine, Apply, Buffer, Inst, Kernel, Loop, Reg, RegType, Scalar, Stmt, TileCall,
 };
 use kilngrad_tiles::{Block, Features};
 
@@ -61,7 +61,7 @@ pub(crate) fn translate(
         definitions: vec![None; kernel.registers.len()],
         uses: uses::counts(kernel),
         constants: HashMap::new(),
-        tile_signature: None,
+        leaf_signatures: HashMap::new(),
     };
     translator.stmts(&kernel.body)?;
     translator.cursor.ins().return_(&[]);
@@ -92,7 +92,8 @@ pub(crate) struct Translator<'a> {
     pub(crate) uses: Vec<u32>,
     /// Constants outside all loops, by type and bits.
     pub(crate) constants: HashMap<(ir::Type, u128), Value>,
-    tile_signature: Option<ir::SigRef>,
+    /// By number of arguments.
+    leaf_signatures: HashMap<usize, ir::SigRef>,
 }
 
 impl<'a> Translator<'a> {
@@ -127,6 +128,7 @@ impl<'a> Translator<'a> {
                 }
                 Stmt::For(inner) => self.for_loop(inner)?,
                 Stmt::Tile(call) => self.tile(call)?,
+                Stmt::Apply(apply) => self.apply(apply)?,
             }
         }
         Ok(())
@@ -274,9 +276,11 @@ impl<'a> Translator<'a> {
         let tile = kilngrad_tiles::find(self.features, call.shape).ok_or_else(|| {
             CodegenError::Tile { kernel: self.kernel.name.clone(), shape: call.shape }
         })?;
-        let signature = self.tile_signature();
+        // Three pointers, five numbers, the block.
+        let signature = self.leaf_signature(9);
         let block = Block { rows: call.rows, cols: call.cols, accumulate: call.accumulate };
-        let [a, b, c] = [&call.a, &call.b, &call.c].map(|panel| self.panel(panel));
+        let [a, b, c] =
+            [&call.a, &call.b, &call.c].map(|panel| self.pointer(panel.buffer, &panel.at));
         // The entry point of a function is its address; pointers in registers carry no provenance.
         let function = tile.function as *const () as usize as i64;
         let numbers = [
@@ -295,8 +299,27 @@ impl<'a> Translator<'a> {
         Ok(())
     }
 
-    fn panel(&mut self, panel: &Panel) -> Value {
-        let (base, offset) = self.address(panel.buffer, &panel.at);
+    fn apply(&mut self, apply: &Apply) -> Result<(), CodegenError> {
+        if apply.count == 0 {
+            return Ok(());
+        }
+        let (function, scalar) =
+            (apply.function, self.kernel.buffers[apply.buffer.0 as usize].scalar);
+        let code =
+            kilngrad_tiles::find_function(self.features, function, scalar).ok_or_else(|| {
+                CodegenError::Function { kernel: self.kernel.name.clone(), function, scalar }
+            })?;
+        let elements = self.pointer(apply.buffer, &apply.at);
+        let count = self.cursor.ins().iconst(types::I64, apply.count as i64);
+        let code = self.cursor.ins().iconst(types::I64, code as *const () as usize as i64);
+        let signature = self.leaf_signature(2);
+        self.cursor.ins().call_indirect(signature, code, &[elements, count]);
+        Ok(())
+    }
+
+    /// Where an element is, as one value.
+    fn pointer(&mut self, buffer: Buffer, at: &Affine) -> Value {
+        let (base, offset) = self.address(buffer, at);
         if offset == 0 {
             return base;
         }
@@ -304,15 +327,16 @@ impl<'a> Translator<'a> {
         self.cursor.ins().iadd(base, offset)
     }
 
-    /// The signature of [`kilngrad_tiles::TileFn`]: three pointers, five numbers, the block.
-    fn tile_signature(&mut self) -> ir::SigRef {
-        if let Some(signature) = self.tile_signature {
+    /// The signature of a leaf function of so many pointers and numbers: that of
+    /// [`kilngrad_tiles::TileFn`], or of [`kilngrad_tiles::ElementsFn`].
+    fn leaf_signature(&mut self, arguments: usize) -> ir::SigRef {
+        if let Some(&signature) = self.leaf_signatures.get(&arguments) {
             return signature;
         }
         let mut signature = Signature::new(self.isa.default_call_conv());
-        signature.params.extend([AbiParam::new(types::I64); 9]);
+        signature.params.extend(vec![AbiParam::new(types::I64); arguments]);
         let signature = self.cursor.func.import_signature(signature);
-        self.tile_signature = Some(signature);
+        self.leaf_signatures.insert(arguments, signature);
         signature
     }
 }
@@ -379,7 +403,7 @@ fn contains_loop(stmts: &[Stmt]) -> bool {
         Stmt::For(inner) => {
             (inner.extent > 1 && inner.pick.is_none()) || contains_loop(&inner.body)
         }
-        Stmt::Let { .. } | Stmt::Store { .. } | Stmt::Tile(_) => false,
+        Stmt::Let { .. } | Stmt::Store { .. } | Stmt::Tile(_) | Stmt::Apply(_) => false,
     })
 }
 

@@ -7,7 +7,7 @@
 //! | file | what |
 //! |---|---|
 //! | `module` | the order of work, and placing the code |
-//! | `kernel` | statements, loops and tile calls of a kernel |
+//! | `kernel` | statements and loops of a kernel, and what it calls |
 //! | `inst` | instructions |
 //! | `address` | addresses, and the counters of loops |
 //! | `entry` | the program's calls |
@@ -18,7 +18,8 @@
 //! Invariants, each held by a test:
 //!
 //! - Only verified programs are compiled, so no address that code computes is outside its buffer.
-//! - Code has no traps: every instruction is total, and calls nothing but tiles.
+//! - Code has no traps: every instruction is total, and calls nothing but what is in
+//!   [`kilngrad_tiles`]: tiles and elementary functions.
 //! - It computes what the loop evaluator computes, to the bit (NaN payloads aside), whatever the
 //!   features of the processor and the effort of the optimiser.
 //! - No page is writable and executable at once; a dropped module leaves no memory behind.
@@ -71,7 +72,8 @@ mod module;
 mod needs;
 mod uses;
 
-use kilngrad_loops::TileShape;
+use kilngrad_loops::math::Function;
+use kilngrad_loops::{Scalar, TileShape};
 pub use kilngrad_tiles::{Features, FloatMode};
 
 pub use abi::{Host, KernelFn, RunChunks, Stopped};
@@ -105,6 +107,18 @@ pub enum CodegenError {
         kernel: String,
         /// The shape asked for.
         shape: TileShape,
+    },
+    /// No code of this function runs with the features.
+    #[error(
+        "kernel {kernel}: expected a function that the features allow, found {function} of {scalar}"
+    )]
+    Function {
+        /// The kernel's name.
+        kernel: String,
+        /// The function asked for.
+        function: Function,
+        /// Of elements of this type.
+        scalar: Scalar,
     },
     /// Cranelift refused a function; a defect of this compiler.
     #[error("function {function}: {message}")]

@@ -119,20 +119,17 @@ impl Entry<'_> {
     /// During the call:
     ///
     /// 1. `arena` points to the module's [`arena_bytes`](Module::arena_bytes), `scratch` to its
-    ///    [`scratch_bytes`](Module::scratch_bytes); both are aligned to
-    ///    [`Kernel::SCRATCH_ALIGN`](kilngrad_loops::Kernel::SCRATCH_ALIGN), and either may be
-    ///    dangling where the number is 0;
+    ///    [`scratch_bytes`](Module::scratch_bytes); both are initialised, with whatever bytes, and
+    ///    aligned to [`Kernel::SCRATCH_ALIGN`](kilngrad_loops::Kernel::SCRATCH_ALIGN), and either
+    ///    may be dangling where the number is 0;
     /// 2. `externals` points to one pointer for each of the module's
     ///    [`externals`](Module::externals), to as many bytes as that says, aligned to the type of
-    ///    the elements, initialised where the program reads them before it writes them, and
-    ///    writable if it says so;
+    ///    the elements, initialised likewise, and writable if it says so;
     /// 3. none of this memory overlaps, but that two externals which are only read may, and nothing
     ///    else writes it, or reads what the program writes;
     /// 4. `host` points to a host that keeps the contract of [`RunChunks`](crate::RunChunks), of
     ///    which each thread that runs chunks, the calling one included, is in the floating-point
     ///    mode of [`FloatMode`](kilngrad_tiles::FloatMode), and whose [`Host::cancel`] is valid.
-    ///
-    /// The memory of the arena and of scratch need not be initialised by the caller.
     pub unsafe fn call(
         self,
         arena: *mut u8,
@@ -169,7 +166,7 @@ pub fn compile(program: &Program, options: &CodegenOptions) -> Result<Module, Co
         let compiled = compiler.compile(id(idx), &kernel.name, effort, |isa, function| {
             translate(kernel, &shared[idx], options.features, isa, function)
         })?;
-        // A kernel calls tiles, by address, and never a library.
+        // A kernel calls tiles and functions, by address, and never a library.
         match compiled.relocations.first() {
             None => Ok(compiled),
             Some(reloc) => Err(CodegenError::Backend {

@@ -17,7 +17,7 @@ pub(crate) fn counts(kernel: &Kernel) -> Vec<u32> {
                     count(carry.next);
                 }
             }
-            Stmt::Tile(_) => {}
+            Stmt::Tile(_) | Stmt::Apply(_) => {}
         }
     });
     counts
@@ -33,7 +33,7 @@ pub(crate) fn divides_by_constant(kernel: &Kernel) -> bool {
         Stmt::Let { reg, inst: Inst::Binary(BinaryInst::Div | BinaryInst::Rem, _, divisor) } => {
             found |= is_integer(kernel.reg_type(*reg)) && constant[divisor.0 as usize]
         }
-        Stmt::Let { .. } | Stmt::Store { .. } | Stmt::For(_) | Stmt::Tile(_) => {}
+        Stmt::Let { .. } | Stmt::Store { .. } | Stmt::For(_) | Stmt::Tile(_) | Stmt::Apply(_) => {}
     });
     found
 }

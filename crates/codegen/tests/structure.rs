@@ -553,6 +553,12 @@ fn what_cannot_run_is_refused() {
     let expected = "kernel tile: expected a tile that the features allow, found f32 3x5 unfused";
     assert_eq!(error.to_string(), expected);
 
+    let text = "kernel @f chunks=1 { buffer x: f32[8] readwrite apply exp count=8 x[0] }";
+    let apply = program_of(parse_kernel(text).unwrap());
+    let error = compile(&apply, &CodegenOptions::new(baseline)).unwrap_err();
+    let expected = "kernel f: expected a function that the features allow, found exp of f32";
+    assert_eq!(error.to_string(), expected);
+
     let mut crowded = fma.clone();
     let scratch = kilngrad_loops::BufferDecl {
         name: "s".into(),
@@ -569,6 +575,47 @@ fn what_cannot_run_is_refused() {
     outside.buffers[0].len = 0;
     let error = compile(&outside, &CodegenOptions::new(Features::detect())).unwrap_err();
     assert!(matches!(error, CodegenError::Verify(_)), "{error}");
+}
+
+/// Addresses of elements, counts, and what loads beside the call must not keep.
+#[test]
+fn functions_are_called_in_place() {
+    let kernel = parse_kernel(
+        "kernel @f chunks=3 {
+           buffer x: f32[300] readwrite
+           buffer y: f64[60] readwrite
+           buffer z: f32[300] write
+           buffer s: f64[40] scratch
+           for i1 in 0..4 {
+             %0: f32x4 = load x[100*i0 + 20*i1]
+             apply sigmoid count=19 x[100*i0 + 20*i1 + 1]
+             %1: f32x4 = load x[100*i0 + 20*i1]
+             %2: f32x4 = add %0, %1
+             store z[100*i0 + 20*i1] = %2
+           }
+           for i2 in 0..20 {
+             %3: f64 = load y[20*i0 + i2]
+             store s[i2 + 3] = %3
+           }
+           apply expm1 count=20 s[3]
+           apply log1p count=0 y[20*i0]
+           for i3 in 0..20 {
+             %4: f64 = load s[i3 + 3]
+             store y[20*i0 + i3] = %4
+           }
+         }",
+    )
+    .unwrap();
+    let features = Features::detect();
+    if !kilngrad_tiles::has_functions(features) {
+        return;
+    }
+    let program = program_of(kernel);
+    let mut memory = Memory::zeroed(&program);
+    let wave = |at: usize| ((at * 37) % 101) as f64 / 20.0 - 2.5;
+    memory.externals[0] = bytes_of(&(0..300).map(|at| wave(at) as f32).collect::<Vec<f32>>());
+    memory.externals[1] = bytes_of(&(0..60).map(wave).collect::<Vec<f64>>());
+    check_with(&program, &memory, features);
 }
 
 #[test]

@@ -10,8 +10,8 @@
 use std::collections::HashMap;
 
 use crate::kernel::{
-    Access, Affine, BinaryInst, Buffer, BufferDecl, Carry, CompareInst, Half, Inst, Kernel, Loop,
-    LoopVar, MaskInst, Reg, RegType, Scalar, Stmt, TileCall, UnaryInst,
+    Access, Affine, Apply, BinaryInst, Buffer, BufferDecl, Carry, CompareInst, Half, Inst, Kernel,
+    Loop, LoopVar, MaskInst, Reg, RegType, Scalar, Stmt, TileCall, UnaryInst,
 };
 
 /// A kernel under construction.
@@ -120,7 +120,7 @@ impl KernelBuilder {
     }
 }
 
-/// Structure: loops, stores and tiles.
+/// Structure: loops, stores, tiles and functions.
 impl KernelBuilder {
     /// Runs `body` `extent` times; returns what the closure returns, for errors and the like.
     /// Registers of the body must not be used after it.
@@ -223,6 +223,11 @@ impl KernelBuilder {
     /// Calls a contraction tile.
     pub fn tile(&mut self, call: TileCall) {
         self.push(Stmt::Tile(Box::new(call)));
+    }
+
+    /// Applies a function to elements in place.
+    pub fn apply(&mut self, apply: Apply) {
+        self.push(Stmt::Apply(Box::new(apply)));
     }
 
     /// Defines a register of type `ty` here. The named methods are shorter, and share.

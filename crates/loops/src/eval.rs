@@ -9,6 +9,7 @@
 //! made of it is noticed. Chunks run in either order, as [`ChunkOrder`] says; results that differ
 //! betray a dependence.
 
+mod apply;
 mod element;
 mod inst;
 mod machine;

@@ -7,6 +7,8 @@
 
 use std::fmt;
 
+use crate::math::Function;
+
 /// The type of one lane of a register, and of one element of a buffer.
 ///
 /// Truth values are [`Scalar::U8`] 0 or 1 in memory and masks in registers.
@@ -400,6 +402,8 @@ pub enum Stmt {
     For(Box<Loop>),
     /// Call a contraction tile.
     Tile(Box<TileCall>),
+    /// Apply a function to elements in place.
+    Apply(Box<Apply>),
 }
 
 /// A counted loop, or one iteration of it.
@@ -468,6 +472,23 @@ pub struct TileCall {
     pub depth: usize,
     /// Whether the sum starts from what `c` holds.
     pub accumulate: bool,
+}
+
+/// `x = f(x)` for each of `count` consecutive elements `x` of a buffer of floats, by a leaf function
+/// that takes as many at once as the processor can.
+///
+/// It computes [`Function::of`] a register that holds the elements, with fused multiply-add, to the
+/// bit, NaN payloads aside: what straight-line code of the same function computes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Apply {
+    /// Which function.
+    pub function: Function,
+    /// Where the elements are.
+    pub buffer: Buffer,
+    /// The first of them.
+    pub at: Affine,
+    /// How many, possibly zero.
+    pub count: usize,
 }
 
 /// A function over buffers, run once for each of its chunks; chunks may run at once and in any

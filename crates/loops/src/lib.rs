@@ -3,7 +3,8 @@
 //!
 //! There are two levels. A [`Program`] binds buffers to memory and calls kernels in order; a
 //! [`Kernel`] is a nest of counted loops over affine buffers, with vectors of 128 bits and calls
-//! of contraction tiles. A kernel runs once for each of its chunks, which may run at once.
+//! of contraction tiles and of elementary functions. A kernel runs once for each of its chunks,
+//! which may run at once.
 //!
 //! Around the data are four tools. [`KernelBuilder`] writes kernels. The verifier ([`verify`])
 //! proves that what it accepts needs no checks as it runs. The text form ([`mod@text`]) prints by
@@ -57,8 +58,8 @@ pub use eval::{
     run_program_in_order, values_of,
 };
 pub use kernel::{
-    Access, Affine, BinaryInst, Buffer, BufferDecl, Carry, CompareInst, Half, Inst, Kernel, Loop,
-    LoopVar, MaskInst, Panel, Reg, RegType, Scalar, Stmt, TileCall, TileShape, UnaryInst,
+    Access, Affine, Apply, BinaryInst, Buffer, BufferDecl, Carry, CompareInst, Half, Inst, Kernel,
+    Loop, LoopVar, MaskInst, Panel, Reg, RegType, Scalar, Stmt, TileCall, TileShape, UnaryInst,
 };
 pub use program::{
     Branch, BufferPlace, Call, Gate, Item, KernelId, Place, Program, Repeat, Slot, While,

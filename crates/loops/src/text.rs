@@ -40,6 +40,7 @@
 //!           | results? "for" var ("at" reg)? "in" "0" ".." int carries? "{" stmt* next? "}"
 //!           | "tile" scalar int "x" int ("fma" | "unfused") "rows" "=" int "cols" "=" int
 //!             "depth" "=" int panel ("=" | "+=") panel "*" panel
+//!           | "apply" function "count" "=" int ref index       in place
 //! results   = (reg ":" type),* "="                             one for each carry
 //! carries   = "carry" "(" (reg "=" reg),* ")"                  parameter = initial value
 //! next      = "next" reg,*
@@ -59,9 +60,10 @@
 //! reg       = "%" int ;  var = "i" int ;  bits = int | "0x" hex
 //! ```
 //!
-//! `unary`, `binary` and `compare` are the names of [`UnaryInst`](crate::UnaryInst),
-//! [`BinaryInst`](crate::BinaryInst) and [`CompareInst`](crate::CompareInst). A string is quoted
-//! and escapes what is not printable ASCII. A parameter of a loop has the type of its result.
+//! `unary`, `binary`, `compare` and `function` are the names of [`UnaryInst`](crate::UnaryInst),
+//! [`BinaryInst`](crate::BinaryInst), [`CompareInst`](crate::CompareInst) and
+//! [`Function`](crate::math::Function). A string is quoted and escapes what is not printable ASCII.
+//! A parameter of a loop has the type of its result.
 //!
 //! A text is not trusted: the parser allocates only in proportion to its length and nests only
 //! [`MAX_NESTING`](crate::MAX_NESTING) loops and [`MAX_REPEATS`](crate::MAX_REPEATS) blocks deep. It

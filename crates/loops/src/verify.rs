@@ -22,7 +22,7 @@
 //!   over bodies, here and in later stages.
 //! - **kernel_k9 addresses**: every element that a statement touches, at every value of the
 //!   variables around it, is in its buffer. Bodies of loops with extent zero are exempt, as they
-//!   never run, and so are the operands of a tile with depth zero.
+//!   never run, and so are the operands of a tile with depth zero and a function of no elements.
 //! - **kernel_k10 access**: a buffer exists; one that is `Read` is not written.
 //! - **kernel_k11 tiles**: the scalar is a float and that of all three buffers; the block is
 //!   within the shape and not empty; `b` and `c` have unit column stride; rows of `c` do not
@@ -30,6 +30,7 @@
 //! - **kernel_k12 indices**: an index's values fit `i64`; its step is zero for one lane.
 //! - **kernel_k13 chunks**: where there are several chunks, what one stores to a parameter no
 //!   other touches. The argument that is searched for is below; what it cannot prove is refused.
+//! - **kernel_k14 functions**: a function is applied to floats, as many as fit `i64`.
 //!
 //! # Rules of a program
 //!
@@ -119,6 +120,8 @@ pub enum Rule {
     Access,
     /// kernel_k11
     Tiles,
+    /// kernel_k14
+    Functions,
     /// kernel_k12
     Indices,
     /// kernel_k13
@@ -154,6 +157,7 @@ impl Rule {
             Rule::Addresses => "kernel_k9",
             Rule::Access => "kernel_k10",
             Rule::Tiles => "kernel_k11",
+            Rule::Functions => "kernel_k14",
             Rule::Indices => "kernel_k12",
             Rule::Chunks => "kernel_k13",
             Rule::Memory => "program_p1",

@@ -318,6 +318,24 @@ fn tiles_add_in_order_and_round_as_they_say() {
 }
 
 #[test]
+fn functions_are_applied_in_place() {
+    let kernel = parse_kernel(
+        "kernel @apply chunks=2 {
+           buffer x: f32[8] readwrite
+           buffer y: f64[3] readwrite
+           apply exp2 count=2 x[4*i0 + 1]
+           apply log2 count=1 y[i0]
+           apply erf count=0 y[2]
+         }",
+    )
+    .unwrap();
+    let mut params = [bytes_of(&[3.0f32; 8]), bytes_of(&[8.0f64, 0.5, 7.0])];
+    run_kernel(&kernel, &mut params, ChunkOrder::Descending).unwrap();
+    assert_eq!(values_of::<f32>(&params[0]), [3.0, 8.0, 8.0, 3.0, 3.0, 8.0, 8.0, 3.0]);
+    assert_eq!(values_of::<f64>(&params[1]), [3.0, -1.0, 7.0]);
+}
+
+#[test]
 fn an_empty_tile_writes_zeros_or_nothing() {
     for (assign, expected) in [("=", 0.0), ("+=", 9.0)] {
         let kernel = parse_kernel(&format!(

@@ -4,9 +4,10 @@
 
 use std::collections::BTreeMap;
 
+use kilngrad_loops::math::Function;
 use kilngrad_loops::{
-    Access, Affine, BinaryInst, Buffer, ChunkOrder, CompareInst, Kernel, KernelBuilder, LoopVar,
-    Reg, Rule, Scalar, Stmt, UnaryInst, parse_kernel, run_kernel, verify_kernel,
+    Access, Affine, Apply, BinaryInst, Buffer, ChunkOrder, CompareInst, Kernel, KernelBuilder,
+    LoopVar, Reg, RegType, Rule, Scalar, Stmt, UnaryInst, parse_kernel, run_kernel, verify_kernel,
 };
 
 /// The SplitMix64 generator (Steele, Lea and Flood, 2014).
@@ -32,10 +33,11 @@ impl Random {
 /// Stores of one lane in a random nest, at random addresses.
 fn addresses(random: &mut Random) -> Kernel {
     let mut b = KernelBuilder::new("addresses", 1 + random.below(4));
-    let y = b.buffer("y", Scalar::U8, 40 + random.below(60), Access::ReadWrite);
+    let scalar = random.pick(&[Scalar::U8, Scalar::F32]);
+    let y = b.buffer("y", scalar, 40 + random.below(60), Access::ReadWrite);
     // The value tells the chunk, so that races show in the result.
     let chunk = b.index(Scalar::I64, 1, Affine::var(Kernel::CHUNK), 0);
-    let value = b.convert(Scalar::U8, chunk);
+    let value = b.convert(scalar, chunk);
     nest(&mut b, random, y, value, &mut vec![Kernel::CHUNK], 3);
     b.finish()
 }
@@ -57,10 +59,14 @@ fn nest(
             let factor = random.pick(&[0, 1, 2, 4, 8, 12, 16, 24, -1, -4]);
             at = at.plus(var, if var == Kernel::CHUNK { chunk } else { factor });
         }
-        if random.below(4) == 0 {
-            b.load(y, at, 1);
-        } else {
-            b.store(y, at, value);
+        match random.below(4) {
+            0 => drop(b.load(y, at, 1)),
+            // Of floats, which `value` has the type of.
+            1 if b.reg_type(value) == RegType::scalar(Scalar::F32) => {
+                let (function, count) = (Function::Tanh, random.below(4));
+                b.apply(Apply { function, buffer: y, at, count });
+            }
+            _ => b.store(y, at, value),
         }
     }
     if depth > 0 {
@@ -90,9 +96,10 @@ impl Touched {
 
     fn walk(&mut self, body: &[Stmt], chunk: usize, values: &mut BTreeMap<LoopVar, i64>) {
         for stmt in body {
-            let (at, stores) = match stmt {
-                Stmt::Let { inst: kilngrad_loops::Inst::Load { at, .. }, .. } => (at, false),
-                Stmt::Store { at, .. } => (at, true),
+            let (at, count, stores) = match stmt {
+                Stmt::Let { inst: kilngrad_loops::Inst::Load { at, .. }, .. } => (at, 1, false),
+                Stmt::Store { at, .. } => (at, 1, true),
+                Stmt::Apply(apply) => (&apply.at, apply.count, true),
                 Stmt::Let { .. } | Stmt::Tile(_) => continue,
                 Stmt::For(inner) => {
                     for step in 0..inner.extent {
@@ -103,7 +110,9 @@ impl Touched {
                 }
             };
             let sum: i64 = at.terms.iter().map(|&(var, factor)| factor * values[&var]).sum();
-            self.by.entry(at.constant + sum).or_default().push((chunk, stores));
+            for element in (at.constant + sum..).take(count) {
+                self.by.entry(element).or_default().push((chunk, stores));
+            }
         }
     }
 

@@ -44,6 +44,7 @@ kernel @everything chunks=4 {
   %26: i32 = shr_s %25, %3
   tile f64 6x8 unfused rows=2 cols=3 depth=4 w[0; 8, 1] += w[3*i0 + 7; -1, 6] * w[16; 8, 1]
   tile f32 6x16 fma rows=6 cols=16 depth=256 y[i0; 16, 1] = x[0; 1, 0] * x[2; 16, 1]
+  apply tanh count=256 y[256*i0]
   %27: mask8 = const 0x0
   %28: u8 = const 0xff // 255
   %30: f32x4 = interleave_low %8, %10

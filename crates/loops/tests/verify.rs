@@ -349,6 +349,28 @@ fn k10_access() {
 }
 
 #[test]
+fn k14_functions() {
+    let x = |scalar: &str| format!("buffer x: {scalar}[8] readwrite");
+    for (expected, chunks, buffer, apply) in [
+        ("ok", 1, x("f32"), "apply exp count=8 x[0]"),
+        ("ok", 1, x("f64"), "apply sin count=8 x[0]"),
+        ("kernel_k14", 1, x("i32"), "apply exp count=8 x[0]"),
+        ("ok", 1, x("f64"), "apply exp count=0 x[9]"),
+        ("kernel_k9", 1, x("f64"), "apply exp count=8 x[1]"),
+        ("kernel_k9", 1, x("f64"), "apply exp count=1 x[-1]"),
+        ("kernel_k7", 1, x("f64"), "apply exp count=1 x[i1]"),
+        ("ok", 1, x("f32"), "for i1 in 0..2 { apply exp count=4 x[4*i1] }"),
+        ("kernel_k9", 1, x("f32"), "for i1 in 0..2 { apply exp count=5 x[4*i1] }"),
+        ("ok", 2, x("f32"), "apply exp count=4 x[4*i0]"),
+        ("kernel_k13", 2, x("f32"), "apply exp count=5 x[3*i0]"),
+        ("kernel_k13", 2, x("f32"), "apply exp count=4 x[0]"),
+        ("kernel_k10", 1, "buffer x: f32[8] read".to_owned(), "apply exp count=8 x[0]"),
+    ] {
+        check(&[(expected, chunks, &format!("{buffer} {apply}"))]);
+    }
+}
+
+#[test]
 fn k11_tiles() {
     let judge_tile = |scalars: [&str; 4], call: &str| {
         let [shape, a, b, c] = scalars;

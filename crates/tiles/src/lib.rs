@@ -1,5 +1,6 @@
-//! The leaf kernels that generated loops call: contraction tiles in several instruction sets, of
-//! which the best that the processor has is chosen when a program is compiled.
+//! The leaf kernels that generated loops call: contraction tiles and elementary functions in
+//! several instruction sets, of which the best that the processor has is chosen when a program is
+//! compiled.
 //!
 //! The code generator stops at 128-bit vectors, so a contraction written as one of its loops runs
 //! at half the speed of the machine or less. A [`Tile`] is the innermost register block of a
@@ -34,15 +35,20 @@
 //! assert_eq!(dot, [3210.0]);
 //! ```
 //!
-//! Invariants of every tile, each held by a test of this crate:
+//! A function replaces each of some elements by its value, with the bits that straight-line code of
+//! generated loops gives ([`find_function`]).
 //!
-//! - no byte outside the rows × cols × depth rectangle of an operand is read or written;
+//! Invariants of every tile and function, each held by a test of this crate:
+//!
+//! - no byte outside the rows × cols × depth rectangle of an operand, or the elements of a
+//!   function, is read or written;
 //! - nothing panics, unwinds or traps, whatever the numbers are;
 //! - no state is kept and none is shared, so tiles may run on any number of threads at once.
 
 mod block;
 mod denormals;
 mod features;
+mod function;
 mod portable;
 mod tile;
 #[cfg(target_arch = "x86_64")]
@@ -50,4 +56,5 @@ mod x86;
 
 pub use denormals::FloatMode;
 pub use features::Features;
+pub use function::{ElementsFn, find_function, has_functions};
 pub use tile::{Block, Tile, TileFn, available, best, find};

@@ -1,12 +1,14 @@
-//! Tiles touch no byte outside their operands: each operand lies against a page that may not be
-//! accessed, so that the first byte too many ends the process with a segmentation fault.
+//! Tiles and functions touch no byte outside their operands: each operand lies against a page that
+//! may not be accessed, so that the first byte too many ends the process with a segmentation fault.
 #![cfg(target_os = "linux")]
 
 mod model;
 
 use std::ffi::{c_int, c_void};
 
-use kilngrad_tiles::Block;
+use kilngrad_loops::Scalar;
+use kilngrad_loops::math::Function;
+use kilngrad_tiles::{Block, Features, find_function};
 use model::{Float, Operands, Rectangle, blocks, call, tiles};
 
 // The C library that the standard library is linked with.
@@ -100,6 +102,31 @@ fn every_block<F: Float>() {
                         // SAFETY: each region holds its rectangle, of zeros or of earlier sums of
                         // them, and the tile is of this machine.
                         unsafe { call(tile, operands, block, [left, right], result) };
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn functions_stay_in_their_elements() {
+    let region = Guarded::new();
+    let elements = |count: usize| Rectangle { rows: 1, cols: count, row_stride: 0, col_stride: 1 };
+    let detected = Features::detect();
+    for features in [detected, Features { avx512: false, ..detected }] {
+        for &function in Function::ALL {
+            for count in 1..70 {
+                for against in [Against::Start, Against::End] {
+                    if let Some(code) = find_function(features, function, Scalar::F32) {
+                        let at = region.place::<f32>(elements(count), against);
+                        // SAFETY: the region holds so many floats, of earlier values or zero.
+                        unsafe { code(at.cast(), count) };
+                    }
+                    if let Some(code) = find_function(features, function, Scalar::F64) {
+                        let at = region.place::<f64>(elements(count), against);
+                        // SAFETY: likewise.
+                        unsafe { code(at.cast(), count) };
                     }
                 }
             }

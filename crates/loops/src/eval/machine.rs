@@ -3,7 +3,7 @@
 use crate::kernel::{Affine, Buffer, Inst, Kernel, Loop, RegType, Scalar, Stmt};
 
 use super::element::{Bits, Element};
-use super::{EvalError, Memory, SCRATCH_FILL, inst, tile};
+use super::{EvalError, Memory, SCRATCH_FILL, apply, inst, tile};
 
 /// Which memory a buffer is in.
 #[derive(Debug, Clone, Copy)]
@@ -67,6 +67,7 @@ impl<'m> Machine<'m> {
                 }
                 Stmt::For(inner) => self.run_loop(inner)?,
                 Stmt::Tile(call) => tile::run(self, call)?,
+                Stmt::Apply(call) => apply::run(self, call)?,
             }
         }
         Ok(())
@@ -134,6 +135,11 @@ impl<'m> Machine<'m> {
         })
     }
 
+    /// The type of a buffer's elements.
+    pub(super) fn scalar(&self, buffer: Buffer) -> Scalar {
+        self.views[buffer.0 as usize].scalar
+    }
+
     /// The bytes of `count` elements from `first` on.
     pub(super) fn elements(
         &mut self,
@@ -163,7 +169,7 @@ impl<'m> Machine<'m> {
 fn last_variable(body: &[Stmt]) -> usize {
     let last = body.iter().map(|stmt| match stmt {
         Stmt::For(inner) => last_variable(&inner.body).max(inner.var.0 as usize),
-        Stmt::Let { .. } | Stmt::Store { .. } | Stmt::Tile(_) => 0,
+        Stmt::Let { .. } | Stmt::Store { .. } | Stmt::Tile(_) | Stmt::Apply(_) => 0,
     });
     last.max().unwrap_or(0)
 }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::kernel::{
-    Access, Affine, BinaryInst, Buffer, BufferDecl, Carry, CompareInst, Half, Inst, Kernel, Loop,
-    LoopVar, MaskInst, Panel, Reg, RegType, Scalar, Stmt, TileCall, TileShape, UnaryInst,
+    Access, Affine, Apply, BinaryInst, Buffer, BufferDecl, Carry, CompareInst, Half, Inst, Kernel,
+    Loop, LoopVar, MaskInst, Panel, Reg, RegType, Scalar, Stmt, TileCall, TileShape, UnaryInst,
 };
+use crate::math::Function;
 use crate::program::{
     Branch, BufferPlace, Call, Gate, Item, KernelId, Place, Program, Repeat, Slot, While,
 };
@@ -286,6 +287,9 @@ impl Parser<'_> {
         if self.is_word("tile") {
             return Ok(Stmt::Tile(Box::new(self.tile(names)?)));
         }
+        if self.accept_word("apply")? {
+            return Ok(Stmt::Apply(Box::new(self.apply(names)?)));
+        }
         if self.is_word("for") {
             return self.for_loop(names, Vec::new(), depth);
         }
@@ -377,6 +381,15 @@ impl Parser<'_> {
         self.mark("*")?;
         let b = self.panel(names)?;
         Ok(TileCall { shape, a, b, c, rows, cols, depth, accumulate })
+    }
+
+    fn apply(&mut self, names: &Names) -> Parsed<Apply> {
+        let function = self.known("an elementary function", |word| {
+            Function::ALL.iter().copied().find(|function| function.name() == word)
+        })?;
+        let count = self.setting("count")?;
+        let buffer = self.buffer(names)?;
+        Ok(Apply { function, buffer, at: self.index()?, count })
     }
 
     fn panel(&mut self, names: &Names) -> Parsed<Panel> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
 use crate::kernel::{
-    Access, Affine, Buffer, Inst, Kernel, Loop, Panel, Reg, RegType, Scalar, Stmt, TileCall,
+    Access, Affine, Apply, Buffer, Inst, Kernel, Loop, Panel, Reg, RegType, Scalar, Stmt, TileCall,
 };
 use crate::program::{Branch, BufferPlace, Call, Item, Place, Program, Repeat, Slot, While};
 
@@ -127,7 +127,9 @@ pub(crate) fn headline(kernel: &Kernel, stmt: &Stmt) -> String {
     let mut printer = Printer::new(kernel);
     match stmt {
         Stmt::For(inner) => printer.loop_header(inner),
-        Stmt::Let { .. } | Stmt::Store { .. } | Stmt::Tile(_) => printer.stmt(stmt),
+        Stmt::Let { .. } | Stmt::Store { .. } | Stmt::Tile(_) | Stmt::Apply(_) => {
+            printer.stmt(stmt);
+        }
     }
     printer.out.trim().to_owned()
 }
@@ -264,6 +266,10 @@ impl<'k> Printer<'k> {
                 let line = self.tile(call);
                 self.line(format_args!("{line}"));
             }
+            Stmt::Apply(apply) => {
+                let line = self.apply(apply);
+                self.line(format_args!("{line}"));
+            }
         }
     }
 
@@ -279,6 +285,11 @@ impl<'k> Printer<'k> {
             passed = format!("carry ({}) ", list.join(", "));
         }
         self.line(format_args!("{results}for {var} {pick}in 0..{extent} {passed}{{"));
+    }
+
+    fn apply(&self, apply: &Apply) -> String {
+        let Apply { function, buffer, at, count } = apply;
+        format!("apply {function} count={count} {}[{at}]", self.buffer(*buffer))
     }
 
     fn tile(&self, call: &TileCall) -> String {
@@ -366,7 +377,7 @@ fn mark_defined(body: &[Stmt], defined: &mut [bool]) {
                     mark(carry.result);
                 });
             }
-            Stmt::Store { .. } | Stmt::Tile(_) => {}
+            Stmt::Store { .. } | Stmt::Tile(_) | Stmt::Apply(_) => {}
         }
     }
     for stmt in body {

@@ -1,7 +1,8 @@
 //! Rules of a kernel that are checked statement by statement.
 
 use crate::kernel::{
-    Access, Affine, Buffer, Inst, Kernel, Loop, LoopVar, Reg, RegType, Scalar, Stmt, TileCall,
+    Access, Affine, Apply, Buffer, Inst, Kernel, Loop, LoopVar, Reg, RegType, Scalar, Stmt,
+    TileCall,
 };
 use crate::text::headline;
 
@@ -122,6 +123,7 @@ impl<'k> Checker<'k> {
                     self.close(inner, outside).map_err(locate)?;
                 }
                 Stmt::Tile(call) => self.tile(call).map_err(locate)?,
+                Stmt::Apply(apply) => self.apply(apply).map_err(locate)?,
             }
             self.memory(stmt, runs).map_err(locate)?;
         }
@@ -236,6 +238,18 @@ impl<'k> Checker<'k> {
         Ok(())
     }
 
+    fn apply(&self, apply: &Apply) -> Result<(), Problem> {
+        let scalar = self.buffer(apply.buffer)?.scalar;
+        if !scalar.is_float() {
+            return Err((Rule::Functions, format!("expected f32 or f64, found {scalar}")));
+        }
+        if i64::try_from(apply.count).is_err() {
+            let problem = format!("expected a count that fits i64, found {}", apply.count);
+            return Err((Rule::Functions, problem));
+        }
+        Ok(())
+    }
+
     fn tile(&self, call: &TileCall) -> Result<(), Problem> {
         let refuse = |problem: String| Err((Rule::Tiles, problem));
         let shape = call.shape;
@@ -285,6 +299,9 @@ impl<'k> Checker<'k> {
             for panel in [&call.a, &call.b, &call.c] {
                 self.affine(&panel.at)?;
             }
+        }
+        if let Stmt::Apply(apply) = stmt {
+            self.affine(&apply.at)?;
         }
         let mut result = Ok(());
         touches(self.kernel, stmt, |touch| {

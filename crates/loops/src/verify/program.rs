@@ -360,7 +360,7 @@ fn tile_reads(kernel: &Kernel, body: &[Stmt], buffer: usize) -> bool {
         });
         match stmt {
             Stmt::For(inner) => found || tile_reads(kernel, &inner.body, buffer),
-            Stmt::Let { .. } | Stmt::Store { .. } | Stmt::Tile(_) => found,
+            Stmt::Let { .. } | Stmt::Store { .. } | Stmt::Tile(_) | Stmt::Apply(_) => found,
         }
     })
 }

@@ -1,6 +1,6 @@
 //! Exact intervals of affine expressions over boxes, in checked arithmetic.
 
-use crate::kernel::{Affine, Buffer, Inst, Kernel, LoopVar, Panel, Reg, Stmt, TileCall};
+use crate::kernel::{Affine, Apply, Buffer, Inst, Kernel, LoopVar, Panel, Reg, Stmt, TileCall};
 
 /// A dimension along which an access moves: `count` steps of `stride` elements, `count ≥ 1`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +95,19 @@ pub(super) fn touches<'k>(kernel: &Kernel, stmt: &'k Stmt, mut visit: impl FnMut
         Stmt::Let { .. } | Stmt::For(_) => {}
         Stmt::Store { buffer, at, value } => visit(plain(kernel, *buffer, at, *value, true)),
         Stmt::Tile(call) => tile_touches(call).into_iter().flatten().for_each(visit),
+        // None without elements. That they are read as well adds nothing to storing them.
+        Stmt::Apply(apply) if apply.count > 0 => {
+            let elements = Dim { stride: 1, count: apply.count };
+            let Apply { buffer, at, .. } = &**apply;
+            visit(Touch {
+                buffer: *buffer,
+                at,
+                dims: [elements, NO_DIM],
+                stores: true,
+                by_tile: false,
+            });
+        }
+        Stmt::Apply(_) => {}
     }
 }
 

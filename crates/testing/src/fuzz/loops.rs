@@ -119,6 +119,7 @@ fn body_work(body: &[Stmt]) -> usize {
         Stmt::Tile(tile) => {
             tile.depth.saturating_add(1).saturating_mul(usize::from(tile.rows) * 64)
         }
+        Stmt::Apply(apply) => apply.count.saturating_mul(64),
     };
     body.iter().map(of).fold(0, usize::saturating_add)
 }
@@ -148,7 +149,7 @@ fn casts_bits(body: &[Stmt]) -> bool {
     body.iter().any(|stmt| match stmt {
         Stmt::Let { inst, .. } => matches!(inst, Inst::Bitcast(_)),
         Stmt::For(inner) => casts_bits(&inner.body),
-        Stmt::Store { .. } | Stmt::Tile(_) => false,
+        Stmt::Store { .. } | Stmt::Tile(_) | Stmt::Apply(_) => false,
     })
 }
 
