@@ -1,7 +1,9 @@
 //! Loops, machine code and the interpreter compute the same.
 
 use kilngrad::internals::loops::{Kernel, Place, Stmt};
-use kilngrad_testing::{Case, Compiled, Features, Recipe, Regime, Seen, Strategy, properties};
+use kilngrad_testing::{
+    Case, Compiled, Features, Recipe, Regime, Seen, Strategy, machine, properties,
+};
 
 use crate::{ask, ask_recipes, features};
 
@@ -84,6 +86,7 @@ struct Covered {
     tiled: usize,
     vectors: usize,
     scratch: usize,
+    functions: usize,
     in_place: usize,
 }
 
@@ -97,7 +100,7 @@ fn programs_reach_every_kind_of_kernel() {
         covered.add(&compiled.unwrap());
     }
     println!("{covered:?}");
-    let Covered { kernels, chunked, tiled, vectors, scratch, in_place } = covered;
+    let Covered { kernels, chunked, tiled, vectors, scratch, functions, in_place } = covered;
     assert!(kernels > 400, "{kernels}");
     for (what, count) in [
         ("chunks", chunked),
@@ -107,6 +110,9 @@ fn programs_reach_every_kind_of_kernel() {
         ("memory in place", in_place),
     ] {
         assert!(count >= 10, "{count} kernels of {kernels} with {what}");
+    }
+    if machine(features()).leaf_elements.is_some() {
+        assert!(functions >= 10, "{functions} kernels of {kernels} with functions in strips");
     }
 }
 
@@ -123,6 +129,8 @@ impl Covered {
             self.tiled += usize::from(any(&kernel.body, &|stmt| matches!(stmt, Stmt::Tile(_))));
             self.vectors += usize::from(has_vectors(kernel));
             self.scratch += usize::from(kernel.scratch_bytes() > 0);
+            self.functions +=
+                usize::from(any(&kernel.body, &|stmt| matches!(stmt, Stmt::Apply(_))));
             self.in_place += usize::from(twice);
         }
     }

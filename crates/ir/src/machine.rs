@@ -37,6 +37,9 @@ pub struct Machine {
     pub vector_bytes: usize,
     /// Whether one instruction multiplies and adds with one rounding.
     pub fma: bool,
+    /// From how many elements on a leaf function, whose vectors are wider than those of generated
+    /// loops, is faster than they are; `None` where there are no leaf functions.
+    pub leaf_elements: Option<usize>,
     /// The contraction tile for `f32`.
     pub tile_f32: TileSize,
     /// The contraction tile for `f64`.
@@ -56,6 +59,7 @@ impl Machine {
     pub const BASELINE: Machine = Machine {
         vector_bytes: 16,
         fma: false,
+        leaf_elements: None,
         tile_f32: TileSize { rows: 4, cols: 8 },
         tile_f64: TileSize { rows: 4, cols: 4 },
         l1_bytes: 32 << 10,
@@ -99,12 +103,17 @@ impl Machine {
 /// One line, as dumps show it.
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let leaves = match self.leaf_elements {
+            Some(least) => format!("leaf functions from {least}"),
+            None => "no leaf functions".to_owned(),
+        };
         write!(
             f,
-            "vectors of {} B, {}, tiles {}x{} f32 and {}x{} f64, caches {} KiB, {} KiB, {} KiB, \
+            "vectors of {} B, {}, {}, tiles {}x{} f32 and {}x{} f64, caches {} KiB, {} KiB, {} KiB, \
              chunks of {} cycles",
             self.vector_bytes,
             if self.fma { "fma" } else { "no fma" },
+            leaves,
             self.tile_f32.rows,
             self.tile_f32.cols,
             self.tile_f64.rows,

@@ -173,6 +173,7 @@ impl Options {
         };
         Machine {
             fma: self.features.fma,
+            leaf_elements: kilngrad_tiles::has_functions(self.features).then_some(32),
             tile_f32: tile(Scalar::F32),
             tile_f64: tile(Scalar::F64),
             l1_bytes: 32 << 10,

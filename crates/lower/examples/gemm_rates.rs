@@ -39,6 +39,7 @@ fn machine(features: Features) -> Machine {
     };
     Machine {
         fma: features.fma,
+        leaf_elements: kilngrad_tiles::has_functions(features).then_some(32),
         tile_f32: tile(Scalar::F32),
         tile_f64: tile(Scalar::F64),
         l1_bytes: 48 << 10,

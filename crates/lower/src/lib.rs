@@ -17,22 +17,24 @@
 //!   [`kilngrad_loops::math`], as straight-line code;
 //! - `expr`: the value of a body at an index map; layout operations only change the map;
 //! - `space`: loops over an index space: axes merged, the vector axis, chunks;
+//! - `strip`: loops cut into strips, for functions that take many elements at a time;
 //! - `stage`: a kernel under construction, with what its parameters are bound to;
 //! - `map` (with `fold`), `reduce`, `contraction`, `indexed`: one module a kind of kernel;
 //! - `entry`: memory, sharing of equal kernels, order.
 //!
 //! # A kind's lowering
 //!
-//! Each kind is a function from `Context` to `Stages`. It makes an `Expr` over the body and asks
-//! it for `accesses` at `axis_coords` (strides of every leaf along every axis), decides on loops,
+//! Each kind is a function from `Context` to `Stages`. It makes an `Expr` over the body and asks it
+//! for `accesses` at `axis_coords` (strides of every leaf along every axis), decides on loops,
 //! declares buffers through a `StageBuilder` (which binds arguments in the `Expr`), and writes the
 //! loops; in the innermost, `expr.eval` gives a value's lanes at the index map that the loops
 //! define, and `code.store` writes them. A value that the kind computes itself, such as a
 //! contraction's sum or a reduction, is bound before it is read: `expr.bind(value,
 //! Source::Memory(…))` where it was stored, with any offset and strides, or `Source::Scalar(…)`
-//! where it is a register. `Nest` writes the loops of an elementwise body; `Line` one loop along
-//! the vector axis with its remainders. Memory that outlives a stage is a `Stages::temporary`;
-//! memory that outlives the call is a `Stages::packed` form of an operand that no call changes.
+//! where it is a register. `Nest` writes the loops around blocks of an elementwise body, `Block`
+//! those within; `Line` one loop along the vector axis with its remainders. Memory that outlives a
+//! stage is a `Stages::temporary`; memory that outlives the call is a `Stages::packed` form of an
+//! operand that no call changes.
 
 mod code;
 mod contraction;
@@ -49,6 +51,7 @@ mod reduce;
 mod sort;
 mod space;
 mod stage;
+mod strip;
 
 use kilngrad_ir::op::Kernel;
 use kilngrad_ir::{DType, Graph, Machine};
@@ -104,6 +107,7 @@ pub enum LowerError {
 }
 
 /// What a kernel's lowering is given.
+#[derive(Debug)]
 pub(crate) struct Context<'a> {
     pub(crate) kernel: &'a Kernel,
     pub(crate) name: &'a str,

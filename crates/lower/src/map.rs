@@ -14,8 +14,9 @@ use smallvec::SmallVec;
 
 use crate::code::{Code, Target};
 use crate::expr::{AccessKind, Coords, Expr, Memory, axis_coords, axis_strides, row_major};
-use crate::space::{Nest, Space, Split, Strided, unroll};
+use crate::space::{Block, Nest, Space, Span, Split, Strided, unroll};
 use crate::stage::{Stage, StageBuilder, Stages, Stored};
+use crate::strip::{self, Lines, Strips};
 use crate::{Context, LowerError, fold};
 
 /// Lowers a map kernel.
@@ -106,17 +107,17 @@ fn map_stage(
         .iter()
         .map(|output| output.memory(stage.result(expr, output.result).buffer))
         .collect();
-    plan.write(&mut stage.b, expr, outputs, &memories)?;
+    plan.write(ctx, &mut stage.b, expr, outputs, &memories)?;
     Ok(stage.finish())
 }
 
 /// How the loops of one index space are made.
 struct Plan {
+    shape: Vec<usize>,
     space: Space,
     vector: Option<usize>,
     tiled: Option<usize>,
     split: Split,
-    unroll: usize,
     target: Target,
     used: Vec<Value>,
 }
@@ -129,9 +130,7 @@ impl Plan {
         outputs: &[Output],
         chunked: bool,
     ) -> Result<Plan, LowerError> {
-        let coords = axis_coords(shape);
-        let roots: Vec<(Value, Coords)> =
-            outputs.iter().map(|output| (output.value, output.coords(&coords))).collect();
+        let roots = roots(shape, outputs);
         let accesses = expr.accesses(&roots)?;
         let loads = accesses.iter().map(|access| Strided {
             kind: access.kind,
@@ -162,31 +161,82 @@ impl Plan {
             Split::WHOLE
         };
         let used = accesses.iter().map(|access| access.value).collect();
-        Ok(Plan { space, vector, tiled, split, unroll, target, used })
+        Ok(Plan { shape: shape.to_vec(), space, vector, tiled, split, target, used })
     }
 
     fn write(
         &self,
+        ctx: &Context<'_>,
         b: &mut KernelBuilder,
         expr: &mut Expr<'_>,
         outputs: &[Output],
         memories: &[Memory],
     ) -> Result<(), LowerError> {
-        let nest = Nest {
-            space: &self.space,
-            vector: self.vector,
-            tiled: self.tiled,
-            split: self.split,
-            unroll: self.unroll,
-            target: self.target,
+        let Plan { space, split, target, .. } = self;
+        let nest =
+            Nest { space, vector: self.vector, tiled: self.tiled, split: *split, target: *target };
+        let roots = roots(&self.shape, outputs);
+        let (lines, length) = nest.lines();
+        let rows = strip::rows(ctx, length, lines);
+        let strips = match self.vector.filter(|_| self.tiled.is_none()) {
+            Some(vector) => {
+                let line = Span { axis: space.groups[vector].axis, extent: length };
+                let lines = Lines { roots: &roots, shape: &self.shape, line, rows, kept: &[] };
+                Strips::plan(ctx, b, expr, &lines)?
+            }
+            None => None,
         };
-        nest.write(b, &mut |b, target, coords| {
-            let mut code = Code::new(b, target);
-            let values = outputs
+        let unroll = unroll(expr.cost(&roots)? + outputs.len());
+        let results = Results { outputs, memories, unroll };
+        let Some(strips) = strips else {
+            return nest.write(b, 1, &mut |b, block| results.write(b, expr, &block));
+        };
+        nest.write(b, rows, &mut |b, block| {
+            let line = block.line().expect("strips are along a line");
+            strips.each(b, &line.start, line.extent, &mut |b, start, extent| {
+                let block = block.at(start, extent);
+                strips.fill(b, expr, &block.first(), &block.spans(), &mut |b, body| {
+                    block.write(b, strips.unroll, &mut |b, target, coords| {
+                        body(&mut Code::new(b, target), coords)
+                    })
+                })?;
+                results.write(b, expr, &block)
+            })
+        })?;
+        strips.release(expr);
+        Ok(())
+    }
+}
+
+/// What is evaluated for each element.
+fn roots(shape: &[usize], outputs: &[Output]) -> Vec<(Value, Coords)> {
+    let coords = axis_coords(shape);
+    outputs.iter().map(|output| (output.value, output.coords(&coords))).collect()
+}
+
+/// Outputs with their memory, and how many vectors of them are computed at a time.
+struct Results<'r> {
+    outputs: &'r [Output],
+    memories: &'r [Memory],
+    unroll: usize,
+}
+
+impl Results<'_> {
+    /// Computes all elements of a block; of an index every output before any is stored.
+    fn write(
+        &self,
+        b: &mut KernelBuilder,
+        expr: &mut Expr<'_>,
+        block: &Block<'_>,
+    ) -> Result<(), LowerError> {
+        block.write(b, self.unroll, &mut |b, target, coords| {
+            let code = &mut Code::new(b, target);
+            let values = self
+                .outputs
                 .iter()
-                .map(|output| expr.eval(&mut code, output.value, &output.coords(coords)))
+                .map(|output| expr.eval(code, output.value, &output.coords(coords)))
                 .collect::<Result<Vec<_>, _>>()?;
-            for ((output, memory), value) in outputs.iter().zip(memories).zip(&values) {
+            for ((output, memory), value) in self.outputs.iter().zip(self.memories).zip(&values) {
                 let at = memory.at(coords);
                 code.store(expr.dtype(output.value), memory.buffer, &at, value);
             }
@@ -354,7 +404,7 @@ fn write_small(
     let result = stage.result(expr, 0).buffer;
     for (piece, plan) in small.drain(..).zip(&plans) {
         let memory = piece.output.memory(result);
-        plan.write(&mut stage.b, expr, std::slice::from_ref(&piece.output), &[memory])?;
+        plan.write(ctx, &mut stage.b, expr, std::slice::from_ref(&piece.output), &[memory])?;
     }
     stages.stages.push(stage.finish());
     Ok(())

@@ -7,7 +7,7 @@
 
 use kilngrad_ir::Machine;
 use kilngrad_loops::{Affine, Kernel, KernelBuilder, Reg};
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use crate::LowerError;
 use crate::code::Target;
@@ -268,6 +268,13 @@ pub(crate) type Body<'f> =
 pub(crate) type IndexBody<'f> =
     &'f mut dyn FnMut(&mut KernelBuilder, Vec<Affine>) -> Result<(), LowerError>;
 
+/// Consecutive indices of an axis.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Span {
+    pub(crate) axis: usize,
+    pub(crate) extent: usize,
+}
+
 /// Loops over a whole space with an elementwise body.
 #[derive(Debug, Clone)]
 pub(crate) struct Nest<'s> {
@@ -276,32 +283,71 @@ pub(crate) struct Nest<'s> {
     /// A group that is walked in tiles with the vector group.
     pub(crate) tiled: Option<usize>,
     pub(crate) split: Split,
-    pub(crate) unroll: usize,
     pub(crate) target: Target,
 }
 
 impl Nest<'_> {
-    /// Writes the loops, the vector group's innermost and the others in order. Along the vector
-    /// group come an unrolled loop of vectors, the vectors that are left, and single elements.
+    /// Writes the loops around the lines along the vector group, the others in order. A block is as
+    /// many lines as stay `together`, or what is left of them.
     ///
     /// # Errors
     ///
     /// Those of the body.
-    pub(crate) fn write(&self, b: &mut KernelBuilder, body: Body<'_>) -> Result<(), LowerError> {
-        let Some(inner) = self.vector.or_else(|| self.space.groups.len().checked_sub(1)) else {
-            return body(b, self.target.scalar(), &self.space.coords(&[]));
+    pub(crate) fn write(
+        &self,
+        b: &mut KernelBuilder,
+        together: usize,
+        body: BlockBody<'_>,
+    ) -> Result<(), LowerError> {
+        let Some(inner) = self.inner() else {
+            return body(b, Block { nest: self, indices: Vec::new(), parts: SmallVec::new() });
         };
+        let rows = self.rows();
         let outer: Vec<usize> = (0..self.space.groups.len())
-            .filter(|group| *group != inner && Some(*group) != self.tiled)
+            .filter(|group| ![Some(inner), self.tiled, rows].contains(&Some(*group)))
             .collect();
         let indices = vec![Affine::constant(0); self.space.groups.len()];
-        self.space.walk(b, self.split, &outer, indices, &mut |b, indices| match self.tiled {
-            Some(tiled) => self.tiles(b, tiled, inner, indices, body),
-            None => {
-                let (start, extent) = self.split.part(inner, self.space.groups[inner].extent);
-                self.line(b, inner, start, extent, indices, body)
+        let line = self.whole(inner);
+        self.space.walk(b, self.split, &outer, indices, &mut |b, indices| {
+            if let Some(tiled) = self.tiled {
+                return self.tiles(b, tiled, &line, indices, body);
             }
+            let block = |parts| Block { nest: self, indices: indices.clone(), parts };
+            let Some(rows) = rows.map(|rows| self.whole(rows)) else {
+                return body(b, block(smallvec![line.clone()]));
+            };
+            for (count, extent, done) in in_parts(rows.extent, together) {
+                repeat(b, count, |b, var| {
+                    let first = var.scaled(extent as i64).offset(done as i64);
+                    let start = rows.start.add(&first);
+                    body(b, block(smallvec![Part { start, extent, ..rows }, line.clone()]))
+                })?;
+            }
+            Ok(())
         })
+    }
+
+    /// The innermost group.
+    fn inner(&self) -> Option<usize> {
+        self.vector.or_else(|| self.space.groups.len().checked_sub(1))
+    }
+
+    /// The group of neighbouring lines, where they are not walked in tiles.
+    fn rows(&self) -> Option<usize> {
+        let mut outer = (0..self.space.groups.len()).filter(|group| Some(*group) != self.inner());
+        if self.tiled.is_some() { None } else { outer.next_back() }
+    }
+
+    /// How many lines there are beside each other, and the length of each.
+    pub(crate) fn lines(&self) -> (usize, usize) {
+        let extent = |group: Option<usize>| group.map_or(1, |group| self.whole(group).extent);
+        (extent(self.rows()), extent(self.inner()))
+    }
+
+    /// What a chunk walks of a group.
+    fn whole(&self, group: usize) -> Part {
+        let (start, extent) = self.split.part(group, self.space.groups[group].extent);
+        Part { group, start, extent }
     }
 
     /// Tiles of two groups, whose sizes divide the lengths.
@@ -309,42 +355,120 @@ impl Nest<'_> {
         &self,
         b: &mut KernelBuilder,
         outer: usize,
-        inner: usize,
+        line: &Part,
         mut indices: Vec<Affine>,
-        body: Body<'_>,
+        body: BlockBody<'_>,
     ) -> Result<(), LowerError> {
-        let (outer_start, height) = self.split.part(outer, self.space.groups[outer].extent);
-        let (inner_start, width) = self.split.part(inner, self.space.groups[inner].extent);
-        let (rows, columns) = (tile_length(height), tile_length(width));
-        repeat(b, height / rows, |b, block| {
-            let first = outer_start.add(&block.scaled(rows as i64));
-            repeat(b, width / columns, |b, block| {
-                let start = inner_start.add(&block.scaled(columns as i64));
+        let outer = self.whole(outer);
+        let (rows, columns) = (tile_length(outer.extent), tile_length(line.extent));
+        repeat(b, outer.extent / rows, |b, block| {
+            let first = outer.start.add(&block.scaled(rows as i64));
+            repeat(b, line.extent / columns, |b, block| {
+                let start = line.start.add(&block.scaled(columns as i64));
                 repeat(b, rows, |b, row| {
-                    indices[outer] = first.add(&row);
-                    self.line(b, inner, start, columns, indices, body)
+                    indices[outer.group] = first.add(&row);
+                    let parts = smallvec![Part { start, extent: columns, ..*line }];
+                    body(b, Block { nest: self, indices, parts })
                 })
             })
         })?;
         Ok(())
     }
+}
 
-    fn line(
+/// A body that is written for a block of a nest.
+pub(crate) type BlockBody<'f> =
+    &'f mut dyn FnMut(&mut KernelBuilder, Block<'_>) -> Result<(), LowerError>;
+
+/// Consecutive indices of a group.
+#[derive(Debug, Clone)]
+pub(crate) struct Part {
+    group: usize,
+    pub(crate) start: Affine,
+    pub(crate) extent: usize,
+}
+
+/// Lines along the innermost group of a nest beside each other, or the only element where there is
+/// no group.
+#[derive(Debug, Clone)]
+pub(crate) struct Block<'n> {
+    nest: &'n Nest<'n>,
+    /// Of the groups that the block does not walk.
+    indices: Vec<Affine>,
+    /// The parts of groups that it walks: those of the lines, if any, and of each line.
+    parts: SmallVec<[Part; 2]>,
+}
+
+impl Block<'_> {
+    /// The part of the innermost group.
+    pub(crate) fn line(&self) -> Option<&Part> {
+        self.parts.last()
+    }
+
+    /// What the block walks.
+    pub(crate) fn spans(&self) -> SmallVec<[Span; 2]> {
+        let axis = |group: usize| self.nest.space.groups[group].axis;
+        let span = |part: &Part| Span { axis: axis(part.group), extent: part.extent };
+        self.parts.iter().map(span).collect()
+    }
+
+    /// The index of its first element.
+    pub(crate) fn first(&self) -> Coords {
+        let mut indices = self.indices.clone();
+        for part in &self.parts {
+            indices[part.group] = part.start.clone();
+        }
+        self.nest.space.coords(&indices)
+    }
+
+    /// Part of each line.
+    pub(crate) fn at(&self, start: Affine, extent: usize) -> Self {
+        let mut block = self.clone();
+        if let Some(line) = block.parts.last_mut() {
+            *line = Part { start, extent, ..*line };
+        }
+        block
+    }
+
+    /// Writes the loops over the block: along each line one of so many vectors at a time, one of
+    /// the vectors that are left, and one of single elements.
+    ///
+    /// # Errors
+    ///
+    /// Those of the body.
+    pub(crate) fn write(
         &self,
         b: &mut KernelBuilder,
-        inner: usize,
-        start: Affine,
-        extent: usize,
-        mut indices: Vec<Affine>,
+        unroll: usize,
         body: Body<'_>,
     ) -> Result<(), LowerError> {
-        let lanes = if self.vector.is_some() { self.target.lanes } else { 1 };
-        let line = Line { start, extent, lanes, unroll: self.unroll };
-        line.write(b, &mut |b, lanes, at| {
-            indices[inner] = at;
-            body(b, Target { lanes, ..self.target }, &self.space.coords(&indices))
-        })
+        let Nest { space, vector, target, .. } = self.nest;
+        let Some((inner, outer)) = self.parts.split_last() else {
+            return body(b, target.scalar(), &space.coords(&[]));
+        };
+        let lanes = if vector.is_some() { target.lanes } else { 1 };
+        let line = Line { start: inner.start.clone(), extent: inner.extent, lanes, unroll };
+        let mut indices = self.indices.clone();
+        let mut write = |b: &mut KernelBuilder, indices: &mut [Affine]| {
+            line.write(b, &mut |b, lanes, at| {
+                indices[inner.group] = at;
+                body(b, Target { lanes, ..*target }, &space.coords(indices))
+            })
+        };
+        let Some(rows) = outer.first() else { return write(b, &mut indices) };
+        repeat(b, rows.extent, |b, row| {
+            indices[rows.group] = rows.start.add(&row);
+            write(b, &mut indices)
+        })?;
+        Ok(())
     }
+}
+
+/// An extent in equal parts and a rest: how often there is one, its length, and what comes before
+/// the first.
+pub(crate) fn in_parts(extent: usize, length: usize) -> [(usize, usize, usize); 2] {
+    let (whole, rest) = (extent / length, extent % length);
+    [(whole, length, 0), (rest.min(1), rest, whole * length)]
 }
 
 /// A length near a tile's that divides `length`; all of it if there is none.

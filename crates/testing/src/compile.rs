@@ -64,8 +64,8 @@ pub struct Compiled {
     frozen: bool,
 }
 
-/// The machine model for these features. Its caches and chunks are small, so that small programs
-/// are blocked and split as large ones are.
+/// The machine model for these features. Its caches, chunks and strips are small, so that small
+/// programs are blocked and split as large ones are.
 pub fn machine(features: Features) -> Machine {
     let tile = |scalar| {
         let shape = kilngrad_tiles::best(features, scalar).shape;
@@ -73,6 +73,7 @@ pub fn machine(features: Features) -> Machine {
     };
     Machine {
         fma: features.fma,
+        leaf_elements: kilngrad_tiles::has_functions(features).then_some(2),
         tile_f32: tile(Scalar::F32),
         tile_f64: tile(Scalar::F64),
         l1_bytes: 2 << 10,

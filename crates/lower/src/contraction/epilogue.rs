@@ -11,15 +11,16 @@ use kilngrad_ir::Value;
 use kilngrad_loops::{Affine, Buffer, KernelBuilder};
 use smallvec::SmallVec;
 
-use crate::LowerError;
 use crate::code::{Code, Target};
-use crate::expr::{Coords, Expr, Memory, Source};
-use crate::space::{Line, repeat};
+use crate::expr::{Coords, Expr, Memory, Source, axis_coords};
+use crate::space::{Line, Span, in_parts, repeat, unroll};
+use crate::strip::{self, Lines, Strips};
+use crate::{Context, LowerError};
 
 use super::problem::{Axis, Position};
 
 /// A block of sums: `rows × cols` of them from `position` on.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Sums<'p> {
     /// The first one's.
     pub(crate) position: &'p Position,
@@ -35,6 +36,7 @@ pub(crate) struct Sums<'p> {
 /// The results of a contraction.
 #[derive(Debug)]
 pub(crate) struct Epilogue<'g> {
+    pub(crate) ctx: &'g Context<'g>,
     pub(crate) expr: Expr<'g>,
     /// The contraction's value.
     pub(crate) dot: Value,
@@ -63,14 +65,96 @@ impl Epilogue<'_> {
     ) -> Result<(), LowerError> {
         let rank = sums.position.index.len();
         self.expr.bind(self.dot, Source::Memory(sums.memory(rank)));
+        match self.strips(b, sums)? {
+            None => self.block(b, sums, sums.rows.extent, sums.position, self.unroll),
+            Some((strips, together)) => {
+                for (count, rows, done) in in_parts(sums.rows.extent, together) {
+                    repeat(b, count, |b, block| {
+                        let first = block.scaled(rows as i64).offset(done as i64);
+                        let position = sums.position.along(&sums.rows, &first);
+                        self.strip(b, sums, &strips, rows, &position)
+                    })?;
+                }
+                strips.release(&mut self.expr);
+                Ok(())
+            }
+        }
+    }
+
+    /// The functions that are applied to strips of a block, and how many rows a strip takes.
+    fn strips(
+        &mut self,
+        b: &mut KernelBuilder,
+        sums: &Sums<'_>,
+    ) -> Result<Option<(Strips, usize)>, LowerError> {
+        let Some(axis) = sums.cols.result.filter(|_| self.target.lanes > 1) else {
+            return Ok(None);
+        };
+        let shape = self.expr.shape(self.dot).to_vec();
+        let roots = self.roots();
+        let rows = sums.rows.result.map_or(1, |_| sums.rows.extent);
+        let line = Span { axis, extent: sums.cols.extent };
+        let rows = strip::rows(self.ctx, line.extent, rows);
+        let lines = Lines { roots: &roots, shape: &shape, line, rows, kept: &[] };
+        let strips = Strips::plan(self.ctx, b, &mut self.expr, &lines)?;
+        Ok(strips.map(|strips| (strips, rows)))
+    }
+
+    /// What is evaluated for each element.
+    fn roots(&self) -> Vec<(Value, Coords)> {
+        let whole = axis_coords(self.expr.shape(self.dot));
+        self.results.iter().map(|(value, _)| (*value, whole.clone())).collect()
+    }
+
+    /// The results of some rows from a position on, whose functions are applied to strips.
+    fn strip(
+        &mut self,
+        b: &mut KernelBuilder,
+        sums: &Sums<'_>,
+        strips: &Strips,
+        rows: usize,
+        position: &Position,
+    ) -> Result<(), LowerError> {
+        let (target, rest) = (self.target, unroll(self.expr.cost(&self.roots())?));
+        strips.each(b, &Affine::constant(0), sums.cols.extent, &mut |b, start, extent| {
+            let corner = position.along(&sums.cols, &start);
+            let (start, lanes, unroll) = (Affine::constant(0), target.lanes, strips.unroll);
+            let line = Line { start, extent, lanes, unroll };
+            let span = |axis: &Axis, extent| axis.result.map(|axis| Span { axis, extent });
+            let spans: SmallVec<[Span; 2]> =
+                span(&sums.rows, rows).into_iter().chain(span(&sums.cols, extent)).collect();
+            strips.fill(b, &mut self.expr, &coords(&corner), &spans, &mut |b, body| {
+                repeat(b, rows, |b, row| {
+                    let row = corner.along(&sums.rows, &row);
+                    line.write(b, &mut |b, lanes, col| {
+                        let mut code = Code::new(b, Target { lanes, ..target });
+                        body(&mut code, &coords(&row.along(&sums.cols, &col)))
+                    })
+                })?;
+                Ok(())
+            })?;
+            let block = Sums { cols: Axis { extent, ..sums.cols }, ..sums.clone() };
+            self.block(b, &block, rows, &corner, rest)
+        })
+    }
+
+    /// The results of some rows from a position on, so many vectors at a time.
+    fn block(
+        &mut self,
+        b: &mut KernelBuilder,
+        sums: &Sums<'_>,
+        rows: usize,
+        position: &Position,
+        unroll: usize,
+    ) -> Result<(), LowerError> {
         let line = Line {
             start: Affine::constant(0),
             extent: sums.cols.extent,
             lanes: self.target.lanes,
-            unroll: self.unroll,
+            unroll,
         };
-        repeat(b, sums.rows.extent, |b, row| {
-            let row = sums.position.along(&sums.rows, &row);
+        repeat(b, rows, |b, row| {
+            let row = position.along(&sums.rows, &row);
             line.write(b, &mut |b, lanes, col| {
                 let target = Target { lanes, ..self.target };
                 self.element(b, target, &row.along(&sums.cols, &col))
@@ -86,7 +170,7 @@ impl Epilogue<'_> {
         target: Target,
         position: &Position,
     ) -> Result<(), LowerError> {
-        let coords: Coords = position.index.iter().cloned().collect();
+        let coords = coords(position);
         let mut code = Code::new(b, target);
         let mut values = Vec::with_capacity(self.results.len());
         for (value, _) in &self.results {
@@ -98,6 +182,10 @@ impl Epilogue<'_> {
         }
         Ok(())
     }
+}
+
+fn coords(position: &Position) -> Coords {
+    position.index.iter().cloned().collect()
 }
 
 impl Sums<'_> {

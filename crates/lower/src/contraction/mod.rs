@@ -111,7 +111,7 @@ pub(crate) fn lower_contraction(ctx: &Context<'_>) -> Result<Stages, LowerError>
     let fma = ctx.machine.fma;
     let target = ctx.target(graph);
     let unroll = unroll(cost(graph));
-    let epilogue = &mut Epilogue { expr, dot: dot.value, results, target, unroll };
+    let epilogue = &mut Epilogue { ctx, expr, dot: dot.value, results, target, unroll };
     let b = &mut stage.b;
     match plan {
         Plan::Tiles(blocking, shape) => {

@@ -25,6 +25,7 @@ use crate::stage::{PackedOperand, Param, Stage, Stages};
 /// A processor with AVX-512.
 const WIDE: Machine = Machine {
     fma: true,
+    leaf_elements: Some(8),
     tile_f32: TileSize { rows: 12, cols: 32 },
     tile_f64: TileSize { rows: 12, cols: 16 },
     l1_bytes: 48 << 10,
@@ -85,6 +86,9 @@ enum After {
     Late,
     /// What tells the axes apart: an index, and a transposed argument.
     Positions,
+    /// A function that of large whole numbers is their sign exactly, and a sum with an array of the
+    /// result's shape.
+    Sign,
 }
 
 /// A contraction kernel with its epilogue.
@@ -113,8 +117,17 @@ fn body(axes: &DotAxes, lhs: &Type, rhs: &Type, after: After) -> Graph {
             let less = append(&mut graph, Op::Compare(CompareOp::Lt), &[dot, residual], &[]);
             vec![sum, less]
         }
+        After::Sign if ty.dtype.is_float() => {
+            let residual = graph.add_numbered_argument(ty.clone());
+            let hundred = Literal::from_i64(ty.dtype, 100);
+            let hundred = Op::Constant(Constant::Splat(hundred));
+            let hundred = append(&mut graph, hundred, &[], std::slice::from_ref(&ty));
+            let large = append(&mut graph, Op::Binary(BinaryOp::Mul), &[dot, hundred], &[]);
+            let sign = append(&mut graph, Op::Unary(UnaryOp::Tanh), &[large], &[]);
+            vec![append(&mut graph, Op::Binary(BinaryOp::Add), &[sign, residual], &[])]
+        }
         After::Positions if !shape.is_empty() => positions(&mut graph, dot, &ty, &shape),
-        After::Nothing | After::BiasRelu | After::Positions => vec![dot],
+        After::Nothing | After::BiasRelu | After::Positions | After::Sign => vec![dot],
     };
     graph.set_results(results);
     graph
@@ -270,8 +283,8 @@ fn lengths(numbers: &mut Numbers, most: usize, of: &[usize]) -> Vec<usize> {
     (0..count).map(|_| numbers.pick(of)).collect()
 }
 
-const AFTER: [After; 5] =
-    [After::Nothing, After::BiasRelu, After::Residual, After::Late, After::Positions];
+const AFTER: [After; 6] =
+    [After::Nothing, After::BiasRelu, After::Residual, After::Late, After::Positions, After::Sign];
 
 #[test]
 fn random_contractions_agree_with_the_reference() {
@@ -325,6 +338,26 @@ fn products_of_every_orientation_agree_with_the_reference() {
                 let after = numbers.pick(&AFTER);
                 check(numbers, &axes, &lhs, &rhs, after);
             }
+        }
+    }
+}
+
+/// Strips of a part of a row, of a row, and of several.
+#[test]
+fn epilogues_apply_functions_to_strips() {
+    let numbers = &mut Numbers(5);
+    for [m, n, k] in [[5, 900, 7], [13, 200, 150], [40, 9, 33], [40, 8, 9], [1, 70, 20]] {
+        for dtype in [DType::F32, DType::F64] {
+            let axes = DotAxes {
+                lhs_contract: [1].into_iter().collect(),
+                rhs_contract: [0].into_iter().collect(),
+                ..DotAxes::default()
+            };
+            let (lhs, rhs) = (Shape::new([m, k]), Shape::new([k, n]));
+            let (lhs, rhs) = (Type::new(dtype, lhs), Type::new(dtype, rhs));
+            check(numbers, &axes, &lhs, &rhs, After::Sign);
+            let kernel = lowered(&body(&axes, &lhs, &rhs, After::Sign), &WIDE, false).0.kernel;
+            assert!(kernel.to_string().contains(" apply tanh "), "{m}·{k}·{n}: {kernel}");
         }
     }
 }

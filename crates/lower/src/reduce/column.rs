@@ -13,10 +13,11 @@ use super::combine::{Combine, Parts};
 use super::row::Elements;
 use super::{Plan, Problem, Reduction};
 use crate::code::{Code, Target};
-use crate::expr::{Coords, Expr, Memory, Source};
+use crate::expr::{Coords, Expr, Memory, Source, axis_coords};
 use crate::lanes::{Lanes, memory_scalar};
-use crate::space::{Line, repeat, unroll};
+use crate::space::{Line, Span, repeat, unroll};
 use crate::stage::{StageBuilder, Stages};
+use crate::strip::{Lines, Strips};
 use crate::{Context, LowerError};
 
 /// Columns of a block at most: accumulators of as many fit the first-level cache.
@@ -52,7 +53,7 @@ pub(super) fn lower(
     let (start, extent) = plan.split.part(vector, plan.space.groups[vector].extent);
     let width = block_width(ctx, problem, extent);
     let scratch = Scratch::new(&mut stage.b, problem, width);
-    let columns = Columns { plan, vector, rows: rows(cost), unroll: unroll(cost) };
+    let columns = Columns { ctx, plan, vector, rows: rows(cost), unroll: unroll(cost) };
     let groups = plan.kept_groups(plan.vector);
     let indices = vec![Affine::constant(0); plan.space.groups.len()];
     plan.space.walk(&mut stage.b, plan.split, &groups, indices, &mut |b, indices| {
@@ -120,6 +121,7 @@ impl Scratch {
 
 /// The loops over columns and rows.
 pub(super) struct Columns<'p> {
+    pub(super) ctx: &'p Context<'p>,
     pub(super) plan: &'p Plan,
     /// The group of the vector axis.
     pub(super) vector: usize,
@@ -207,18 +209,42 @@ impl Block<'_> {
         let (&inner, outer) = groups.split_last().expect("some axis is reduced");
         let (start, extent) = plan.split.part(inner, plan.space.groups[inner].extent);
         let rows = self.columns.rows.min(extent);
+        let strips = self.strips(b, problem, sums, outputs, rows)?;
+        let axis = |group: usize| plan.space.groups[group].axis;
         plan.space.walk(b, plan.split, outer, self.indices.to_vec(), &mut |b, indices| {
             let mut some_rows = |b: &mut KernelBuilder, first: Affine, rows: usize| {
                 let unroll = if rows > 1 { 1 } else { self.columns.unroll };
-                let at = Block { indices: &indices, start: self.start.clone(), ..*self };
-                at.line(b, unroll, &mut |code, mut indices| {
+                let coords = |mut indices: Vec<Affine>| -> Vec<Coords> {
                     let mut coords = Vec::new();
                     for row in 0..rows {
                         indices[inner] = first.clone().offset(row as i64);
                         coords.push(plan.space.coords(&indices));
                     }
-                    self.rows(code, problem, sums, outputs, &coords)
-                })
+                    coords
+                };
+                let mut part = |b: &mut KernelBuilder, start: Affine, width: usize| {
+                    let at = Block { indices: &indices, start, width, ..*self };
+                    if let Some(strips) = &strips {
+                        let spans = [(inner, rows), (self.columns.vector, width)]
+                            .map(|(group, extent)| Span { axis: axis(group), extent });
+                        let fill = if rows > 1 { 1 } else { strips.unroll };
+                        let mut corner = indices.clone();
+                        corner[self.columns.vector] = at.start.clone();
+                        let corner = coords(corner).swap_remove(0);
+                        strips.fill(b, &mut problem.expr, &corner, &spans, &mut |b, body| {
+                            at.line(b, fill, &mut |code, indices| {
+                                coords(indices).iter().try_for_each(|coords| body(code, coords))
+                            })
+                        })?;
+                    }
+                    at.line(b, unroll, &mut |code, indices| {
+                        self.rows(code, problem, sums, outputs, &coords(indices))
+                    })
+                };
+                match &strips {
+                    Some(strips) => strips.each(b, &self.start, self.width, &mut part),
+                    None => part(b, self.start.clone(), self.width),
+                }
             };
             repeat(b, extent / rows, |b, var| {
                 some_rows(b, start.add(&var.scaled(rows as i64)), rows)
@@ -226,7 +252,30 @@ impl Block<'_> {
             let left = extent % rows;
             let first = start.clone().offset((extent - left) as i64);
             if left > 0 { some_rows(b, first, left) } else { Ok(()) }
-        })
+        })?;
+        if let Some(strips) = strips {
+            strips.release(&mut problem.expr);
+        }
+        Ok(())
+    }
+
+    /// The functions that are applied to strips of so many rows.
+    fn strips(
+        &self,
+        b: &mut KernelBuilder,
+        problem: &mut Problem<'_>,
+        sums: &[Summed<'_>],
+        outputs: &[(Value, &Memory)],
+        rows: usize,
+    ) -> Result<Option<Strips>, LowerError> {
+        let Columns { ctx, plan, vector, .. } = self.columns;
+        let coords = axis_coords(&problem.shape);
+        let roots = sums.iter().map(|(reduction, _)| reduction.operand);
+        let roots = roots.chain(outputs.iter().map(|output| output.0));
+        let roots: Vec<(Value, Coords)> = roots.map(|value| (value, coords.clone())).collect();
+        let line = Span { axis: plan.space.groups[*vector].axis, extent: self.width };
+        let lines = Lines { roots: &roots, shape: &problem.shape, line, rows, kept: &[] };
+        Strips::plan(ctx, b, &mut problem.expr, &lines)
     }
 
     fn initialise(

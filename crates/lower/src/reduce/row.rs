@@ -12,10 +12,11 @@ use smallvec::SmallVec;
 use super::combine::{Combine, Parts};
 use super::{Plan, Problem, Reduction};
 use crate::code::{Code, Target};
-use crate::expr::{Coords, Expr, Memory, Source};
+use crate::expr::{Coords, Expr, Memory, Source, axis_coords};
 use crate::lanes::memory_scalar;
-use crate::space::{Group, carry, lane_index, unroll};
+use crate::space::{Group, Line, Span, carry, lane_index, unroll};
 use crate::stage::{StageBuilder, Stages};
+use crate::strip::{Lines, Strips};
 use crate::{Context, LowerError};
 
 /// Accumulator registers in use at once, of the sixteen that there are.
@@ -53,7 +54,7 @@ pub(super) fn lower(
         })
         .collect();
 
-    let row = Row { plan };
+    let row = Row { ctx, plan };
     let groups = plan.kept_groups(None);
     let indices = vec![Affine::constant(0); plan.space.groups.len()];
     plan.space.walk(&mut stage.b, plan.split, &groups, indices, &mut |b, indices| {
@@ -110,16 +111,28 @@ fn write_row(
             continue;
         }
         let keeping: Vec<&Kept> = kept.iter().filter(|kept| kept.phase == phase).collect();
+        let coords = axis_coords(&problem.shape);
+        let roots = reductions.iter().map(|reduction| reduction.operand);
+        let roots = roots.chain(outputs.iter().map(|output| output.0));
+        let roots = roots.chain(keeping.iter().map(|kept| kept.value));
+        let roots: Vec<(Value, Coords)> = roots.map(|value| (value, coords.clone())).collect();
+        let made: Vec<(Value, &Memory)> =
+            keeping.iter().map(|kept| (kept.value, &kept.memory)).collect();
+        let unroll = row.unroll(&mut problem.expr, &reductions)?;
+        let strips = row.strips(b, problem, &roots, &made)?;
+        let is_made = |value: Value| strips.as_ref().is_some_and(|strips| strips.makes(value));
         let mut visit = |code: &mut Code<'_>, expr: &mut Expr<'_>, coords: &Coords| {
             for (value, memory) in &outputs {
                 expr.eval_store(code, *value, coords, memory)?;
             }
-            for kept in &keeping {
+            for kept in keeping.iter().filter(|kept| !is_made(kept.value)) {
                 expr.eval_store(code, kept.value, coords, &kept.memory)?;
             }
             Ok(())
         };
-        let sums = row.reduce(b, &mut problem.expr, indices, &reductions, &mut visit)?;
+        let (reductions, strips) = (&reductions, strips.as_ref());
+        let work = RowWork { reductions, unroll, strips, visit: &mut visit };
+        let sums = row.reduce(b, &mut problem.expr, indices, work)?;
         for (reduction, sum) in reductions.iter().zip(sums) {
             let value = *sum.last().expect("an accumulator has a register");
             let mut code = Code::new(b, row.plan.target.scalar());
@@ -145,6 +158,7 @@ fn write_row(
 
 /// The loops along a row.
 pub(super) struct Row<'p> {
+    pub(super) ctx: &'p Context<'p>,
     pub(super) plan: &'p Plan,
 }
 
@@ -152,8 +166,18 @@ pub(super) struct Row<'p> {
 pub(super) type Visit<'f> =
     &'f mut dyn FnMut(&mut Code<'_>, &mut Expr<'_>, &Coords) -> Result<(), LowerError>;
 
+/// What is computed along a row.
+pub(super) struct RowWork<'f, 'v> {
+    pub(super) reductions: &'f [Reduction],
+    /// Vectors at a time: [`Row::unroll`] before there are strips, so that the order of sums, hence
+    /// their bits, is the same without them.
+    pub(super) unroll: usize,
+    pub(super) strips: Option<&'f Strips>,
+    pub(super) visit: Visit<'v>,
+}
+
 /// How the innermost loop along a row is cut.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Cut {
     lanes: usize,
     /// Vectors in a pass of the main loop, each with accumulators of its own.
@@ -166,11 +190,16 @@ struct Cut {
 
 impl Cut {
     fn new(extent: usize, lanes: usize, copies: usize) -> Cut {
-        let passes = extent / (lanes * copies);
-        let copies = if passes == 0 { 1 } else { copies };
+        let copies = if extent < lanes * copies { 1 } else { copies };
+        Cut { lanes, copies, ..Cut::default() }.of(extent)
+    }
+
+    /// Of another extent, with the same accumulators.
+    fn of(self, extent: usize) -> Cut {
+        let Cut { lanes, copies, .. } = self;
         let passes = extent / (lanes * copies);
         let left = extent - passes * lanes * copies;
-        Cut { lanes, copies, passes, vectors: left / lanes, elements: left % lanes }
+        Cut { passes, vectors: left / lanes, elements: left % lanes, ..self }
     }
 }
 
@@ -186,9 +215,9 @@ impl Row<'_> {
         b: &mut KernelBuilder,
         expr: &mut Expr<'_>,
         indices: &[Affine],
-        reductions: &[Reduction],
-        visit: Visit<'_>,
+        work: RowWork<'_, '_>,
     ) -> Result<Vec<Parts>, LowerError> {
+        let RowWork { reductions, unroll, strips, visit } = work;
         let groups = self.plan.reduced_groups(self.plan.vector);
         let (&inner, outer) = groups.split_last().expect("some axis is reduced");
         let lanes = if self.plan.vector == Some(inner) { self.plan.target.lanes } else { 1 };
@@ -197,25 +226,56 @@ impl Row<'_> {
         let registers: usize =
             reductions.iter().map(|reduction| registers(reduction, target)).sum();
         let room = (ACCUMULATORS / registers.max(1)).clamp(1, 4);
-        let cut = Cut::new(extent, lanes, room.min(unroll(self.cost(expr, reductions)?)));
+        let cut = Cut::new(extent, lanes, room.min(unroll));
         let scalars = lanes > 1 && cut.elements > 0;
         let layout = Layout { reductions, target, copies: cut.copies, scalars };
 
         let init = layout.identities(b);
-        let inner = Inner { row: self, group: inner, cut, layout: &layout };
+        let inner = Inner { row: self, group: inner, cut, layout: &layout, strips };
         let accs = inner.outer_loops(b, expr, outer, indices.to_vec(), init, visit)?;
+        if let Some(strips) = strips {
+            strips.release(expr);
+        }
         Ok(layout.combine(b, &accs))
     }
 
-    /// Cost of an element.
-    fn cost(&self, expr: &mut Expr<'_>, reductions: &[Reduction]) -> Result<usize, LowerError> {
+    /// The functions that are applied to strips along the innermost loop.
+    ///
+    /// # Errors
+    ///
+    /// If the body holds what an expression may not.
+    pub(super) fn strips(
+        &self,
+        b: &mut KernelBuilder,
+        problem: &mut Problem<'_>,
+        roots: &[(Value, Coords)],
+        kept: &[(Value, &Memory)],
+    ) -> Result<Option<Strips>, LowerError> {
+        let Some(vector) = self.plan.vector else { return Ok(None) };
+        let group = &self.plan.space.groups[vector];
+        let (_, extent) = self.plan.split.part(vector, group.extent);
+        let line = Span { axis: group.axis, extent };
+        let lines = Lines { roots, shape: &problem.shape, line, rows: 1, kept };
+        Strips::plan(self.ctx, b, &mut problem.expr, &lines)
+    }
+
+    /// How many vectors the loop takes at a time, as far as there are registers.
+    ///
+    /// # Errors
+    ///
+    /// If the body holds what an expression may not.
+    pub(super) fn unroll(
+        &self,
+        expr: &mut Expr<'_>,
+        reductions: &[Reduction],
+    ) -> Result<usize, LowerError> {
         let shape: Vec<usize> = reductions
             .first()
             .map_or_else(Vec::new, |reduction| expr.shape(reduction.operand).to_vec());
         let coords = crate::expr::axis_coords(&shape);
         let roots: Vec<(Value, Coords)> =
             reductions.iter().map(|reduction| (reduction.operand, coords.clone())).collect();
-        expr.cost(&roots)
+        Ok(unroll(expr.cost(&roots)?))
     }
 }
 
@@ -298,6 +358,7 @@ struct Inner<'p> {
     group: usize,
     cut: Cut,
     layout: &'p Layout<'p>,
+    strips: Option<&'p Strips>,
 }
 
 impl Inner<'_> {
@@ -331,8 +392,47 @@ impl Inner<'_> {
     ) -> Result<Vec<Reg>, LowerError> {
         let plan = self.row.plan;
         let group: &Group = &plan.space.groups[self.group];
-        let (start, _) = plan.split.part(self.group, group.extent);
-        let Cut { lanes, copies, passes, vectors, elements } = self.cut;
+        let (start, extent) = plan.split.part(self.group, group.extent);
+        let Some(strips) = self.strips else {
+            return self.part(b, expr, indices, (start, extent), accs, visit);
+        };
+        for (count, length, done) in strips.of_line(extent) {
+            accs = carry(b, count, accs, |b, var, accs| {
+                let start = start.add(&var.scaled(length as i64)).offset(done as i64);
+                indices[self.group] = start.clone();
+                let first = plan.space.coords(indices);
+                let span = Span { axis: group.axis, extent: length };
+                let line = Line {
+                    start: start.clone(),
+                    extent: length,
+                    lanes: self.cut.lanes,
+                    unroll: strips.unroll,
+                };
+                strips.fill(b, expr, &first, &[span], &mut |b, body| {
+                    line.write(b, &mut |b, lanes, at| {
+                        indices[self.group] = at;
+                        let mut code = Code::new(b, Target { lanes, ..plan.target });
+                        body(&mut code, &plan.space.coords(indices))
+                    })
+                })?;
+                self.part(b, expr, indices, (start, length), accs, visit)
+            })?;
+        }
+        Ok(accs)
+    }
+
+    /// Reduces part of the line, from an index on so many elements.
+    fn part(
+        &self,
+        b: &mut KernelBuilder,
+        expr: &mut Expr<'_>,
+        indices: &mut [Affine],
+        (start, extent): (Affine, usize),
+        mut accs: Vec<Reg>,
+        visit: Visit<'_>,
+    ) -> Result<Vec<Reg>, LowerError> {
+        let plan = self.row.plan;
+        let Cut { lanes, copies, passes, vectors, elements } = self.cut.of(extent);
         let mut done = 0;
         for (lanes, copies, count) in
             [(lanes, copies, passes), (lanes, 1, vectors), (1, 1, elements)]

@@ -4,16 +4,16 @@
 //! into memory of its own, and a second kernel combines the parts in order, so the result depends
 //! on the number of chunks, which the shape fixes, and not on who ran them.
 
-use kilngrad_ir::DType;
+use kilngrad_ir::{DType, Value};
 use kilngrad_loops::{Access, Affine, Scalar};
 use smallvec::SmallVec;
 
 use super::column::{Block, Columns, Summed, rows, unit};
 use super::combine::{Combine, Parts};
-use super::row::Row;
+use super::row::{Row, RowWork, Visit};
 use super::{Plan, Problem, Reduction, results_by_shape};
 use crate::code::{Code, Target};
-use crate::expr::{Memory, row_major};
+use crate::expr::{Coords, Memory, axis_coords, row_major};
 use crate::lanes::{Lanes, memory_scalar};
 use crate::space::{Line, Space, Split, carry, unroll};
 use crate::stage::{Param, StageBuilder, Stages, Stored};
@@ -96,7 +96,7 @@ fn write_phase(
         memories.push(of.iter().zip(&scalars).map(memory).collect());
         partials.push(of);
     }
-    write_parts(problem, &plan, &mut stage, reductions, &memories, cost)?;
+    write_parts(ctx, problem, &plan, &mut stage, reductions, &memories, cost)?;
     stages.stages.push(stage.finish());
 
     let split: Vec<usize> =
@@ -135,6 +135,7 @@ fn plan_phase(
 
 /// The kernel that reduces each chunk's part.
 fn write_parts(
+    ctx: &Context<'_>,
     problem: &mut Problem<'_>,
     plan: &Plan,
     stage: &mut StageBuilder,
@@ -146,10 +147,16 @@ fn write_parts(
     let vector = plan.vector.filter(|group| !plan.space.groups[*group].label);
     let groups = plan.kept_groups(vector);
     let Some(vector) = vector else {
-        let row = Row { plan };
+        let row = Row { ctx, plan };
+        let coords = axis_coords(&problem.shape);
+        let roots = reductions.iter().map(|reduction| (reduction.operand, coords.clone()));
+        let roots: Vec<(Value, Coords)> = roots.collect();
         return plan.space.walk(&mut stage.b, plan.split, &groups, indices, &mut |b, indices| {
-            let sums =
-                row.reduce(b, &mut problem.expr, &indices, reductions, &mut |_, _, _| Ok(()))?;
+            let unroll = row.unroll(&mut problem.expr, reductions)?;
+            let strips = row.strips(b, problem, &roots, &[])?;
+            let visit: Visit<'_> = &mut |_, _, _| Ok(());
+            let work = RowWork { reductions, unroll, strips: strips.as_ref(), visit };
+            let sums = row.reduce(b, &mut problem.expr, &indices, work)?;
             let coords = problem.kept(&plan.space.coords(&indices));
             for (sum, memories) in sums.iter().zip(memories) {
                 for (reg, memory) in sum.iter().zip(memories) {
@@ -160,7 +167,7 @@ fn write_parts(
         });
     };
     let (start, width) = plan.split.part(vector, plan.space.groups[vector].extent);
-    let columns = Columns { plan, vector, rows: rows(cost), unroll: unroll(cost) };
+    let columns = Columns { ctx, plan, vector, rows: rows(cost), unroll: unroll(cost) };
     let sums: Vec<Summed<'_>> = reductions.iter().zip(memories.iter().cloned()).collect();
     plan.space.walk(&mut stage.b, plan.split, &groups, indices, &mut |b, indices| {
         let block = Block { columns: &columns, indices: &indices, start: start.clone(), width };

@@ -8,37 +8,44 @@ use kilngrad_ir::{DType, Dim, Graph, Value};
 
 use super::{Body, Numbers};
 
-/// How large index spaces are.
+/// How large index spaces are, and what is computed over them.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Size {
+pub(crate) struct Scope {
     pub(crate) lengths: &'static [usize],
     pub(crate) most_elements: usize,
     pub(crate) least_elements: usize,
+    /// Whether floats become elementary functions of themselves, which no longer are whole numbers.
+    pub(crate) functions: bool,
 }
 
 /// Every remainder of vectors and unrolled loops.
-pub(crate) const SMALL: Size = Size {
+pub(crate) const SMALL: Scope = Scope {
     lengths: &[1, 1, 2, 3, 4, 5, 7, 8, 9, 16, 21, 40],
     most_elements: 1000,
     least_elements: 0,
+    functions: false,
 };
 
+/// Bodies whose numbers are not exact, in strips of every length.
+pub(crate) const FUNCTIONS: Scope = Scope { functions: true, ..SMALL };
+
 /// Enough for several chunks.
-pub(crate) const LARGE: Size = Size {
+pub(crate) const LARGE: Scope = Scope {
     lengths: &[1, 2, 3, 6, 8, 20, 30, 49, 64, 100, 128, 300, 1000, 4096, 60_000, 1 << 18],
     most_elements: 3 << 20,
     least_elements: 1 << 16,
+    functions: true,
 };
 
-fn shape(numbers: &mut Numbers, most_axes: usize, size: Size) -> Vec<usize> {
+fn shape(numbers: &mut Numbers, most_axes: usize, scope: Scope) -> Vec<usize> {
     loop {
         let rank = numbers.below(most_axes + 1);
-        let empty = size.least_elements == 0;
+        let empty = scope.least_elements == 0;
         let shape: Vec<usize> = (0..rank)
-            .map(|_| if empty && numbers.chance(2) { 0 } else { numbers.pick(size.lengths) })
+            .map(|_| if empty && numbers.chance(2) { 0 } else { numbers.pick(scope.lengths) })
             .collect();
         let elements = shape.iter().product::<usize>();
-        if (size.least_elements..=size.most_elements).contains(&elements) {
+        if (scope.least_elements..=scope.most_elements).contains(&elements) {
             return shape;
         }
     }
@@ -48,6 +55,7 @@ fn shape(numbers: &mut Numbers, most_axes: usize, size: Size) -> Vec<usize> {
 pub(crate) struct Drawer<'n> {
     pub(crate) numbers: &'n mut Numbers,
     pub(crate) body: Body,
+    functions: bool,
 }
 
 impl Drawer<'_> {
@@ -111,7 +119,11 @@ impl Drawer<'_> {
         let dtype = self.body.dtype(x);
         let shape = self.body.shape(x);
         let y = self.partner(pool, x);
-        match self.numbers.below(8) {
+        match self.numbers.below(9) {
+            0 | 3 | 7 | 8 if dtype.is_float() && self.functions => {
+                let op = self.numbers.pick(&ELEMENTARY);
+                self.body.unary(op, x)
+            }
             0 => self.body.unary(unary_for(dtype), x),
             1 | 2 => {
                 let op = self.numbers.pick(binary_for(dtype));
@@ -134,12 +146,24 @@ impl Drawer<'_> {
                 let z = self.partner(pool, x);
                 self.body.binary(BinaryOp::Add, product, z)
             }
+            7 if dtype.is_float() => {
+                let op = self.numbers.pick(&[UnaryOp::Tanh, UnaryOp::Erf]);
+                self.sign_by(op, x)
+            }
             _ => {
                 let y = self.leaf(dtype, &shape);
                 let op = self.numbers.pick(binary_for(dtype));
                 self.body.binary(op, x, y)
             }
         }
+    }
+
+    /// The sign of whole numbers, by a function that is ±1 exactly where they are made large.
+    fn sign_by(&mut self, op: UnaryOp, x: Value) -> Value {
+        let (dtype, shape) = (self.body.dtype(x), self.body.shape(x));
+        let hundred = self.body.splat(dtype, 100.0, &shape);
+        let large = self.body.binary(BinaryOp::Mul, x, hundred);
+        self.body.unary(op, large)
     }
 
     /// The value between −8 and 8, so that numbers stay exact however long the body.
@@ -182,6 +206,21 @@ impl Drawer<'_> {
     }
 }
 
+const ELEMENTARY: [UnaryOp; 12] = [
+    UnaryOp::Exp,
+    UnaryOp::Expm1,
+    UnaryOp::Log,
+    UnaryOp::Log1p,
+    UnaryOp::Tanh,
+    UnaryOp::Sigmoid,
+    UnaryOp::Erf,
+    UnaryOp::Erfc,
+    UnaryOp::Sin,
+    UnaryOp::Atan,
+    UnaryOp::Cosh,
+    UnaryOp::Asinh,
+];
+
 fn unary_for(dtype: DType) -> UnaryOp {
     match dtype {
         DType::Bool => UnaryOp::Not,
@@ -208,9 +247,9 @@ fn dtype(numbers: &mut Numbers) -> DType {
     numbers.pick(&[F32, F32, F32, F64, F64, I32, I64, U8, Bool])
 }
 
-pub(crate) fn map(numbers: &mut Numbers, size: Size) -> Graph {
-    let shape = shape(numbers, 4, size);
-    let mut drawer = Drawer { numbers, body: Body::default() };
+pub(crate) fn map(numbers: &mut Numbers, scope: Scope) -> Graph {
+    let shape = shape(numbers, 4, scope);
+    let mut drawer = Drawer { numbers, body: Body::default(), functions: scope.functions };
     let first = dtype(drawer.numbers);
     let leaf = drawer.leaf(first, &shape);
     let steps = 1 + drawer.numbers.below(7);
@@ -221,22 +260,22 @@ pub(crate) fn map(numbers: &mut Numbers, size: Size) -> Graph {
     drawer.body.results(&results)
 }
 
-pub(crate) fn concat(numbers: &mut Numbers, size: Size) -> Graph {
+pub(crate) fn concat(numbers: &mut Numbers, scope: Scope) -> Graph {
     let mut shape = loop {
-        let shape = shape(numbers, 3, size);
+        let shape = shape(numbers, 3, scope);
         if !shape.is_empty() {
             break shape;
         }
     };
     let axis = numbers.below(shape.len());
     let dtype = dtype(numbers);
-    let mut drawer = Drawer { numbers, body: Body::default() };
+    let mut drawer = Drawer { numbers, body: Body::default(), functions: scope.functions };
     let mut operands = Vec::new();
     for _ in 0..1 + drawer.numbers.below(3) {
-        shape[axis] = if size.least_elements == 0 {
+        shape[axis] = if scope.least_elements == 0 {
             drawer.numbers.below(6)
         } else {
-            drawer.numbers.pick(size.lengths).min(128)
+            drawer.numbers.pick(scope.lengths).min(128)
         };
         let leaf = drawer.leaf(dtype, &shape);
         let pool = drawer.pool(vec![leaf], 2);
@@ -247,10 +286,10 @@ pub(crate) fn concat(numbers: &mut Numbers, size: Size) -> Graph {
     drawer.body.results(&[result])
 }
 
-pub(crate) fn pad(numbers: &mut Numbers, size: Size) -> Graph {
-    let shape = shape(numbers, 3, size);
+pub(crate) fn pad(numbers: &mut Numbers, scope: Scope) -> Graph {
+    let shape = shape(numbers, 3, scope);
     let dtype = dtype(numbers);
-    let mut drawer = Drawer { numbers, body: Body::default() };
+    let mut drawer = Drawer { numbers, body: Body::default(), functions: scope.functions };
     let x = drawer.leaf(dtype, &shape);
     let padding = drawer.leaf(dtype, &[]);
     let gaps = drawer.numbers.chance(40);
@@ -266,9 +305,9 @@ pub(crate) fn pad(numbers: &mut Numbers, size: Size) -> Graph {
 
 /// Up to three phases; results of the whole space and kept ones. `square` reductions may also be
 /// read across: at another row's index.
-pub(crate) fn reduce(numbers: &mut Numbers, size: Size) -> Graph {
+pub(crate) fn reduce(numbers: &mut Numbers, scope: Scope) -> Graph {
     let mut shape = loop {
-        let shape = shape(numbers, 4, size);
+        let shape = shape(numbers, 4, scope);
         if !shape.is_empty() {
             break shape;
         }
@@ -281,7 +320,7 @@ pub(crate) fn reduce(numbers: &mut Numbers, size: Size) -> Graph {
     }
     let kept_shape: Vec<usize> =
         (0..shape.len()).filter(|axis| !reduced.contains(axis)).map(|axis| shape[axis]).collect();
-    let mut drawer = Drawer { numbers, body: Body::default() };
+    let mut drawer = Drawer { numbers, body: Body::default(), functions: scope.functions };
     let first = number(dtype(drawer.numbers));
     let leaf = drawer.leaf(first, &shape);
     let mut full = drawer.pool(vec![leaf], 2);

@@ -55,7 +55,11 @@ pub(crate) const FUSING: Machine =
 pub(crate) const CRAMPED: Machine =
     Machine { l1_bytes: 1 << 10, l2_bytes: 2 << 10, ..Machine::BASELINE };
 
-pub(crate) const MACHINES: [&Machine; 3] = [&Machine::BASELINE, &FUSING, &CRAMPED];
+/// Leaf functions for the shortest strips.
+pub(crate) const LEAFY: Machine =
+    Machine { fma: true, leaf_elements: Some(2), l1_bytes: 1 << 10, ..Machine::BASELINE };
+
+pub(crate) const MACHINES: [&Machine; 4] = [&Machine::BASELINE, &FUSING, &CRAMPED, &LEAFY];
 
 /// A body with short names for what tests append.
 #[derive(Debug, Default)]
