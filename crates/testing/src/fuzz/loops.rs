@@ -76,7 +76,11 @@ fn runs(program: &LoopProgram) -> Result<(), String> {
 fn compiled(program: &LoopProgram) -> Result<Option<Module>, String> {
     match kilngrad_codegen::compile(program, &CodegenOptions::new(Features::detect())) {
         Ok(module) => Ok(Some(module)),
-        Err(CodegenError::Unsupported { .. } | CodegenError::Tile { .. }) => Ok(None),
+        Err(
+            CodegenError::Unsupported { .. }
+            | CodegenError::Tile { .. }
+            | CodegenError::Function { .. },
+        ) => Ok(None),
         Err(error @ (CodegenError::Verify(_) | CodegenError::Backend { .. })) => {
             Err(format!("code generation: {error}"))
         }
