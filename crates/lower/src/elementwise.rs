@@ -224,85 +224,72 @@ fn compare_inst(op: CompareOp) -> CompareInst {
     }
 }
 
+/// What computes an operation of one operand.
+enum Way {
+    Function(Function),
+    Inst(UnaryInst),
+    Not,
+    Abs,
+    Sign,
+    Relu,
+    Rsqrt,
+}
+
+fn way_of(op: UnaryOp) -> Way {
+    match op {
+        UnaryOp::Exp => Way::Function(Function::Exp),
+        UnaryOp::Expm1 => Way::Function(Function::Expm1),
+        UnaryOp::Log => Way::Function(Function::Log),
+        UnaryOp::Log1p => Way::Function(Function::Log1p),
+        UnaryOp::Tanh => Way::Function(Function::Tanh),
+        UnaryOp::Sigmoid => Way::Function(Function::Sigmoid),
+        UnaryOp::Erf => Way::Function(Function::Erf),
+        UnaryOp::Erfc => Way::Function(Function::Erfc),
+        UnaryOp::Exp2 => Way::Function(Function::Exp2),
+        UnaryOp::Log2 => Way::Function(Function::Log2),
+        UnaryOp::Sin => Way::Function(Function::Sin),
+        UnaryOp::Cos => Way::Function(Function::Cos),
+        UnaryOp::Tan => Way::Function(Function::Tan),
+        UnaryOp::Asin => Way::Function(Function::Asin),
+        UnaryOp::Acos => Way::Function(Function::Acos),
+        UnaryOp::Atan => Way::Function(Function::Atan),
+        UnaryOp::Sinh => Way::Function(Function::Sinh),
+        UnaryOp::Cosh => Way::Function(Function::Cosh),
+        UnaryOp::Asinh => Way::Function(Function::Asinh),
+        UnaryOp::Acosh => Way::Function(Function::Acosh),
+        UnaryOp::Atanh => Way::Function(Function::Atanh),
+        UnaryOp::Neg => Way::Inst(UnaryInst::Neg),
+        UnaryOp::Sqrt => Way::Inst(UnaryInst::Sqrt),
+        UnaryOp::Floor => Way::Inst(UnaryInst::Floor),
+        UnaryOp::Ceil => Way::Inst(UnaryInst::Ceil),
+        UnaryOp::Round => Way::Inst(UnaryInst::Nearest),
+        UnaryOp::Trunc => Way::Inst(UnaryInst::Trunc),
+        UnaryOp::Not => Way::Not,
+        UnaryOp::Abs => Way::Abs,
+        UnaryOp::Sign => Way::Sign,
+        UnaryOp::Relu => Way::Relu,
+        UnaryOp::Rsqrt => Way::Rsqrt,
+    }
+}
+
 /// The elementary function that an operation is; `None` of what takes an instruction or two.
 pub(crate) fn function_of(op: UnaryOp) -> Option<Function> {
-    match op {
-        UnaryOp::Exp => Some(Function::Exp),
-        UnaryOp::Expm1 => Some(Function::Expm1),
-        UnaryOp::Log => Some(Function::Log),
-        UnaryOp::Log1p => Some(Function::Log1p),
-        UnaryOp::Tanh => Some(Function::Tanh),
-        UnaryOp::Sigmoid => Some(Function::Sigmoid),
-        UnaryOp::Erf => Some(Function::Erf),
-        UnaryOp::Erfc => Some(Function::Erfc),
-        UnaryOp::Exp2 => Some(Function::Exp2),
-        UnaryOp::Log2 => Some(Function::Log2),
-        UnaryOp::Sin => Some(Function::Sin),
-        UnaryOp::Cos => Some(Function::Cos),
-        UnaryOp::Tan => Some(Function::Tan),
-        UnaryOp::Asin => Some(Function::Asin),
-        UnaryOp::Acos => Some(Function::Acos),
-        UnaryOp::Atan => Some(Function::Atan),
-        UnaryOp::Sinh => Some(Function::Sinh),
-        UnaryOp::Cosh => Some(Function::Cosh),
-        UnaryOp::Asinh => Some(Function::Asinh),
-        UnaryOp::Acosh => Some(Function::Acosh),
-        UnaryOp::Atanh => Some(Function::Atanh),
-        UnaryOp::Not
-        | UnaryOp::Neg
-        | UnaryOp::Abs
-        | UnaryOp::Sign
-        | UnaryOp::Relu
-        | UnaryOp::Sqrt
-        | UnaryOp::Rsqrt
-        | UnaryOp::Floor
-        | UnaryOp::Ceil
-        | UnaryOp::Round
-        | UnaryOp::Trunc => None,
-    }
+    if let Way::Function(function) = way_of(op) { Some(function) } else { None }
 }
 
 /// Operations of the graph on one register, scalar or vector.
 impl Code<'_> {
     fn unary_reg(&mut self, op: UnaryOp, dtype: DType, x: Reg) -> Reg {
-        match op {
-            UnaryOp::Not if dtype == DType::Bool => self.mask_not(x),
-            UnaryOp::Not => self.unary(UnaryInst::Not, x),
-            UnaryOp::Neg => self.neg(x),
-            UnaryOp::Abs if dtype == DType::U8 => x,
-            UnaryOp::Abs => self.abs(x),
-            UnaryOp::Sign => math::sign(self, x),
-            UnaryOp::Relu => math::relu(self, x),
-            UnaryOp::Sqrt => self.unary(UnaryInst::Sqrt, x),
-            UnaryOp::Floor => self.unary(UnaryInst::Floor, x),
-            UnaryOp::Ceil => self.unary(UnaryInst::Ceil, x),
-            UnaryOp::Round => self.unary(UnaryInst::Nearest, x),
-            UnaryOp::Trunc => self.unary(UnaryInst::Trunc, x),
-            UnaryOp::Rsqrt => math::rsqrt(self, x),
-            UnaryOp::Exp
-            | UnaryOp::Expm1
-            | UnaryOp::Log
-            | UnaryOp::Log1p
-            | UnaryOp::Tanh
-            | UnaryOp::Sigmoid
-            | UnaryOp::Erf
-            | UnaryOp::Erfc
-            | UnaryOp::Exp2
-            | UnaryOp::Log2
-            | UnaryOp::Sin
-            | UnaryOp::Cos
-            | UnaryOp::Tan
-            | UnaryOp::Asin
-            | UnaryOp::Acos
-            | UnaryOp::Atan
-            | UnaryOp::Sinh
-            | UnaryOp::Cosh
-            | UnaryOp::Asinh
-            | UnaryOp::Acosh
-            | UnaryOp::Atanh => {
-                let function = function_of(op).expect("all these are elementary functions");
-                function.of(self, x)
-            }
+        match way_of(op) {
+            Way::Function(function) => function.of(self, x),
+            Way::Inst(inst) => self.unary(inst, x),
+            Way::Not if dtype == DType::Bool => self.mask_not(x),
+            Way::Not => self.unary(UnaryInst::Not, x),
+            Way::Abs if dtype == DType::U8 => x,
+            Way::Abs => self.abs(x),
+            Way::Sign => math::sign(self, x),
+            Way::Relu => math::relu(self, x),
+            Way::Rsqrt => math::rsqrt(self, x),
         }
     }
 
