@@ -6,6 +6,7 @@
 mod common;
 
 use common::{bytes_of_bits, check, check_with, feature_sets, program_of, special_values};
+use kilngrad_codegen::{CodegenOptions, compile};
 use kilngrad_loops::{
     Access, Affine, BinaryInst, CompareInst, Half, Inst, KernelBuilder, MaskInst, Memory, Reg,
     RegType, Scalar, UnaryInst,
@@ -184,6 +185,36 @@ fn binary_with_a_constant() {
                             b.select(mask, left, right)
                         });
                     check_with(&program, &memory, feature_sets()[0]);
+                }
+            }
+        }
+    }
+}
+
+/// A mask alone chooses zero, which takes one instruction where a blend takes several.
+#[test]
+fn select_with_a_constant() {
+    for scalar in SCALARS {
+        for &lanes in lane_counts(scalar) {
+            let ty = RegType::Number { scalar, lanes };
+            for bits in special_values(scalar) {
+                for chosen in [true, false] {
+                    let columns = combinations(scalar, 2);
+                    let (program, memory) =
+                        mapped("choose", scalar, lanes, &columns, scalar, |b, x| {
+                            let constant = b.constant(ty, bits);
+                            let mask = b.compare(CompareInst::Lt, x[0], x[1]);
+                            let (then, otherwise) =
+                                if chosen { (constant, x[1]) } else { (x[0], constant) };
+                            b.select(mask, then, otherwise)
+                        });
+                    let features = feature_sets()[0];
+                    check_with(&program, &memory, features);
+                    let options =
+                        CodegenOptions { keep_text: true, ..CodegenOptions::new(features) };
+                    let module = compile(&program, &options).unwrap();
+                    let blends = module.texts()[0].clif.contains("bitselect");
+                    assert_eq!(blends, lanes > 1 && bits != 0, "{scalar} {bits:x}");
                 }
             }
         }
