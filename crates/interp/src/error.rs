@@ -31,14 +31,17 @@ pub enum InterpError {
         /// The name that was fed.
         name: String,
     },
-    /// An input is not fed, or fed twice.
-    #[error("expected input {name:?} to be fed once, found it fed {times} times")]
-    Fed {
+    /// An input is not fed.
+    #[error("expected input {name:?} of {ty}, found no feed")]
+    Unfed {
         /// The input.
         name: String,
-        /// How often it is fed.
-        times: usize,
+        /// The declared type.
+        ty: Box<Type>,
     },
+    /// An input is fed twice.
+    #[error("expected one feed of input {0:?}, found two")]
+    FedTwice(String),
     /// Another number of inputs than the entry has.
     #[error("expected {expected} inputs, found {found}")]
     InputCount {
@@ -137,7 +140,8 @@ impl From<InterpError> for Error {
                 InterpError::Invalid(_) => ErrorKind::Format,
                 InterpError::UnknownEntry(_)
                 | InterpError::UnknownInput { .. }
-                | InterpError::Fed { .. }
+                | InterpError::Unfed { .. }
+                | InterpError::FedTwice(_)
                 | InterpError::UnknownState(_)
                 | InterpError::InputCount { .. }
                 | InterpError::StateCount { .. } => ErrorKind::Name,

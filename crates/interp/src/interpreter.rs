@@ -166,27 +166,25 @@ pub fn order_inputs<'n>(
     feeds: impl IntoIterator<Item = (&'n str, Array)>,
 ) -> Result<Vec<Array>, InterpError> {
     let graph = &entry.graph;
-    let mut slots: BTreeMap<&str, Vec<Array>> = BTreeMap::new();
+    let mut slots: BTreeMap<&str, Option<Array>> = BTreeMap::new();
     for &argument in graph.arguments() {
-        slots.insert(name_of(graph, argument), Vec::new());
+        slots.insert(name_of(graph, argument), None);
     }
     for (name, array) in feeds {
         let slot = slots.get_mut(name).ok_or_else(|| InterpError::UnknownInput {
             entry: entry.name.to_string(),
             name: name.to_owned(),
         })?;
-        slot.push(array);
-    }
-    let inputs = graph.arguments().iter().map(|argument| {
-        let name = name_of(graph, *argument);
-        let mut fed = slots.remove(name).unwrap_or_default();
-        match (fed.pop(), fed.len()) {
-            (Some(array), 0) => Ok(array),
-            (last, more) => Err(InterpError::Fed {
-                name: name.to_owned(),
-                times: more + usize::from(last.is_some()),
-            }),
+        if slot.replace(array).is_some() {
+            return Err(InterpError::FedTwice(name.to_owned()));
         }
+    }
+    let inputs = graph.arguments().iter().map(|&argument| {
+        let name = name_of(graph, argument);
+        slots.remove(name).flatten().ok_or_else(|| InterpError::Unfed {
+            name: name.to_owned(),
+            ty: Box::new(graph.ty(argument).clone()),
+        })
     });
     inputs.collect()
 }

@@ -158,8 +158,8 @@ fn reads_precede_writes_and_a_failed_call_changes_nothing() {
     assert_eq!(
         failures,
         [
-            "expected input \"x\" to be fed once, found it fed 0 times",
-            "expected input \"x\" to be fed once, found it fed 2 times",
+            "expected input \"x\" of f32[], found no feed",
+            "expected one feed of input \"x\", found two",
             "expected an input of entry \"step\", found \"y\"",
             "expected input %x of type f32[], found f64[]",
             "expected the name of an entry, found \"stop\"",

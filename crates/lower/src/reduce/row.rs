@@ -272,7 +272,7 @@ impl Row<'_> {
         let shape: Vec<usize> = reductions
             .first()
             .map_or_else(Vec::new, |reduction| expr.shape(reduction.operand).to_vec());
-        let coords = crate::expr::axis_coords(&shape);
+        let coords = axis_coords(&shape);
         let roots: Vec<(Value, Coords)> =
             reductions.iter().map(|reduction| (reduction.operand, coords.clone())).collect();
         Ok(unroll(expr.cost(&roots)?))
