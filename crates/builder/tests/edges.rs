@@ -7,6 +7,7 @@ mod common;
 use common::interpreter;
 use kilngrad_builder::*;
 use kilngrad_interp::Array;
+use kilngrad_ir::{DType, Role};
 
 /// The output of `build` on a vector, and its gradient by it, of the sum.
 #[track_caller]
@@ -215,4 +216,71 @@ fn centred_rmsprop_of_a_constant_gradient_stays_finite() {
         let found = interpreter.state("w").unwrap().to_f64_vec();
         assert!(found.iter().all(|w| w.is_finite()), "step {step}: {found:?}");
     }
+}
+
+/// What each optimizer keeps after a gradient that is zero but in the first step, by step.
+fn after_one_gradient(
+    float: DType,
+    steps: usize,
+    slopes: &[f64],
+    optimizer: Optimizer<'static>,
+) -> Vec<Vec<f64>> {
+    let b = Builder::new("t").with_float(float);
+    let w = b.param("w", (slopes.len(),), Init::Ones);
+    let e = b.entry("run", Mode::Train);
+    let slope = e.input("slope", float, (slopes.len(),));
+    e.minimize((e.read(w) * slope).sum(..), w, optimizer);
+    let program = b.finish().unwrap();
+    let kept: Vec<_> = program
+        .states
+        .iter()
+        .filter(|state| state.role == Role::Optimizer && state.ty.dtype == float)
+        .map(|state| state.path.clone())
+        .collect();
+    let mut interpreter = interpreter(&program);
+    let mut seen = Vec::new();
+    for step in 0..steps {
+        let slopes = slopes.iter().map(|slope| if step == 0 { *slope } else { 0.0 });
+        let slopes = if float == F32 {
+            Array::from(slopes.map(|slope| slope as f32).collect::<Vec<f32>>())
+        } else {
+            Array::from(slopes.collect::<Vec<f64>>())
+        };
+        interpreter.call("run", [("slope", slopes)]).unwrap();
+        let values = kept.iter().map(|path| interpreter.state(path).unwrap().to_f64_vec());
+        seen.push(values.flatten().collect());
+    }
+    seen
+}
+
+/// `0.75·s` of the smallest subnormal `s` is `s`: without care a moment would stay there for ever.
+#[test]
+fn moments_decay_to_zero_and_are_never_subnormal() {
+    let of_f32: [(&str, Optimizer<'_>); 6] = [
+        ("adam", Adam::new(0.1).betas(0.75, 0.75).into()),
+        ("adamw", AdamW::new(0.1).betas(0.75, 0.75).into()),
+        ("momentum", Sgd::new(0.1).momentum(0.75).into()),
+        ("nesterov", Sgd::new(0.1).momentum(0.75).nesterov().into()),
+        ("rmsprop", RmsProp::new(0.1).alpha(0.75).momentum(0.75).centred().into()),
+        ("adadelta", Adadelta::new(0.1).rho(0.75).into()),
+    ];
+    let of_f64 = [("adam of f64", Adam::new(0.1).betas(0.75, 0.75).into())];
+    let cases = of_f32.map(|case| (F32, 450, f64::from(f32::MIN_POSITIVE), case));
+    let cases = cases.into_iter().chain(of_f64.map(|case| (F64, 2700, f64::MIN_POSITIVE, case)));
+    for (float, steps, least, (name, optimizer)) in cases {
+        let seen = after_one_gradient(float, steps, &[1.0, -0.5, 1e-3, -30.0], optimizer);
+        let (first, last) = (&seen[0], &seen[steps - 1]);
+        assert!(!first.is_empty() && first.iter().all(|kept| *kept != 0.0), "{name}: {first:?}");
+        assert!(last.iter().all(|kept| *kept == 0.0), "{name}: {last:?}");
+        for kept in seen.iter().flatten() {
+            assert!(*kept == 0.0 || kept.abs() >= least, "{name}: {kept:e}");
+        }
+    }
+}
+
+#[test]
+fn moments_that_are_not_numbers_stay_so() {
+    let seen = after_one_gradient(F32, 3, &[f64::NAN, 1.0], Adam::new(0.1).into());
+    let is_nan = |kept: &Vec<f64>| kept.iter().map(|kept| kept.is_nan()).collect::<Vec<bool>>();
+    assert!(seen.iter().all(|kept| is_nan(kept) == [true, false, true, false]), "{seen:?}");
 }

@@ -214,7 +214,7 @@ fn access_cost(access: &Strided, axis: usize) -> usize {
 pub(crate) fn unroll(cost: usize) -> usize {
     match cost {
         0..=8 => 4,
-        9..=32 => 2,
+        9..=48 => 2,
         _ => 1,
     }
 }

@@ -13,7 +13,7 @@ use crate::tensor::Tensor;
 /// p ← p − lr/(1 − β₁ᵗ) · m/(√v/√(1 − β₂ᵗ) + eps)
 /// ```
 ///
-/// State: `adam.m`, `adam.v`, `adam.step`.
+/// State: `adam.m`, `adam.v`, `adam.step`. Moments below the smallest normal number are zero.
 #[doc = step_example!(Adam::new(0.1); 1 => 0.9)]
 #[derive(Debug, Clone)]
 pub struct Adam<'b> {
@@ -25,7 +25,7 @@ pub struct Adam<'b> {
 /// Adam with decoupled weight decay: `p ← p − lr·weight_decay·p` before Adam's step, which the
 /// decay takes no part in. Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (2019).
 ///
-/// State: `adamw.m`, `adamw.v`, `adamw.step`.
+/// State: `adamw.m`, `adamw.v`, `adamw.step`. Moments below the smallest normal number are zero.
 #[doc = step_example!(AdamW::new(0.1); 1 => 0.899)]
 #[derive(Debug, Clone)]
 pub struct AdamW<'b> {
@@ -127,10 +127,9 @@ impl Rule {
         let entry = shared.entry;
         let (m, v) = (step.slot("m"), step.slot("v"));
         let mean = entry.read(m);
-        let mean = mean + (gradient - mean) * (1.0 - self.beta1);
-        entry.update(m, mean);
+        let mean = step.keep(m, mean + (gradient - mean) * (1.0 - self.beta1));
         let square = entry.read(v) * self.beta2 + gradient * gradient * (1.0 - self.beta2);
-        entry.update(v, square);
+        let square = step.keep_square(v, square);
         let size = shared.rate() / correction(self.beta1, count);
         let spread = correction(self.beta2, count).rsqrt();
         let denominator = square.sqrt() * step.scalar(spread) + self.eps;

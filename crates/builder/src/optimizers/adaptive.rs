@@ -81,7 +81,8 @@ impl AdagradRule {
 /// p ← p − lr·b
 /// ```
 ///
-/// State: `rmsprop.square`, with momentum `rmsprop.velocity`, centred `rmsprop.mean`.
+/// State: `rmsprop.square`, with momentum `rmsprop.velocity`, centred `rmsprop.mean`; what is below
+/// the smallest normal number is zero.
 #[doc = step_example!(RmsProp::new(0.1).alpha(0.75).momentum(0.5); 2 => 0.5643)]
 #[derive(Debug, Clone)]
 pub struct RmsProp<'b> {
@@ -166,21 +167,19 @@ impl RmsPropRule {
         let entry = step.shared().entry;
         let gradient = step.decayed_gradient(self.weight_decay);
         let square = step.slot("square");
-        let mut spread = entry.read(square) * self.alpha + gradient * gradient * (1.0 - self.alpha);
-        entry.update(square, spread);
+        let spread = entry.read(square) * self.alpha + gradient * gradient * (1.0 - self.alpha);
+        let mut spread = step.keep_square(square, spread);
         if self.centred {
             let mean = step.slot("mean");
             let before = entry.read(mean);
-            let next = before + (gradient - before) * (1.0 - self.alpha);
-            entry.update(mean, next);
+            let next = step.keep(mean, before + (gradient - before) * (1.0 - self.alpha));
             // Not below 0 but by rounding, which a gradient that stays the same comes to.
             spread = (spread - next * next).maximum(0.0);
         }
         let mut direction = gradient / (spread.sqrt() + self.eps);
         if self.momentum != 0.0 {
             let velocity = step.slot("velocity");
-            direction = entry.read(velocity) * self.momentum + direction;
-            entry.update(velocity, direction);
+            direction = step.keep(velocity, entry.read(velocity) * self.momentum + direction);
         }
         step.value - step.scaled(direction)
     }
@@ -196,7 +195,7 @@ impl RmsPropRule {
 /// p ← p − lr·d
 /// ```
 ///
-/// State: `adadelta.square`, `adadelta.delta`.
+/// State: `adadelta.square`, `adadelta.delta`; what is below the smallest normal number is zero.
 #[doc = step_example!(Adadelta::new(1.0); 1 => 0.9968)]
 #[derive(Debug, Clone)]
 pub struct Adadelta<'b> {
@@ -259,11 +258,11 @@ impl AdadeltaRule {
         let gradient = step.decayed_gradient(self.weight_decay);
         let (square, delta) = (step.slot("square"), step.slot("delta"));
         let squares = entry.read(square) * self.rho + gradient * gradient * (1.0 - self.rho);
-        entry.update(square, squares);
+        let squares = step.keep_square(square, squares);
         let before = entry.read(delta);
         let direction = (before + self.eps).sqrt() / (squares + self.eps).sqrt() * gradient;
         let deltas = before * self.rho + direction * direction * (1.0 - self.rho);
-        entry.update(delta, deltas);
+        step.keep_square(delta, deltas);
         step.value - step.scaled(direction)
     }
 }

@@ -12,6 +12,9 @@
 //!
 //! Everything that is one number a step, such as bias corrections, is computed in `f64`, and
 //! rounded to the parameter's dtype once.
+//!
+//! States that decay (moments and velocities, whatever is multiplied by less than 1 in each step)
+//! hold no subnormal numbers: what is smaller than the smallest normal number becomes zero.
 
 mod accumulate;
 mod adam;
@@ -205,6 +208,37 @@ impl<'b> Step<'b, '_> {
         }
         let init = Init::Splat(Literal::from_i64(ty.dtype, 0));
         self.shared.entry.optimizer_state(self.group, (id, word), path, ty, init)
+    }
+
+    /// Lets a state that decays be `next` after the step, with zero for what is smaller than the
+    /// smallest normal number. Gives what it will be.
+    ///
+    /// A moment whose gradient is zero, such as that of a unit that died, would decay to a
+    /// subnormal number that rounds to itself ever after, and processors take a hundred cycles for
+    /// each of those.
+    #[track_caller]
+    pub(crate) fn keep(&self, slot: Param, next: Tensor<'b>) -> Tensor<'b> {
+        self.keep_of_size(slot, next, next.abs())
+    }
+
+    /// [`keep`](Self::keep) of a state that is never negative.
+    #[track_caller]
+    pub(crate) fn keep_square(&self, slot: Param, next: Tensor<'b>) -> Tensor<'b> {
+        self.keep_of_size(slot, next, next)
+    }
+
+    #[track_caller]
+    fn keep_of_size(&self, slot: Param, next: Tensor<'b>, size: Tensor<'b>) -> Tensor<'b> {
+        let least = match next.ty().map(|ty| ty.dtype) {
+            Some(DType::F32) => f64::from(f32::MIN_POSITIVE),
+            Some(DType::F64) => f64::MIN_POSITIVE,
+            // Poisoned, or refused where it is declared.
+            Some(DType::I64 | DType::I32 | DType::U8 | DType::Bool) | None => return next,
+        };
+        // NaN is not less, and stays.
+        let next = size.lt(least).select(next.like(0.0), next);
+        self.shared.entry.update(slot, next);
+        next
     }
 
     /// A scalar of `f64` in the parameter's dtype.

@@ -12,7 +12,8 @@ use crate::tensor::Tensor;
 /// p ← p − lr·v                            or p − lr·(g + momentum·v) with Nesterov's momentum
 /// ```
 ///
-/// State: `sgd.velocity` with momentum, and `sgd.step` with dampening.
+/// State: `sgd.velocity` with momentum, and `sgd.step` with dampening. A velocity below the smallest
+/// normal number is zero.
 #[doc = step_example!(Sgd::new(0.1).momentum(0.5); 2 => 0.54)]
 #[derive(Debug, Clone)]
 pub struct Sgd<'b> {
@@ -112,7 +113,7 @@ impl Rule {
             Some(count) => count.eq(1.0).select(gradient, later),
             None => later,
         };
-        entry.update(slot, velocity);
+        let velocity = step.keep(slot, velocity);
         let direction = if self.nesterov { gradient + velocity * self.momentum } else { velocity };
         step.value - step.scaled(direction)
     }
