@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use plotters::prelude::*;
+use plotters::style::register_font;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 type Failure = Box<dyn std::error::Error>;
@@ -55,6 +56,9 @@ fn bars(results: &Path) -> Result<Vec<Bar>, Failure> {
 }
 
 fn draw(bars: &[Bar], path: &Path) -> Result<(), Failure> {
+    // Text is measured by it; a machine may have no fonts.
+    register_font("sans-serif", FontStyle::Normal, dejavu::sans::regular())
+        .map_err(|_| "the font could not be read")?;
     let height = 90 + 34 * bars.len() as u32;
     let root = SVGBackend::new(path, (860, height)).into_drawing_area();
     root.fill(&WHITE)?;

@@ -321,7 +321,10 @@ impl<'r, 'a, M: Model> Training<'r, 'a, M> {
             let loss = &self.names[self.loss];
             let training: Vec<f64> = epochs.iter().filter_map(|e| e.training(loss)).collect();
             let validation: Vec<f64> = epochs.iter().filter_map(|e| e.validation(loss)).collect();
-            crate::plot::curves(path, &[&training, &validation])?;
+            let names = [format!("{loss}, training"), format!("{loss}, validation")];
+            let series = [(&*names[0], &*training), (&*names[1], &*validation)];
+            let given = 1 + usize::from(!validation.is_empty());
+            crate::plot::curves(path, "epoch", &series[..given])?;
         }
         let Some(epoch) = epochs.last() else { return Ok(None) };
         let mut flows = [ControlFlow::Continue(()); 2];
