@@ -397,8 +397,9 @@ fn gathered(axis: usize, operands: &[&Type], family: &str) -> Result<Type, RuleE
     axis_in(axis, ty.rank(), axes)?;
     same_dtype(indices.dtype, DType::I64, index)?;
     let dims = ty.shape.dims();
-    check(dims[axis].as_constant() != Some(0), empty, || {
-        format!("expected a non-empty axis, found axis {axis} of {ty}")
+    let none = indices.shape.dims().iter().any(|dim| dim.as_constant() == Some(0));
+    check(none || dims[axis].as_constant() != Some(0), empty, || {
+        format!("expected a non-empty axis or no indices, found axis {axis} of {ty}")
     })?;
     let before = dims[..axis].iter().chain(indices.shape.dims());
     Ok(Type::new(ty.dtype, before.chain(&dims[axis + 1..]).cloned().collect()))

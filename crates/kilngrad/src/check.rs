@@ -368,8 +368,9 @@ fn owned(names: &[&str]) -> Vec<String> {
 /// # Errors
 ///
 /// If there is no such entry, output, input or state, what is checked is not `f64`, a symbol is
-/// not bound or an input does not fit, or the entry cannot be differentiated or interpreted. That
-/// gradients disagree is no error but what the report says.
+/// not bound or an input does not fit, a condition of the entry is false at the point,
+/// or the entry cannot be differentiated or interpreted. That gradients disagree is no error but
+/// what the report says.
 ///
 /// # Examples
 ///

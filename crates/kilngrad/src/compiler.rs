@@ -84,6 +84,10 @@ impl Compile<Report> for Compiler {
         self.code(&values::only_values(&self.program, entry, names)?, bindings)
     }
 
+    fn kept_bindings(&self) -> usize {
+        self.options.bindings
+    }
+
     fn explain(&self, call: &NotFinite<'_>) -> Error {
         let declared = only(&self.program, call.entry);
         let meaning = self.meaning(&declared, &call.bindings);
@@ -280,15 +284,22 @@ fn stage(step: Step<'_>, bindings: &Bindings) -> Stage {
     Stage { name: step.name, nodes, peak_bytes, time: step.time, text }
 }
 
-/// The program with one entry, as it is compiled: without the weights that it may begin with. What
-/// states hold is no part of how an entry is computed, and the text of a stage would repeat it.
+/// Elements at most of an array that a state begins with and that the text of a stage repeats.
+const SHORT: usize = 64;
+
+/// The program with one entry, as it is compiled: without large weights that it may begin with. What
+/// states hold is no part of how an entry is computed, and the text of every stage would repeat it.
 fn only(program: &Program, entry: usize) -> Program {
     let states = program.states.iter().map(|state| {
         let init = match &state.init {
-            Init::Dense(weights) => Init::Splat(Literal::from_bits(weights.dtype(), 0)),
-            Init::Splat(_) | Init::Uniform { .. } | Init::Normal { .. } | Init::Seed => {
-                state.init.clone()
+            Init::Dense(weights) if weights.len() > SHORT => {
+                Init::Splat(Literal::from_bits(weights.dtype(), 0))
             }
+            Init::Dense(_)
+            | Init::Splat(_)
+            | Init::Uniform { .. }
+            | Init::Normal { .. }
+            | Init::Seed => state.init.clone(),
         };
         State { init, ..state.clone() }
     });

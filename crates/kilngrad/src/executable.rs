@@ -22,7 +22,7 @@ use crate::why::{self, Why};
 /// A compiled program with its states: call its entries, read and set its states, save them.
 ///
 /// It is `Send`; one thread uses it at a time. Each entry is compiled once for each binding of its
-/// symbols that is met, and the latest [`kilngrad_runtime::SPECIALISATIONS`] are kept.
+/// symbols that is met, and the latest are kept, as many as [`Options::bindings`] says.
 #[doc = program_example!(
     "let mut exe = program.compile(&Options::new())?;"
     "let x = array![1f32, 2.0];"
@@ -46,6 +46,11 @@ impl Executable {
     pub(crate) fn new(program: Program, options: &Options) -> Result<Executable, Error> {
         kilngrad_ir::verify(&program)
             .map_err(|error| Error::caused(ErrorKind::Build, "invalid program", error))?;
+        if program.entries.iter().any(|entry| !entry.symbols().is_empty()) {
+            // An entry is compiled when its lengths are met, which is late to learn that a gradient
+            // does not exist.
+            expanded(&program)?;
+        }
         let program = Arc::new(program);
         let compiler =
             Compiler { program: Arc::clone(&program), options: options.clone(), weights: None };

@@ -24,7 +24,7 @@ use crate::report::{Report, Stage};
 /// trains on without any effect here.
 ///
 /// Each entry is compiled once for each binding of its symbols, whichever session meets it first;
-/// the latest [`kilngrad_runtime::SPECIALISATIONS`] are kept, and so they are by each session.
+/// the latest are kept, as many as [`Options::bindings`] says, and so they are by each session.
 ///
 /// ```
 /// use kilngrad::{Result, prelude::*};

@@ -24,6 +24,7 @@ pub struct Options {
     pub(crate) features: Features,
     pub(crate) entries: Option<Vec<String>>,
     pub(crate) specialise: Vec<(String, Vec<usize>)>,
+    pub(crate) bindings: usize,
     pub(crate) dump: Option<PathBuf>,
     pub(crate) check_nan: bool,
 }
@@ -49,6 +50,7 @@ impl Options {
             features: Features::detect(),
             entries: None,
             specialise: Vec::new(),
+            bindings: kilngrad_runtime::KEPT_BINDINGS,
             dump: None,
             check_nan: false,
         }
@@ -122,6 +124,22 @@ impl Options {
     #[must_use]
     pub fn specialise(mut self, symbol: &str, lengths: &[usize]) -> Options {
         self.specialise.push((symbol.to_owned(), lengths.to_vec()));
+        self
+    }
+
+    /// How many bindings of an entry's symbols are kept compiled, 16 unless said, each with memory
+    /// for its outputs; the least recently used goes, and is compiled again when it is met. A
+    /// program that is called with more lengths in turn pays for a compile in every call. 0 counts
+    /// as 1.
+    #[doc = program_example!(
+        "let lengths: Vec<usize> = (1..=20).collect();"
+        "let options = Options::new().specialise(\"n\", &lengths).bindings(lengths.len());"
+        "let exe = program.compile(&options)?; // all twenty are compiled, and stay so"
+        "assert!(exe.report(\"run\").is_ok());"
+    )]
+    #[must_use]
+    pub fn bindings(mut self, count: usize) -> Options {
+        self.bindings = count.max(1);
         self
     }
 

@@ -105,7 +105,7 @@ fn a_refused_call_says_why_and_changes_nothing() {
     let call = exe.call("step").feed("x", &x).feed("shift", &odd);
     check(run(call), ErrorKind::Shape, &["[2*n]", "[3]"]);
     let call = exe.call("step").bind("n", 2).feed("x", &x).feed("shift", &shift);
-    check(run(call), ErrorKind::Shape, &["found 2 and 1"]);
+    check(run(call), ErrorKind::Shape, &["found 2, which it is bound to, and 1 of input \"x\""]);
     let call = exe.call("step").bind("m", 2).feed("x", &x).feed("shift", &shift);
     check(run(call), ErrorKind::Name, &["\"m\"", "\"n\""]);
 
@@ -115,6 +115,9 @@ fn a_refused_call_says_why_and_changes_nothing() {
     check(outputs.view::<f64>("y").map(|_| ()), ErrorKind::DType, &["f32", "f64"]);
     check(outputs.scalar::<f32>("y").map(|_| ()), ErrorKind::Shape, &["[1, 2]"]);
     check(outputs.view::<f32>("x").map(|_| ()), ErrorKind::Name, &["\"x\"", "\"y\""]);
+    // Of lengths that are compiled already, in the same words.
+    let call = exe.call("step").feed("x", &long).feed("shift", &shift);
+    check(run(call), ErrorKind::Shape, &["[n,3]", "[1, 4]"]);
 }
 
 #[test]
@@ -167,19 +170,80 @@ fn more_bindings_than_are_kept() {
     }
 }
 
+/// How often an entry is compiled shows in the folder of its dumps.
+#[test]
+fn as_many_bindings_are_kept_as_options_say() {
+    let folder = std::env::temp_dir().join(format!("kilngrad-kept-{}", std::process::id()));
+    let lengths: Vec<usize> = (0..20).collect();
+    let options = Options::new().entries(&["step"]).specialise("n", &lengths).dump(&folder);
+    for (kept, compiled_again) in [(20, false), (19, true)] {
+        let mut exe = program().compile(&options.clone().bindings(kept)).unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+        let (x, shift) = (Array2::<f32>::ones((0, 3)), Array1::<i64>::ones(0));
+        exe.call("step").feed("x", &x).feed("shift", &shift).run().unwrap();
+        assert_eq!(folder.exists(), compiled_again, "{kept}");
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// Also where no length is known yet, so that nothing is compiled.
 #[test]
 fn a_gradient_that_does_not_exist_is_an_error_at_the_users_line() {
-    let b = Builder::new("blocked");
-    let w = b.scope("model").param("w", (3,), Init::Ones);
-    let step = b.entry("step", Mode::Train);
-    let loss = step.read(w).stop_gradient().sum(..);
-    let line = line!() + 1;
-    step.minimize(loss, b.params("model"), Sgd::new(0.1));
-    let error = b.finish().unwrap().compile(&Options::new()).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Gradient);
-    let text = error.to_string();
-    assert!(text.contains("model.w"), "{text}");
-    assert!(text.contains(&format!("calls.rs:{line}")), "{text}");
+    for symbolic in [false, true] {
+        let b = Builder::new("blocked");
+        let w = b.scope("model").param("w", (3,), Init::Ones);
+        let step = b.entry("step", Mode::Train);
+        let mut loss = step.read(w).stop_gradient().sum(..);
+        if symbolic {
+            loss = loss * step.input("x", F32, (b.dim("n"),)).sum(..);
+        }
+        let line = line!() + 1;
+        step.minimize(loss, b.params("model"), Sgd::new(0.1));
+        let error = b.finish().unwrap().compile(&Options::new()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Gradient);
+        let text = error.to_string();
+        assert!(text.contains("model.w"), "{text}");
+        assert!(text.contains(&format!("calls.rs:{line}")), "{text}");
+    }
+}
+
+/// What picks by index along an axis of no elements picks nothing.
+#[test]
+fn no_rows_are_arranged_as_any_number_is() {
+    let b = Builder::new("none");
+    let e = b.entry("run", Mode::Eval);
+    let x = e.input("x", F32, (b.dim("n"), 4));
+    let picks = e.input("picks", I64, (b.dim("m"),));
+    let (sorted, _) = x.sort(-1);
+    let (top, at) = x.topk(2, -1);
+    let rows = x.index_select(0, picks);
+    let turned = x.flip(0);
+    let [slope] = (sorted.square().sum(..) + rows.sum(..) + turned.square().sum(..)).gradient([x]);
+    for (name, value) in
+        [("sorted", sorted), ("top", top), ("at", at), ("rows", rows), ("turned", turned)]
+    {
+        e.output(name, value);
+    }
+    e.output("slope", slope);
+    let program = b.finish().unwrap();
+    let mut slow = program.clone().interpret(&Options::new()).unwrap();
+    let mut exe = program.compile(&Options::new()).unwrap();
+    for rows in [0, 3] {
+        let x =
+            Array2::from_shape_fn((rows, 4), |(row, column)| ((row * 5 + column * 3) % 7) as f32);
+        let picks = Array1::from_iter((0..rows as i64).rev());
+        let expected = slow.call("run").feed("x", &x).feed("picks", &picks).run().unwrap();
+        let found = exe.call("run").feed("x", &x).feed("picks", &picks).run().unwrap();
+        for name in ["sorted", "top", "rows", "turned", "slope"] {
+            let found = found.view::<f32>(name).unwrap().to_owned();
+            assert_eq!(expected.array(name).unwrap(), &found.into(), "{name} of {rows}");
+        }
+        assert_eq!(found.view::<i64>("at").unwrap().shape(), [rows, 2]);
+    }
+    // Of none there is nothing that an index could pick.
+    let (x, picks) = (Array2::<f32>::zeros((0, 4)), array![0i64]);
+    let error = exe.call("run").feed("x", &x).feed("picks", &picks).run().unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Check | ErrorKind::Shape), "{error}");
 }
 
 /// Class indices come from data: one out of range fails the call, natively and interpreted alike,

@@ -265,3 +265,31 @@ fn what_cannot_be_checked_is_said() {
     expect(&program, "run", fed().step(0.0), "a step");
     expect(&program, "run", fed().wrt(&["k"]), "expected f64");
 }
+
+/// A derivative at a point that a call refuses is no derivative.
+#[test]
+fn conditions_of_the_entry_hold_at_the_point() {
+    let b = Builder::new("classes").with_float(F64);
+    let run = b.entry("run", Mode::Train);
+    let logits = run.input("logits", F32, (2, 3));
+    let class = run.input("class", I64, (2,));
+    run.output("loss", logits.cross_entropy(class));
+    let program = b.finish().unwrap();
+    let check = |class: &[i64]| {
+        let class = Array1::from(class.to_vec());
+        check_gradients(&program, "run", &GradientCheck::new().feed("class", &class))
+    };
+    assert!(check(&[0, 2]).unwrap().passed());
+    let error = check(&[0, 7]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Check);
+    assert!(error.to_string().contains("0 to 7"), "{error}");
+
+    // At the border of a condition there is a point, though not all around it.
+    let b = Builder::new("border").with_float(F64);
+    let run = b.entry("run", Mode::Train);
+    let x = run.input("x", F32, ());
+    run.check(x.ge(1.0), "expected at least 1");
+    run.output("y", x.square());
+    let check = GradientCheck::new().feed("x", &1.0f64);
+    assert!(check_gradients(&b.finish().unwrap(), "run", &check).unwrap().passed());
+}

@@ -142,3 +142,21 @@ fn lengths_of_what_is_no_symbol_are_refused() {
     let message = "expected a symbol of the program (\"n\"), found \"run\"";
     assert_eq!(error.to_string(), message);
 }
+
+/// Short arrays are part of a dump, large ones are not.
+#[test]
+fn dumps_begin_as_the_program_declares_them() {
+    let b = Builder::new("declared");
+    let w = b.param("w", (2,), Init::Values(vec![1.0, 2.0]));
+    let large = b.param("large", (65,), Init::Values(vec![3.0; 65]));
+    let e = b.entry("run", Mode::Eval);
+    e.output("y", e.read(w).sum(..) + e.read(large).sum(..));
+    let exe = b.finish().unwrap().compile(&Options::new()).unwrap();
+    for stage in exe.stages("run").unwrap() {
+        if let Ok(program) = Program::parse(&stage.text, &Limits::default()) {
+            let text = program.to_string();
+            assert!(text.contains("state \"w\": f32[2] = [1.0, 2.0] parameter"), "{text}");
+            assert!(text.contains("state \"large\": f32[65] = 0.0 parameter"), "{text}");
+        }
+    }
+}

@@ -6,7 +6,7 @@
 
 use std::sync::atomic::AtomicBool;
 
-use kilngrad_ir::{Bindings, DType, Dim, Error, ErrorKind, ValueName};
+use kilngrad_ir::{Bindings, DType, Dim, Error, ErrorKind, Symbol, ValueName};
 use ndarray::ArrayViewD;
 use smallvec::SmallVec;
 
@@ -209,25 +209,25 @@ impl<'a, A> Call<'a, A> {
         }
         let mut lengths = Lengths::new();
         for symbol in symbols {
-            let mut bound: Option<usize> = None;
+            let mut bound: Option<(usize, Option<&str>)> = None;
             let explicit = self.bindings.iter().filter(|(name, _)| symbol.name() == *name);
             let fed = graph.arguments().iter().zip(order).flat_map(|(&argument, &position)| {
                 let dims = graph.ty(argument).shape.dims().iter();
-                let axes = dims.zip(self.feeds[position].1.shape());
-                axes.filter(|(dim, _)| Dim::as_symbol(dim) == Some(symbol)).map(|(_, l)| *l)
+                let (name, value) = self.feeds[position];
+                let axes = dims.zip(value.shape());
+                axes.filter(|(dim, _)| Dim::as_symbol(dim) == Some(symbol))
+                    .map(move |(_, length)| (*length, Some(name)))
             });
-            for length in explicit.map(|(_, length)| *length).chain(fed) {
+            for found in explicit.map(|(_, length)| (*length, None)).chain(fed) {
                 match bound {
-                    Some(other) if other != length => {
-                        return Err(Error::new(
-                            ErrorKind::Shape,
-                            format!("expected one length for {symbol}, found {other} and {length}"),
-                        ));
+                    Some(other) if other.0 != found.0 => {
+                        return Err(two_lengths(symbol, other, found));
                     }
-                    Some(_) | None => bound = Some(length),
+                    Some(_) => {}
+                    None => bound = Some(found),
                 }
             }
-            lengths.push(bound.ok_or_else(|| unbound(symbol))?);
+            lengths.push(bound.ok_or_else(|| unbound(symbol))?.0);
         }
         Ok(lengths)
     }
@@ -239,6 +239,21 @@ fn word(name: &ValueName) -> &str {
         // The verifier holds arguments of entries to words.
         ValueName::Number(_) => "",
     }
+}
+
+/// Two lengths of a symbol, each with the input that has it, if it is not bound explicitly.
+fn two_lengths(
+    symbol: &Symbol,
+    first: (usize, Option<&str>),
+    second: (usize, Option<&str>),
+) -> Error {
+    let said = |(length, input): (usize, Option<&str>)| match input {
+        None => format!("{length}, which it is bound to,"),
+        Some(input) => format!("{length} of input {input:?}"),
+    };
+    let message =
+        format!("expected one length for {symbol}, found {} and {}", said(first), said(second));
+    Error::new(ErrorKind::Shape, message)
 }
 
 pub(crate) fn wrong_shape(name: &str, expected: &str, found: &[usize]) -> Error {

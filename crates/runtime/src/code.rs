@@ -7,6 +7,7 @@ use kilngrad_ir::{Bindings, DType, Error, ErrorKind, StateId};
 
 use crate::constant::Constant;
 use crate::finite::NotFinite;
+use crate::library::KEPT_BINDINGS;
 use crate::states::States;
 
 /// What stands behind a pointer of the entry's table.
@@ -182,6 +183,11 @@ pub trait Compile<A>: Send + Sync {
         let (_, _) = (entry, bindings);
         let message = format!("expected a compiler that knows values by name, to fetch {names:?}");
         Err(Error::new(ErrorKind::Unsupported, message))
+    }
+
+    /// How many bindings of one entry's symbols are kept compiled; less than 1 is 1.
+    fn kept_bindings(&self) -> usize {
+        KEPT_BINDINGS
     }
 
     /// Why a call computed a number that is not finite.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use kilngrad_codegen::{FloatMode, Stopped};
-use kilngrad_ir::{Check, Dense, Entry, Error, ErrorKind, Graph, Op, StateId};
+use kilngrad_ir::{Check, Dense, Entry, Error, ErrorKind, Graph, Op, Shape, StateId};
 
 use crate::call::wrong_shape;
 use crate::code::{External, Gate, Slot};
@@ -29,14 +29,15 @@ pub(crate) struct Launch<'l, A> {
 impl<A> Launch<'_, A> {
     /// Runs the binding at a position.
     pub(crate) fn run(&mut self, at: usize) -> Result<(), Error> {
+        let graph = &self.library.program().entries[self.entry].graph;
         let Launch { workspace, states, inputs, .. } = self;
         let (binding, memory, mut host) = workspace.parts(self.entry, at);
         if let Some(flag) = self.cancel {
             host.cancel = flag;
         }
         let Binding { code, outputs, staging, table, .. } = binding;
-        for (value, slot) in inputs.iter().zip(&code.inputs) {
-            expect_slot(slot, *value)?;
+        for ((value, slot), argument) in inputs.iter().zip(&code.inputs).zip(graph.arguments()) {
+            expect_slot(slot, *value, &graph.ty(*argument).shape)?;
         }
         for ((value, slot), place) in inputs.iter().zip(&code.inputs).zip(staging.iter_mut()) {
             if value.contiguous().is_none() {
@@ -172,12 +173,13 @@ fn failure(gate: &Gate, slots: &[Slot], inputs: &[&dyn Input]) -> String {
     }
 }
 
-fn expect_slot(slot: &Slot, value: &dyn Input) -> Result<(), Error> {
+/// `declared` is the shape before its symbols were bound.
+fn expect_slot(slot: &Slot, value: &dyn Input, declared: &Shape) -> Result<(), Error> {
     if slot.dtype != value.dtype() {
         expect_dtype(&format!("input {:?}", slot.name), slot.dtype, value.dtype())?;
     }
     if slot.shape == value.shape() {
         return Ok(());
     }
-    Err(wrong_shape(&slot.name, &format!("{:?}", slot.shape), value.shape()))
+    Err(wrong_shape(&slot.name, &declared.to_string(), value.shape()))
 }

@@ -39,5 +39,5 @@ pub use element::{Element, Input};
 pub use executable::Executable;
 pub use finite::{Found, NotFinite};
 pub use kilngrad_codegen::Features;
-pub use library::SPECIALISATIONS;
+pub use library::KEPT_BINDINGS;
 pub use session::{Frozen, Session};

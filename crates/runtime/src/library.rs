@@ -16,8 +16,9 @@ use crate::finite::NotFinite;
 use crate::states::unknown;
 
 /// How many bindings of one entry's symbols are kept compiled, by an executable or a handle and by
-/// each session; the least recently used goes.
-pub const SPECIALISATIONS: usize = 16;
+/// each session, where the [compiler](Compile::kept_bindings) says nothing else; the least recently
+/// used goes.
+pub const KEPT_BINDINGS: usize = 16;
 
 /// What the symbols of an entry are bound to, in the order of their names.
 pub(crate) type Lengths = SmallVec<[usize; 8]>;
@@ -26,6 +27,8 @@ pub(crate) type Lengths = SmallVec<[usize; 8]>;
 pub(crate) struct Library<A> {
     program: Arc<Program>,
     compiler: Box<dyn Compile<A>>,
+    /// How many bindings of an entry are kept, at least one.
+    kept: usize,
     /// The symbols of each entry.
     symbols: Vec<Vec<Symbol>>,
     shelves: Mutex<Shelves<A>>,
@@ -69,7 +72,8 @@ impl<A> Library<A> {
         let symbols = entries.clone().map(|entry| entry.symbols().into_iter().collect()).collect();
         let entries = entries.map(|_| Vec::new()).collect();
         let shelves = Mutex::new(Shelves { entries, clock: 0 });
-        Library { program, compiler, symbols, shelves }
+        let kept = compiler.kept_bindings().max(1);
+        Library { program, compiler, kept, symbols, shelves }
     }
 
     pub(crate) fn program(&self) -> &Arc<Program> {
@@ -83,6 +87,10 @@ impl<A> Library<A> {
             .iter()
             .position(|entry| *entry.name == *name)
             .ok_or_else(|| unknown("entry", name, entries.iter().map(|entry| &*entry.name)))
+    }
+
+    pub(crate) fn kept_bindings(&self) -> usize {
+        self.kept
     }
 
     pub(crate) fn symbols(&self, entry: usize) -> &[Symbol] {
@@ -144,7 +152,7 @@ impl<A> Library<A> {
         }
         let slot = Arc::new(Mutex::new(None));
         let volume = Volume { version: Version::of(wanted), last_used, slot: Arc::clone(&slot) };
-        keep(shelf, volume, |volume| volume.last_used);
+        keep(shelf, self.kept, volume, |volume| volume.last_used);
         slot
     }
 }
@@ -161,10 +169,15 @@ impl Version {
     }
 }
 
-/// Adds an item to those that are kept, in place of the least recently used if there are
-/// [`SPECIALISATIONS`]. Its position.
-pub(crate) fn keep<T>(kept: &mut Vec<T>, item: T, last_used: impl Fn(&T) -> u64) -> usize {
-    if kept.len() < SPECIALISATIONS {
+/// Adds an item to those that are kept, in place of the least recently used if there are as many
+/// as may be. Its position.
+pub(crate) fn keep<T>(
+    kept: &mut Vec<T>,
+    most: usize,
+    item: T,
+    last_used: impl Fn(&T) -> u64,
+) -> usize {
+    if kept.len() < most {
         kept.push(item);
         return kept.len() - 1;
     }

@@ -128,7 +128,8 @@ impl<A> Workspace<A> {
             table: Table(vec![std::ptr::null_mut(); code.externals.len()]),
             code,
         };
-        Ok(keep(&mut self.entries[wanted.entry], binding, |binding| binding.last_used))
+        let kept = &mut self.entries[wanted.entry];
+        Ok(keep(kept, library.kept_bindings(), binding, |binding| binding.last_used))
     }
 
     /// Memory for every binding so far and this code, on every thread.

@@ -12,7 +12,7 @@ use kilngrad_ir::text::Limits;
 use kilngrad_ir::{Bindings, DType, Error, ErrorKind, Program, StateId, Symbol};
 use kilngrad_loops::parse_program;
 use kilngrad_runtime::{
-    Code, Compile, Constant, Executable, External, Frozen, SPECIALISATIONS, Session, Slot,
+    Code, Compile, Constant, Executable, External, Frozen, KEPT_BINDINGS, Session, Slot,
 };
 use ndarray::Array1;
 
@@ -113,7 +113,7 @@ fn no_more_bindings_are_kept_than_stated() {
     let (frozen, compiler) = frozen();
     let times = |length: usize| compiler.compiled.lock().unwrap()[&length];
     let mut session = frozen.session();
-    for length in 0..=SPECIALISATIONS {
+    for length in 0..=KEPT_BINDINGS {
         call(&mut session, length).unwrap();
         // Used every time, so never the least recently used of the session.
         call(&mut session, 1).unwrap();
@@ -130,7 +130,7 @@ fn no_more_bindings_are_kept_than_stated() {
 #[test]
 fn what_fails_displaces_nothing() {
     let (frozen, compiler) = frozen();
-    for length in 0..SPECIALISATIONS {
+    for length in 0..KEPT_BINDINGS {
         call(&mut frozen.session(), length).unwrap();
     }
     let mut session = frozen.session();
@@ -139,7 +139,7 @@ fn what_fails_displaces_nothing() {
         assert_eq!(call(&mut session, length).unwrap_err().kind(), ErrorKind::Unsupported);
     }
     // All but the one in whose place each of the failures was tried.
-    for length in 10..SPECIALISATIONS {
+    for length in 10..KEPT_BINDINGS {
         call(&mut session, length).unwrap();
         assert_eq!(compiler.compiled.lock().unwrap()[&length], 1);
     }

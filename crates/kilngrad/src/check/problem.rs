@@ -16,6 +16,9 @@ use crate::executable::expanded;
 pub(super) struct Problem {
     /// One entry, whose outputs are [`Evaluated`].
     program: Program,
+    /// The same with the conditions that a call of the entry depends on. They hold at the point
+    /// itself; a point beside it may be where they do not.
+    checked: Program,
     inputs: Vec<Array>,
     states: States,
     /// What is moved.
@@ -86,7 +89,6 @@ impl Problem {
         entry.outputs = (0..results.len()).map(|index| format!("r{index}").into()).collect();
         entry.graph.set_results(results);
         entry.updates.clear();
-        entry.checks.clear();
         // Requests of the entry's own that no loss needs may ask for what does not exist.
         let entry = kilngrad_passes::dce::drop_dead(&entry);
         let alone = Program {
@@ -94,7 +96,10 @@ impl Problem {
             states: program.states.clone(),
             entries: vec![entry],
         };
-        Ok(Problem { program: expanded(&alone)?, inputs, states, subjects, orders })
+        let checked = expanded(&alone)?;
+        let mut program = checked.clone();
+        program.entries[0].checks.clear();
+        Ok(Problem { program, checked, inputs, states, subjects, orders })
     }
 
     /// The outputs where one subject has these elements, or at the point itself.
@@ -108,7 +113,8 @@ impl Problem {
                 Place::State(id) => states.set(&self.program, id, array)?,
             }
         }
-        let outcome = eval_entry(&self.program, &self.program.entries[0], &inputs, &states)?;
+        let program = if moved.is_some() { &self.program } else { &self.checked };
+        let outcome = eval_entry(program, &program.entries[0], &inputs, &states)?;
         Ok(Evaluated { outputs: outcome.outputs, orders: self.orders })
     }
 }
