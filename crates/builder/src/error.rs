@@ -95,7 +95,7 @@ impl fmt::Display for BuildErrors {
 
 impl std::error::Error for BuildErrors {}
 
-/// So that `?` returns the diagnostics; they are the error's source.
+/// So that `?` returns the diagnostics; they are the error's source, and below its headline.
 impl From<BuildErrors> for kilngrad_ir::Error {
     fn from(errors: BuildErrors) -> kilngrad_ir::Error {
         let message = match errors.diagnostics.len() {

@@ -501,7 +501,7 @@ fn every_mistake_is_listed_and_none_is_a_consequence() {
     let rules: Vec<&str> = errors.diagnostics().iter().map(|d| d.rule).collect();
     assert_eq!(rules, ["matmul_b2", "axis_b1", "param_b3"], "{errors}");
     let text = kilngrad_ir::Error::from(errors).to_string();
-    assert!(text.starts_with("the program is declared wrongly in 3 places: error[matmul_b2]"));
+    assert!(text.starts_with("the program is declared wrongly in 3 places:\nerror[matmul_b2]"));
 }
 
 #[test]

@@ -156,13 +156,14 @@ impl Error {
     }
 }
 
-/// The message, then each cause after a colon.
+/// The message, then each cause after a colon; one of several lines begins on a line of its own.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.message)?;
         let mut cause = self.source();
         while let Some(error) = cause {
-            write!(f, ": {error}")?;
+            let text = error.to_string();
+            write!(f, ":{}{text}", if text.contains('\n') { '\n' } else { ' ' })?;
             cause = error.source();
         }
         Ok(())

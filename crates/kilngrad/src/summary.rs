@@ -13,6 +13,19 @@ use crate::units::{bytes, flops, grouped, time};
 /// Of more layers than this, those that share the beginning of their path are shown as one.
 const MOST_LAYERS: usize = 40;
 
+/// Functions that make a layer of the scope that calls them.
+const FUNCTIONS: [&str; 9] = [
+    "layer_norm",
+    "rms_norm",
+    "batch_norm",
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
+];
+
 /// What a program holds and what its entries take: see
 /// [`Executable::summary`](crate::Executable::summary).
 #[doc = program_example!(
@@ -54,10 +67,11 @@ pub struct Summary {
 pub struct Layer {
     /// Its path.
     pub name: String,
-    /// What it computes, if that is a layer known to this library: `dense`, `layer_norm`,
+    /// What it computes, if that is a layer known to this library: `dense`, `rnn`, `gru`, `lstm`, or
+    /// the function that it calls, such as `conv2d`, `conv_transpose2d`, `batch_norm`, `layer_norm`,
     /// `rms_norm`.
     pub kind: Option<&'static str>,
-    /// The type of what it gives in the first entry that uses it, symbols included.
+    /// The type of what leaves it in the first entry that uses it, symbols included.
     pub output: Option<Type>,
     /// Parameters that it declares itself.
     pub parameters: usize,
@@ -170,11 +184,12 @@ fn compiled(report: &Report) -> CompiledSummary {
 
 fn layers(program: &Program) -> Vec<Layer> {
     let mut layers: Vec<Layer> = Vec::new();
+    let entries: Vec<_> = program.entries.iter().map(|entry| (entry, live(entry))).collect();
     let own = |state: &&State| matches!(state.role, Role::Parameter | Role::Buffer);
     for state in program.states.iter().filter(own) {
         let scope = state.path.rsplit_once('.').map_or("", |(scope, _)| scope);
         let at = layers.iter().position(|layer| layer.name == *scope).unwrap_or_else(|| {
-            layers.push(layer(program, scope));
+            layers.push(layer(program, &entries, scope));
             layers.len() - 1
         });
         if state.role == Role::Parameter {
@@ -184,18 +199,22 @@ fn layers(program: &Program) -> Vec<Layer> {
     layers
 }
 
-/// A scope in the first entry that computes something in it. What is outside any scope is no layer.
-fn layer(program: &Program, scope: &str) -> Layer {
-    let used = program.entries.iter().map(|entry| (entry, forward(entry, scope)));
-    let (kind, output) = used
-        .filter(|_| !scope.is_empty())
-        .filter_map(|(entry, nodes)| {
-            let last = nodes.iter().rfind(|node| node.origin.scope() == scope)?;
-            Some((kind(program, scope, &nodes), Some(entry.graph.ty(last.result()).clone())))
-        })
-        .next()
-        .unwrap_or((None, None));
+/// A scope in the first entry that computes something in it, of entries with their [`live`] nodes.
+/// What is outside any scope is no layer.
+fn layer(program: &Program, entries: &[(&Entry, Vec<&Node>)], scope: &str) -> Layer {
+    let used = entries.iter().filter(|_| !scope.is_empty());
+    let mut found = used.map(|(entry, live)| (entry, live, forward(entry, scope)));
+    let found = found.find(|(_, _, nodes)| !nodes.is_empty());
+    let (kind, output) = found.map_or((None, None), |(entry, live, nodes)| {
+        (kind(program, scope, &nodes), output(entry, live, scope, &nodes))
+    });
     Layer { name: scope.to_owned(), kind, output, parameters: 0 }
+}
+
+/// Whether a path is a scope's or of something in it.
+fn within(path: &str, scope: &str) -> bool {
+    let rest = path.strip_prefix(scope);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 /// The nodes of a scope and of the scopes in it, up to the first gradient: what comes after is the
@@ -205,27 +224,90 @@ fn forward<'e>(entry: &'e Entry, scope: &str) -> Vec<&'e Node> {
     nodes
         .take_while(|node| !matches!(node.op, Op::Gradient { .. }))
         .filter(|node| !matches!(node.op, Op::State(_)))
-        .filter(|node| {
-            let rest = node.origin.scope().strip_prefix(scope);
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        })
+        .filter(|node| within(node.origin.scope(), scope))
         .collect()
 }
 
-/// A layer is known by the functions that it calls, which have scopes of their name in its own, and
-/// a dense one by its one contraction.
-fn kind(program: &Program, scope: &str, nodes: &[&Node]) -> Option<&'static str> {
-    for known in ["layer_norm", "rms_norm"] {
-        let inner = format!("{scope}.{known}");
-        if nodes.iter().any(|node| node.origin.scope() == inner) {
-            return Some(known);
+/// The type of what a scope gives: of the last of its values that is read outside it or returned,
+/// or where there is none, as in a loss that is only differentiated, of the last of all.
+fn output(entry: &Entry, live: &[&Node], scope: &str, nodes: &[&Node]) -> Option<Type> {
+    let graph = &entry.graph;
+    let outside = |node: &&&Node| !within(node.origin.scope(), scope);
+    let readers: Vec<&Node> = live.iter().filter(outside).copied().collect();
+    let mut leaving = vec![false; graph.value_count()];
+    let read = readers.iter().flat_map(|node| &node.operands);
+    graph.results().iter().chain(read).for_each(|value| leaving[value.index()] = true);
+    let mut values = nodes.iter().rev().flat_map(|node| node.results.iter().rev().copied());
+    let Some(value) = values.find(|value| leaving[value.index()]) else {
+        return nodes.last().map(|node| graph.ty(node.result()).clone());
+    };
+    // What a scan stacks has time first, and a layer's caller is given its own axes back.
+    let stacked = graph.defining_node(value).is_some_and(
+        |node| matches!(&node.op, Op::Scan(scan) if !node.results[..scan.carries].contains(&value)),
+    );
+    let swapped = readers.iter().find(|node| {
+        stacked && node.operands.contains(&value) && matches!(node.op, Op::Transpose { .. })
+    });
+    Some(graph.ty(swapped.map_or(value, |node| node.result())).clone())
+}
+
+/// The nodes that an entry's outputs and updates are computed from, but for gradients, which read
+/// what they are taken by. The rest is what layers give and nobody uses.
+fn live(entry: &Entry) -> Vec<&Node> {
+    let mut needed = vec![false; entry.graph.value_count()];
+    let updates = entry.updates.iter().map(|(_, value)| value);
+    entry.graph.results().iter().chain(updates).for_each(|value| needed[value.index()] = true);
+    let mut live = Vec::new();
+    for (_, node) in entry.graph.nodes().rev() {
+        if node.results.iter().any(|result| needed[result.index()]) {
+            node.operands.iter().for_each(|operand| needed[operand.index()] = true);
+            live.push(node);
         }
+    }
+    live.retain(|node| !matches!(node.op, Op::Gradient { .. }));
+    live
+}
+
+/// A layer is known by the one function that it calls, which has a scope of its name in the layer's,
+/// a recurrent one by its scan and the gates of its weights, and a dense one by its one contraction.
+fn kind(program: &Program, scope: &str, nodes: &[&Node]) -> Option<&'static str> {
+    let calls = |function: &&&str| {
+        // With states of its own it is a layer inside, whatever it is called.
+        let inner = format!("{scope}.{function}");
+        let declares = |state: &State| within(&state.path, &inner);
+        nodes.iter().any(|node| within(node.origin.scope(), &inner))
+            && !program.states.iter().any(declares)
+    };
+    let mut called = FUNCTIONS.iter().filter(calls);
+    match (called.next(), called.next()) {
+        (Some(function), None) => return Some(function),
+        // A scope around several is a layer of the user's own.
+        (Some(_), Some(_)) => return None,
+        (None, _) => {}
+    }
+    let own =
+        |is: fn(&Op) -> bool| nodes.iter().any(|node| node.origin.scope() == scope && is(&node.op));
+    if own(|op| matches!(op, Op::Scan(_))) {
+        return recurrent(program, scope);
     }
     let is_own = |state: &&State| state.path.rsplit_once('.').is_some_and(|path| path.0 == scope);
     let matrices = program.states.iter().filter(is_own).filter(|state| state.ty.rank() == 2);
-    let own = nodes.iter().filter(|node| node.origin.scope() == scope);
-    let contractions = own.filter(|node| matches!(node.op, Op::Dot(_)));
-    (matrices.count() == 1 && contractions.count() > 0).then_some("dense")
+    (matrices.count() == 1 && own(|op| matches!(op, Op::Dot(_)))).then_some("dense")
+}
+
+/// Which recurrent layer has the weights of a scope: they have a row for each gate of each hidden
+/// number.
+fn recurrent(program: &Program, scope: &str) -> Option<&'static str> {
+    let path = format!("{scope}.weight_hh_l0");
+    let weight = program.states.iter().find(|state| *state.path == *path)?;
+    let shape = weight.ty.shape.as_constant()?;
+    let [rows, hidden] = shape[..] else { return None };
+    match rows.checked_div(hidden)? {
+        1 => Some("rnn"),
+        3 => Some("gru"),
+        4 => Some("lstm"),
+        _ => None,
+    }
 }
 
 /// Layers as they are shown: at most [`MOST_LAYERS`], unless more begin differently.
@@ -325,7 +407,7 @@ fn plural(count: usize, what: &str) -> String {
 fn table(f: &mut fmt::Formatter<'_>, layers: &[Layer]) -> fmt::Result {
     let row = |layer: &Layer| {
         let name = if layer.name.is_empty() { "(no scope)".to_owned() } else { layer.name.clone() };
-        let output = layer.output.as_ref().map(|ty| output(&ty.shape));
+        let output = layer.output.as_ref().map(|ty| lengths(&ty.shape));
         let kind = layer.kind.unwrap_or("-").to_owned();
         [name, kind, output.unwrap_or_else(|| "-".to_owned()), grouped(layer.parameters)]
     };
@@ -345,7 +427,7 @@ fn table(f: &mut fmt::Formatter<'_>, layers: &[Layer]) -> fmt::Result {
 }
 
 /// `(n, 64)`.
-fn output(shape: &Shape) -> String {
+fn lengths(shape: &Shape) -> String {
     let dims: Vec<String> = shape.dims().iter().map(ToString::to_string).collect();
     format!("({})", dims.join(", "))
 }

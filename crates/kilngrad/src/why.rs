@@ -13,6 +13,7 @@ use kilngrad_ir::{
 
 use crate::compiler::Compiler;
 use crate::example::program_example;
+use crate::units::bytes;
 use crate::values;
 
 /// What became of a value of an entry: see [`Executable::why`](crate::Executable::why).
@@ -225,7 +226,7 @@ fn in_memory(program: &Program, at: &At) -> Option<String> {
     let At::Value(value) = at else { return None };
     let graph = &entry.graph;
     let data = graph.value(*value);
-    let size = data.ty.byte_count().unwrap_or(0);
+    let size = bytes(data.ty.byte_count().unwrap_or(0));
     Some(match data.place? {
         Place::Arena(offset) => {
             let kernels: Vec<NodeId> = graph.nodes().filter_map(kernel_id).collect();
@@ -237,16 +238,16 @@ fn in_memory(program: &Program, at: &At) -> Option<String> {
             let first = live.next();
             let last = live.next_back().or(first);
             let name = |id: Option<&NodeId>| id.map_or("?", |id| kernel_name(graph.node(*id)));
-            format!("lies at arena+{offset}, {size} B, from @{} to @{}", name(first), name(last))
+            format!("lies at arena+{offset}, {size}, from @{} to @{}", name(first), name(last))
         }
         Place::Output(index) => {
-            format!("is written as output {:?}, {size} B", entry.outputs[index])
+            format!("is written as output {:?}, {size}", entry.outputs[index])
         }
-        Place::Argument(_) => format!("is read where it is fed, {size} B"),
+        Place::Argument(_) => format!("is read where it is fed, {size}"),
         Place::State(id) => {
-            format!("lies in the memory of state {:?}, {size} B", program.state(id).path)
+            format!("lies in the memory of state {:?}, {size}", program.state(id).path)
         }
-        Place::Constant(offset) => format!("lies at constants+{offset}, {size} B"),
+        Place::Constant(offset) => format!("lies at constants+{offset}, {size}"),
     })
 }
 

@@ -206,6 +206,21 @@ fn a_table_keeps_rows_together() {
     says(table.stack("m", &["x"]), "one number a row, found f32[10,2]");
 }
 
+/// A table's batches are those of the set that it was made of.
+#[test]
+fn batches_of_a_table_are_those_of_its_set() {
+    let set = kilngrad::data::iris().unwrap();
+    let table = Table::from(set.clone());
+    for (size, seed) in [(32, 0), (32, 1), (50, 7), (150, 2), (1000, 3), (usize::MAX, 3)] {
+        let expected: Vec<Table> = set.batches(size, seed).map(Table::from).collect();
+        let found: Vec<Table> = table.batches(size, seed).collect();
+        assert_eq!(found, expected, "{size} {seed}");
+        assert_eq!(found.iter().map(Table::rows).sum::<usize>(), 150);
+    }
+    assert_eq!(table.batches(32, 0).last().unwrap().rows(), 22);
+    assert_eq!(Table::new().batches(3, 0).count(), 0);
+}
+
 /// What a table of many columns costs is in proportion to them.
 #[test]
 fn tables_may_have_many_columns() {

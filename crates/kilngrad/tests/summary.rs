@@ -77,3 +77,43 @@ fn a_program_without_parameters() {
     let options = Options::new().features(Features::baseline());
     insta::assert_snapshot!("plain", summary(b.finish().unwrap(), &options));
 }
+
+/// Layers of images and of sequences: what a layer gives is what leaves its scope.
+#[test]
+fn layers_are_called_what_they_are() {
+    let b = Builder::new("zoo");
+    let (n, time) = (b.dim("n"), b.dim("time"));
+    let net = b.scope("net");
+    let line = Conv1d::new(&net, "line", 2, 3, 2, Conv::new());
+    let image = Conv2d::new(&net, "image", 3, 4, 3, Conv::new().stride(2));
+    let volume = Conv3d::with(&net, "volume", 1, 2, 1, Conv::new(), ConvInit::new().bias(None));
+    let wider = ConvTranspose2d::new(&net, "wider", 4, 3, 2, ConvTranspose::new());
+    let norm = BatchNorm::new(&net, "norm", 3, 1e-5);
+    let rms = RmsNorm::new(&net, "rms", (16,), 1e-6);
+    let two = RecurrentOptions::new().layers(2);
+    let (rnn, gru) = (Rnn::new(&net, "rnn", 8, 16), Gru::with(&net, "gru", 16, 16, &two));
+    let lstm = Lstm::new(&net, "lstm", 16, 16);
+    let encoder = Lstm::new(&net, "encoder", 8, 6);
+    let head = Dense::new(&net, "head", 16, 5);
+    let words = net.scope("words").param("table", (50, 8), Init::Xavier);
+
+    for (name, mode) in [("train", Mode::Train), ("predict", Mode::Eval)] {
+        let e = b.entry(name, mode);
+        let y = line.forward(e.input("line", F32, (n, 2, 9))).mean(..);
+        e.output("line", y);
+        let y = norm.forward(wider.forward(image.forward(e.input("image", F32, (n, 3, 9, 9)))));
+        e.output("image", y.relu().mean(..));
+        e.output("volume", volume.forward(e.input("volume", F32, (n, 1, 2, 2, 2))).mean(..));
+        let xs = e.read(words).index_select(0, e.input("words", I64, (n, time)));
+        e.output("code", encoder.forward(xs).1[0].0);
+        let (xs, _) = rnn.forward(xs);
+        let (xs, _) = gru.forward(xs);
+        let (xs, lasts) = lstm.forward(rms.forward(xs));
+        e.output("last", lasts[0].0);
+        e.output("all", head.forward(xs));
+        e.output("loss", xs.mean(..) + y.mean(..));
+    }
+    let program = b.finish().unwrap();
+    let options = Options::new().features(Features::baseline());
+    insta::assert_snapshot!("zoo", summary(program, &options));
+}

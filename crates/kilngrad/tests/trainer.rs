@@ -379,9 +379,11 @@ fn mistakes_name_what_was_expected_and_found() {
     let lacking = Table::new().with("x", Array2::<f32>::zeros((5, 4))).unwrap();
     says(&lacking, |t| t, &["input \"y\" of i64[n]", "found columns \"x\""]);
     let double = rows.clone().cast("x", F64).unwrap();
-    says(&double, |t| t, &["expected a column \"x\" of f32[n,4]", "found f64[20,4]"]);
+    let remedy = "found f64[20,4]; `Table::cast(\"x\", F32)` converts it";
+    says(&double, |t| t, &["expected a column \"x\" of f32[n,4]", remedy]);
     let narrow = Table::new().with("x", Array2::<f32>::zeros((5, 3))).unwrap();
-    says(&narrow, |t| t, &["\"x\" of f32[n,4]", "found rows [3]"]);
+    let words = "expected a column \"x\" of f32[n,4] for \"train\", found f32[5,3]";
+    says(&narrow, |t| t, &[words]);
     says(
         &rows,
         |t| t.schedule("lr", |_: u64| 0.1),
@@ -570,6 +572,37 @@ fn a_moment_that_is_not_finite_is_not_written() {
     assert_eq!(error.kind(), ErrorKind::NotFinite);
     assert!(error.to_string().contains("\"w.adam.v\""), "{error}");
     assert_eq!(exe.state::<f32>("w").unwrap().sum(), 1.0);
+}
+
+#[test]
+fn columns_of_another_type_are_told_by_evaluate_and_predict() {
+    let mut exe = executable(1);
+    let y = vec![0i64; 6];
+    let double = Table::new().with("x", Array2::<f64>::zeros((6, 4))).unwrap();
+    let double = double.with("y", y.clone()).unwrap();
+    let narrow = Table::new().with("x", Array2::<f32>::zeros((6, 3))).unwrap();
+    let narrow = narrow.with("y", y).unwrap();
+    let remedy = "found f64[6,4]; `Table::cast(\"x\", F32)` converts it";
+    // Where the shape is wrong too, `cast` is no remedy.
+    let neither = narrow.clone().cast("x", F64).unwrap();
+    for (table, kind, found) in [
+        (&double, ErrorKind::DType, remedy),
+        (&narrow, ErrorKind::Shape, "found f32[6,3]"),
+        (&neither, ErrorKind::Shape, "found f64[6,3]"),
+    ] {
+        for batch in [None, Some(4)] {
+            let errors = [
+                ("evaluate", evaluate(&mut exe, "evaluate", table, batch).unwrap_err()),
+                ("predict", predict(&mut exe, "predict", table, batch).unwrap_err()),
+            ];
+            for (entry, error) in errors {
+                let expected = "expected a column \"x\" of f32[n,4] for";
+                assert_eq!(error.to_string(), format!("{expected} {entry:?}, {found}"));
+                assert_eq!(error.kind(), kind);
+            }
+        }
+    }
+    assert!(evaluate(&mut exe, "evaluate", &double.cast("x", F32).unwrap(), None).is_ok());
 }
 
 #[test]

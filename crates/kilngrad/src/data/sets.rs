@@ -244,7 +244,7 @@ impl<T: Copy> Dataset<T> {
         let order = permutation(self.len(), seed);
         let starts = (0..self.len()).step_by(size);
         starts.map(move |start| {
-            let end = (start + size).min(order.len());
+            let end = start.saturating_add(size).min(order.len());
             self.select(&order[start..end])
         })
     }

@@ -303,6 +303,33 @@ impl Table {
             (0..self.rows).partition(|row| row.is_multiple_of(every));
         (self.select(&train), self.select(&test))
     }
+
+    /// Every row once, in an order drawn by `seed`, `size` at a time; the last batch may be
+    /// shorter. The order is that of [`shuffle`](Self::shuffle) with this seed, and of a set's own
+    /// batches.
+    ///
+    /// ```
+    /// use kilngrad::data::Table;
+    ///
+    /// let table = Table::new().with("x", (0..7i64).collect::<Vec<_>>())?;
+    /// let batches: Vec<Table> = table.batches(3, 1).collect();
+    /// assert_eq!(batches.iter().map(Table::rows).collect::<Vec<_>>(), [3, 3, 1]);
+    /// assert_eq!(batches[0], table.shuffle(1).select(&[0, 1, 2]));
+    /// # Ok::<(), kilngrad::Error>(())
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If `size` is zero.
+    pub fn batches(&self, size: usize, seed: u64) -> impl Iterator<Item = Table> + '_ {
+        assert!(size > 0, "a batch has at least one row");
+        let order = permutation(self.rows, seed);
+        let starts = (0..self.rows).step_by(size);
+        starts.map(move |start| {
+            let end = start.saturating_add(size).min(order.len());
+            self.select(&order[start..end])
+        })
+    }
 }
 
 #[cfg(feature = "data")]

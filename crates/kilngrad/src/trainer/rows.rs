@@ -148,21 +148,21 @@ fn column<'t>(
         && dims.iter().zip(found).skip(1).all(|(dim, length)| {
             dim.as_constant().is_none_or(|dim| usize::try_from(dim) == Ok(*length))
         });
-    if column.dtype() != ty.dtype {
-        let found = column.ty();
+    let other = |kind, remedy: &str| {
+        let (entry, found) = (&entry.name, column.ty());
         let message =
-            format!("expected a column {name:?} of {ty} for {:?}, found {found}", entry.name);
-        return Err(Error::new(ErrorKind::DType, message));
+            format!("expected a column {name:?} of {ty} for {entry:?}, found {found}{remedy}");
+        Err(Error::new(kind, message))
+    };
+    // First, since what `cast` gives would not fit either.
+    if !fits {
+        return other(ErrorKind::Shape, "");
+    }
+    if column.dtype() != ty.dtype {
+        let remedy = format!("; `Table::cast({name:?}, {:?})` converts it", ty.dtype);
+        return other(ErrorKind::DType, &remedy);
     }
     let wrong = |message| Err(Error::new(ErrorKind::Shape, message));
-    if !fits {
-        return wrong(format!(
-            "expected a column {name:?} of {ty} for {:?}, found rows {:?} of {}",
-            entry.name,
-            &found[1..],
-            column.ty()
-        ));
-    }
     let Some(rows) = dims.first().and_then(Dim::as_constant) else { return Ok(column) };
     let batches = |found| {
         wrong(format!("expected batches of {rows} rows for input {name:?} of {ty}, found {found}"))
