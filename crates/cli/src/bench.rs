@@ -30,7 +30,7 @@ pub(crate) struct Args {
     processor: Processor,
     /// Print one JSON object.
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 fn workload_help() -> String {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use kilngrad::prelude::*;
 use serde_json::{Value, json};
 
-use crate::output::{Lines, counted};
+use crate::output::{Lines, counted, diagnostics};
 use crate::program;
 
 /// Arguments of `kilngrad check`.
@@ -60,13 +60,5 @@ fn described(error: &Error) -> Vec<Value> {
     if error.diagnostics().is_empty() {
         return vec![json!({ "message": error.to_string() })];
     }
-    let one = |diagnostic: &kilngrad::internals::ir::Diagnostic| {
-        json!({
-            "rule": diagnostic.rule,
-            "message": diagnostic.message,
-            "line": diagnostic.site.as_ref().map(|site| site.line),
-            "column": diagnostic.site.as_ref().map(|site| site.column),
-        })
-    };
-    error.diagnostics().iter().map(one).collect()
+    diagnostics(error)
 }

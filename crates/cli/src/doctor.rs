@@ -8,7 +8,7 @@ use kilngrad::{Features, Input};
 use ndarray::{Array1, Array2, array};
 use serde::Serialize;
 
-use crate::output::{Lines, bytes};
+use crate::output::{Failure, Lines, bytes, counted};
 
 /// Arguments of `kilngrad doctor`.
 #[derive(Debug, clap::Args)]
@@ -39,6 +39,9 @@ struct Findings {
     copy_gb_per_s: f64,
     triad_gb_per_s: f64,
     warnings: Vec<String>,
+    /// Why no more was measured, if it was not: what any command prints of a failure.
+    #[serde(flatten)]
+    failure: Option<Failure>,
 }
 
 /// How long each rate is measured.
@@ -54,6 +57,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut found = look();
     let measured = measure(&mut found);
     found.warnings = warnings(&found);
+    found.failure = measured.as_ref().err().map(Failure::of);
     let lines = Lines::new(args.json);
     if args.json {
         lines.json(&found);
@@ -188,8 +192,8 @@ fn warnings(found: &Findings) -> Vec<String> {
         warn(
             quota + 0.01 < found.cores as f64,
             format!(
-                "the container grants {quota:.2} of {} cores: use no more threads",
-                found.cores
+                "the container grants {quota:.2} of {}: use no more threads",
+                counted(found.cores, "core")
             ),
         );
     }
@@ -197,8 +201,8 @@ fn warnings(found: &Findings) -> Vec<String> {
         warn(
             load > found.cores as f64 + 0.5,
             format!(
-                "other programs are running (load {load:.1} on {} cores): rates are low",
-                found.cores
+                "other programs are running (load {load:.1} on {}): rates are low",
+                counted(found.cores, "core")
             ),
         );
     }
@@ -240,5 +244,23 @@ fn print(lines: Lines, found: &Findings) {
     }
     if found.warnings.is_empty() {
         lines.say("nothing is wrong");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What could be read is there when nothing could be measured.
+    #[test]
+    fn a_failure_is_in_the_object() {
+        let error = Error::new(ErrorKind::Memory, "no memory");
+        let found = Findings { failure: Some(Failure::of(&error)), ..look() };
+        let object = serde_json::to_value(&found).expect("plain JSON");
+        assert_eq!((&object["error"], &object["kind"]), (&"no memory".into(), &"Memory".into()));
+        assert_eq!(object["diagnostics"], serde_json::json!([]));
+        assert!(object["cores"].as_u64() > Some(0), "{object}");
+        let object = serde_json::to_value(look()).expect("plain JSON");
+        assert_eq!(object.get("error"), None);
     }
 }

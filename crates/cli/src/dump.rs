@@ -31,7 +31,7 @@ pub(crate) struct Args {
     processor: Processor,
     /// Print one JSON object on standard output.
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -70,7 +70,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         lines.say(&format!("{}, in {}", program::called(entry, &lengths), time(spent)));
         let stages = executable.stages(&entry.name)?;
         for (index, stage) in stages.iter().enumerate() {
-            let text = format!("{:<14}{:>6} nodes  {}", stage.name, stage.nodes, time(stage.time));
+            // As wide as the plural, so that times stay under each other.
+            let nodes = if stage.nodes == 1 { "node " } else { "nodes" };
+            let text =
+                format!("{:<14}{:>6} {nodes}  {}", stage.name, stage.nodes, time(stage.time));
             lines.row(&format!("{index:02}"), &text);
         }
         let stages = stages.iter().map(|stage| {

@@ -120,6 +120,22 @@ impl Engine {
         }
     }
 
+    /// Gives the states their values from a file that has exactly them.
+    pub(crate) fn load(&mut self, path: &Path) -> Result<()> {
+        match self {
+            Engine::Native(executable) => {
+                executable.load(path, &Load::strict())?;
+            }
+            Engine::Interpreter(program) => {
+                // Only an executable reads such a file; without an entry it is no more than its states.
+                let mut held = program.snapshot().compile(&Options::new().entries(&[]))?;
+                held.load(path, &Load::strict())?;
+                program.copy_state(&held)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Writes the program with what its states hold.
     pub(crate) fn save(&self, path: &Path) -> Result<()> {
         match self {

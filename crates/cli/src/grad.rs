@@ -4,7 +4,9 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use kilngrad::prelude::*;
+use serde_json::json;
 
+use crate::output::Lines;
 use crate::program;
 
 /// Arguments of `kilngrad grad`.
@@ -18,6 +20,9 @@ pub(crate) struct Args {
     /// Write it there, to .kg or .safetensors, instead of printing it.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Print one JSON object on standard output.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -26,12 +31,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         program.entries = vec![program::entry(&program, Some(name))?.clone()];
     }
     let expanded = program::differentiate(&program, &args.file)?;
+    let lines = Lines::new(args.json);
     match &args.out {
-        Some(path) => expanded.save(path),
+        Some(path) => {
+            expanded.save(path)?;
+            lines.json(&json!({ "out": path.to_string_lossy() }));
+        }
+        None if args.json => lines.json(&json!({ "program": expanded.to_string() })),
         None => {
             // A closed pipe is the reader's choice.
             let _ = write!(std::io::stdout().lock(), "{expanded}");
-            Ok(())
         }
     }
+    Ok(())
 }

@@ -12,7 +12,7 @@ use crate::workloads::WORKLOADS;
 pub(crate) struct Args {
     /// Print one JSON object.
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {

@@ -24,10 +24,13 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use kilngrad::prelude::*;
+
+use crate::output::{Failure, Lines};
 
 /// A static-graph compiler for deep learning on CPUs.
 #[derive(Debug, Parser)]
-#[command(version, arg_required_else_help = true, after_help = EXIT_CODES)]
+#[command(name = "kilngrad", version, arg_required_else_help = true, after_help = EXIT_CODES)]
 struct Args {
     #[command(subcommand)]
     command: Command,
@@ -58,19 +61,40 @@ enum Command {
     Completion(completion::Args),
 }
 
+impl Command {
+    fn run(&self) -> Result<()> {
+        match self {
+            Command::Train(args) => train::run(args),
+            Command::Bench(args) => bench::run(args),
+            Command::Run(args) => run::run(args),
+            Command::Grad(args) => grad::run(args),
+            Command::Check(args) => check::run(args),
+            Command::Dump(args) => dump::run(args),
+            Command::Models(args) => list::run(args),
+            Command::Doctor(args) => doctor::run(args),
+            Command::Completion(args) => completion::run(args, &mut Args::command()),
+        }
+    }
+
+    /// Whether a failure is to be an object on standard output too.
+    fn fails_in_json(&self) -> bool {
+        match self {
+            Command::Train(args) => args.json(),
+            Command::Bench(args) => args.json,
+            Command::Run(args) => args.json,
+            Command::Grad(args) => args.json,
+            Command::Dump(args) => args.json,
+            Command::Models(args) => args.json,
+            // These two have said in an object of their own what is wrong.
+            Command::Check(_) | Command::Doctor(_) => false,
+            Command::Completion(_) => false,
+        }
+    }
+}
+
 fn main() -> ExitCode {
-    let result = match Args::parse().command {
-        Command::Train(args) => train::run(&args),
-        Command::Bench(args) => bench::run(&args),
-        Command::Run(args) => run::run(&args),
-        Command::Grad(args) => grad::run(&args),
-        Command::Check(args) => check::run(&args),
-        Command::Dump(args) => dump::run(&args),
-        Command::Models(args) => list::run(&args),
-        Command::Doctor(args) => doctor::run(&args),
-        Command::Completion(args) => completion::run(&args, &mut Args::command()),
-    };
-    match result {
+    let command = Args::parse().command;
+    match command.run() {
         // So that nothing goes on with what is half trained.
         Ok(()) if signals::asked() => ExitCode::from(signals::EXIT_CODE),
         Ok(()) => ExitCode::SUCCESS,
@@ -78,6 +102,7 @@ fn main() -> ExitCode {
             // Diagnostics say of themselves that they are errors.
             let label = if error.diagnostics().is_empty() { "error: " } else { "" };
             let _ = writeln!(std::io::stderr(), "{label}{error}");
+            Lines::new(command.fails_in_json()).json(&Failure::of(&error));
             ExitCode::FAILURE
         }
     }

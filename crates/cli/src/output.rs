@@ -2,6 +2,9 @@
 
 use std::io::Write;
 
+use kilngrad::prelude::*;
+use serde_json::{Value, json};
+
 pub(crate) use kilngrad::units::{bytes, grouped, time};
 
 /// Lines of results. With `--json` standard output is left to the JSON object that ends the run,
@@ -39,7 +42,40 @@ impl Lines {
     }
 }
 
-/// `1 error`, `2 errors`.
+/// What `--json` prints of a failure.
+#[derive(Debug, serde::Serialize)]
+pub(crate) struct Failure {
+    error: String,
+    /// As the library calls it.
+    kind: String,
+    diagnostics: Vec<Value>,
+}
+
+impl Failure {
+    pub(crate) fn of(error: &Error) -> Failure {
+        Failure {
+            error: error.to_string(),
+            kind: format!("{:?}", error.kind()),
+            diagnostics: diagnostics(error),
+        }
+    }
+}
+
+/// The diagnostics of an error, an object each.
+pub(crate) fn diagnostics(error: &Error) -> Vec<Value> {
+    let one = |diagnostic: &kilngrad::internals::ir::Diagnostic| {
+        json!({
+            "rule": diagnostic.rule,
+            "message": diagnostic.message,
+            "file": diagnostic.site.as_ref().map(|site| &*site.file),
+            "line": diagnostic.site.as_ref().map(|site| site.line),
+            "column": diagnostic.site.as_ref().map(|site| site.column),
+        })
+    };
+    error.diagnostics().iter().map(one).collect()
+}
+
+/// `1 error`, `2 errors`, `1,437 training rows`.
 pub(crate) fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+    format!("{} {what}{}", grouped(count), if count == 1 { "" } else { "s" })
 }

@@ -7,6 +7,8 @@ use kilngrad::data::{self, Table};
 use kilngrad::prelude::*;
 use ndarray::Array2;
 
+use crate::output::counted;
+
 /// Columns `x`, of dtype `float`, and `y`, of dtype `target`, of a file: `.csv` whose last column is
 /// the target, or `.npz` or `.safetensors` with these arrays.
 ///
@@ -27,8 +29,8 @@ pub(crate) fn read(path: &Path, float: DType, target: DType) -> Result<Table> {
     };
     let typed = || {
         if table.rows() < 2 {
-            let found = table.rows();
-            let message = format!("expected a row to test and one to train on, found {found} rows");
+            let found = counted(table.rows(), "row");
+            let message = format!("expected a row to test and one to train on, found {found}");
             return Err(Error::new(ErrorKind::Shape, message));
         }
         if target.is_integer() {

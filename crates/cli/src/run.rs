@@ -24,6 +24,9 @@ pub(crate) struct Args {
     /// The inputs, by name, in a safetensors file.
     #[arg(long, value_name = "FILE")]
     inputs: Option<PathBuf>,
+    /// The states' values, by name, in a safetensors file of exactly these: what --save writes.
+    #[arg(long, value_name = "FILE")]
+    states: Option<PathBuf>,
     /// Write the outputs, by name, as safetensors.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -44,7 +47,7 @@ pub(crate) struct Args {
     interp: bool,
     /// Print one JSON object with every element of the outputs.
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -67,6 +70,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     // Nothing is compiled that is not called.
     let options = Options::new().seed(args.seed).threads(args.threads).entries(&[]);
     let mut engine = Engine::new(program.clone(), &options, args.interp)?;
+    if let Some(path) = &args.states {
+        engine.load(path)?;
+    }
     let begun = Instant::now();
     let outputs = engine.outputs(&entry.name, &feeds, &args.bind)?;
     let spent = begun.elapsed();

@@ -9,7 +9,7 @@ use kilngrad::trainer::{self, Epoch, History, Progress, Stopped, Trainer};
 
 use crate::engine::Engine;
 use crate::models::{Column, Common, Model, System};
-use crate::output::{Lines, bytes, grouped, time};
+use crate::output::{Lines, bytes, counted, grouped, time};
 use crate::signals;
 
 /// Arguments of `kilngrad train`.
@@ -22,6 +22,13 @@ use crate::signals;
 pub(crate) struct Args {
     #[command(subcommand)]
     system: System,
+}
+
+impl Args {
+    /// Whether `--json` was given.
+    pub(crate) fn json(&self) -> bool {
+        self.system.parts().1.json
+    }
 }
 
 /// What `--json` prints.
@@ -81,7 +88,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     lines.say("");
     if history.stopped == Stopped::Asked {
         let kept = if common.checkpoint.is_some() { "; --resume goes on" } else { "" };
-        lines.say(&format!("stopped after {} steps{kept}", grouped(history.steps as usize)));
+        lines.say(&format!("stopped after {}{kept}", counted(history.steps as usize, "step")));
     }
     for line in &made {
         lines.say(line);
@@ -89,7 +96,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let last = history.epochs.last();
     if let Some(last) = last {
         let (title, value) = (metric.title, metric.shown(last));
-        lines.say(&format!("{title} {value} after {done} epochs in {}", time(spent)));
+        lines.say(&format!("{title} {value} after {} in {}", counted(done, "epoch"), time(spent)));
     }
     lines.say(&format!("next: {}", next_command(name, common)));
     let value = |column: Column| last.map_or(f64::NAN, |epoch| column.value(epoch));
@@ -211,21 +218,20 @@ fn header(lines: Lines, model: &Model, engine: &Engine, common: &Common, compile
     let (tensors, elements) = parameters
         .filter_map(|state| state.ty.element_count())
         .fold((0, 0), |(tensors, elements), count| (tensors + 1, elements + count));
-    lines.row("parameters", &format!("{} in {tensors} tensors", grouped(elements)));
+    lines.row("parameters", &format!("{} in {}", grouped(elements), counted(tensors, "tensor")));
     lines.row(
         "data",
         &format!(
-            "{} training rows, {} test rows (row i is test where i mod 5 = 0), batches of {}",
-            grouped(model.train.rows()),
-            grouped(model.test.rows()),
+            "{}, {} (row i is test where i mod 5 = 0), batches of {}",
+            counted(model.train.rows(), "training row"),
+            counted(model.test.rows(), "test row"),
             model.batch
         ),
     );
-    let threads = if common.threads == 1 { "thread" } else { "threads" };
     match engine {
         Engine::Native(executable) => {
             let features = common.processor.features();
-            lines.row("processor", &format!("{features}; {} {threads}", common.threads));
+            lines.row("processor", &format!("{features}; {}", counted(common.threads, "thread")));
             lines.row("compiled", &format!("in {}", time(compiled)));
             if let Ok(report) = executable.report("train") {
                 lines.row(

@@ -165,6 +165,12 @@ fn every_workload_runs() {
 }
 
 #[test]
+fn version_is_that_of_the_command() {
+    let expected = format!("kilngrad {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(text(&kilngrad(&["--version"]).stdout), expected);
+}
+
+#[test]
 fn wrong_usage_exits_with_two() {
     for args in [
         &["train", "cnm"][..],
@@ -199,6 +205,7 @@ fn training_is_logged_drawn_and_resumed() {
     let whole = losses(&train("3", &[]));
     let first = train("1", &["--checkpoint", &run, "--log", &log, "--plot", &plot]);
     assert_eq!(losses(&first), whole[..1]);
+    assert!(text(&first.stdout).contains(" after 1 epoch in "), "{}", text(&first.stdout));
     let rest = train("3", &["--checkpoint", &run, "--log", &log, "--resume"]);
     assert_eq!(losses(&rest), whole[1..]);
     assert_eq!(std::fs::read_to_string(&log).unwrap().lines().count(), 4);
@@ -329,6 +336,8 @@ fn rows_of_a_file_are_what_it_says() {
             assert!(stderr.contains(words), "expected {words:?} in {stderr}");
         }
     }
+    let refused = text(&train(&write("one.csv", "y", "0", &["1"]), &[]).stderr);
+    assert!(refused.contains("found 1 row\n"), "{refused}");
     // Whole numbers may be written as floats, and a column may have any name.
     let path = write("x.csv", "x", "0.5", &["1.0", "2", "3e0", "4", "5", "6"]);
     assert!(train(&path, &[]).status.success(), "{}", text(&train(&path, &[]).stderr));

@@ -147,6 +147,130 @@ fn run_calls_an_entry_and_keeps_what_it_is_told_to() {
     assert!(count.contains(" 0   1   2   …  17  18  19"), "{count}");
 }
 
+/// A dumped stage has no values of its own, and computes with a model's what the model does.
+#[test]
+fn run_brings_states_to_a_stage_that_was_dumped() {
+    let folder = Folder::new("states");
+    folder.succeeds(&["train", "mlp", "--epochs", "2", "--save", "model.safetensors"]);
+    folder.succeeds(&[
+        "dump",
+        "model.safetensors",
+        "--entry",
+        "predict",
+        "--bind",
+        "n=4",
+        "--out",
+        "d",
+    ]);
+    let digits = kilngrad::data::digits().unwrap();
+    let x = Array::from(digits.x.slice(ndarray::s![..4, ..]).to_owned());
+    save_arrays(folder.0.join("x.safetensors"), [("x", &x)]).unwrap();
+    let probabilities = |more: &[&str]| {
+        let asked = ["--inputs", "x.safetensors", "--out", "y.safetensors"];
+        folder.succeeds(&[&["run"], more, &asked].concat());
+        folder.arrays("y.safetensors")["probs"].to_f64_vec()
+    };
+    let saved = probabilities(&["model.safetensors", "--entry", "predict"]);
+    assert_eq!(saved.len(), 40);
+    let stages = std::fs::read_dir(folder.0.join("d/predict.n4")).unwrap();
+    let stages = stages.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let stages: Vec<String> =
+        stages.filter(|name| name.ends_with("-fuse.kg") || name.ends_with("-input.kg")).collect();
+    assert_eq!(stages.len(), 2, "{stages:?}");
+    for stage in stages {
+        let stage = format!("d/predict.n4/{stage}");
+        for engine in [&[][..], &["--interp"]] {
+            let with = [&[&stage, "--states", "model.safetensors"], engine].concat();
+            for (found, expected) in probabilities(&with).iter().zip(&saved) {
+                assert!((found - expected).abs() < 1e-5, "{with:?}: {found} beside {expected}");
+            }
+            // Of a weight that is zero nothing is told of the digit.
+            let without = probabilities(&[&[&*stage], engine].concat());
+            assert_eq!(without[..10], without[10..20], "{stage}");
+            assert_ne!(saved[..10], saved[10..20]);
+        }
+    }
+}
+
+#[test]
+fn run_takes_states_from_what_it_saved_and_from_nothing_else() {
+    let folder = line("strict");
+    let called = ["--entry", "predict", "--inputs", "in.safetensors"];
+    let train = ["--entry", "train", "--inputs", "in.safetensors", "--save", "next.safetensors"];
+    folder.succeeds(&[&["run", "line.kg"], &train[..]].concat());
+    let arrays = [("w", Array::from(vec![1f64])), ("b", Array::from(1f32))];
+    for (file, count) in [("type.safetensors", 1), ("more.safetensors", 2)] {
+        let arrays = arrays[..count].iter().map(|(name, array)| (*name, array));
+        save_arrays(folder.0.join(file), arrays).unwrap();
+    }
+    for engine in [&[][..], &["--interp"]] {
+        let run = |file| [&["run", "line.kg", "--states", file], &called[..], engine].concat();
+        let next = folder.json(&[&run("next.safetensors")[..], &["--json"]].concat());
+        assert_eq!(next["outputs"]["y"]["values"], serde_json::json!([0.25, 1.0, 1.25]));
+        for (file, words) in [
+            ("type.safetensors", &["\"w\" of f32[2]", "f64[1]"][..]),
+            ("more.safetensors", &["unexpected \"b\""]),
+            ("in.safetensors", &["no \"w\"", "\"t\""]),
+            ("absent.safetensors", &["could not read \"absent.safetensors\""]),
+        ] {
+            let error = folder.fails(&run(file));
+            for word in words {
+                assert!(error.contains(word), "expected {word:?} in: {error}");
+            }
+        }
+    }
+}
+
+/// A script reads of a failure what a person reads, and no command forgets to say it.
+#[test]
+fn with_json_a_failure_is_an_object() {
+    let folder = line("failures");
+    folder.write("wrong.kg", &LINE.replacen("sub %y, %t", "sub %y, %q", 1));
+    let none = LINE.replacen("sub %y, %t", "floor %t", 1);
+    folder.write("none.kg", &none);
+    let cases: [(&[&str], &str, &[u64]); 9] = [
+        (&["run", "absent.kg"], "Io", &[]),
+        (&["run", "wrong.kg"], "Format", &[9]),
+        (&["run", "line.kg", "--entry", "stop"], "Name", &[]),
+        (&["run", "line.kg", "--entry", "predict", "--states", "in.safetensors"], "Format", &[]),
+        (&["grad", "wrong.kg"], "Format", &[9]),
+        (&["grad", "none.kg", "--entry", "train"], "Gradient", &[12]),
+        (&["dump", "wrong.kg", "--out", "d"], "Format", &[9]),
+        (&["dump", "line.kg", "--out", "d"], "Shape", &[]),
+        (&["train", "mlp", "--data", "absent.csv"], "Io", &[]),
+    ];
+    for (args, kind, lines) in cases {
+        let plain = folder.run(args);
+        assert!(args[0] == "train" || plain.stdout.is_empty(), "{args:?}");
+        let output = folder.run(&[args, &["--json"]].concat());
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        let stdout = text(&output.stdout);
+        assert_eq!(stdout.lines().count(), 1, "{args:?}: {stdout}");
+        let found: Value = serde_json::from_str(&stdout).unwrap();
+        assert_eq!(found["kind"], kind, "{args:?}: {stdout}");
+        let diagnostics = found["diagnostics"].as_array().unwrap();
+        let at: Vec<u64> = diagnostics.iter().map(|one| one["line"].as_u64().unwrap()).collect();
+        assert_eq!(at, lines, "{args:?}: {stdout}");
+        for one in diagnostics {
+            assert_eq!(one["file"], args[1]);
+            assert!(one["rule"].is_string() && one["message"].is_string(), "{stdout}");
+        }
+        // As without it; what was said before comes first.
+        let (stderr, error) = (text(&output.stderr), found["error"].as_str().unwrap());
+        let label = if lines.is_empty() { "error: " } else { "" };
+        assert!(stderr.ends_with(&format!("{label}{error}\n")), "{args:?}: {stderr}");
+        assert!(text(&plain.stderr).ends_with(&format!("{label}{error}\n")), "{args:?}");
+    }
+    // This one has an object of its own, and no other after it.
+    let output = folder.run(&["check", "wrong.kg", "absent.kg", "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&found["errors"], &found["error"]), (&Value::from(2), &Value::Null));
+    // A wrong command line is for who wrote it.
+    let output = folder.run(&["run", "--json"]);
+    assert_eq!((output.status.code(), &*output.stdout), (Some(2), &b""[..]));
+}
+
 #[test]
 fn run_says_what_is_missing() {
     let folder = line("missing");
@@ -180,7 +304,14 @@ fn grad_expands_requests_and_the_rest_stays() {
     let one = folder.succeeds(&["grad", "line.kg", "--entry", "train"]);
     assert_eq!(Program::parse(&one, &Limits::default()).unwrap().entries.len(), 1);
 
+    let object = folder.json(&["grad", "line.kg", "--json"]);
+    assert_eq!(object, serde_json::json!({ "program": printed }));
+    let object = folder.json(&["grad", "line.kg", "--out", "h.kg", "--json"]);
+    assert_eq!(object, serde_json::json!({ "out": "h.kg" }));
+
     assert_eq!(folder.succeeds(&["grad", "line.kg", "--out", "g.kg"]), "");
+    let read = |name: &str| std::fs::read_to_string(folder.0.join(name)).unwrap();
+    assert_eq!(read("g.kg"), read("h.kg"));
     let inputs = ["--entry", "train", "--inputs", "in.safetensors", "--json"];
     let expanded = folder.json(&[&["run", "g.kg"], &inputs[..]].concat());
     assert_eq!(expanded["outputs"]["loss"]["values"], 9.0);
@@ -229,6 +360,9 @@ fn dump_writes_stages_that_parse() {
     let folder = line("dump");
     let error = folder.fails(&["dump", "line.kg", "--out", "d"]);
     assert!(error.contains("--bind n=32"), "{error}");
+    let shown =
+        folder.succeeds(&["dump", "line.kg", "--entry", "predict", "--bind", "n=3", "--out", "d"]);
+    assert!(shown.contains(" 1 node ") && !shown.contains(" 1 nodes"), "{shown}");
     let rows = folder.json(&["dump", "line.kg", "--out", "d", "--bind", "n=3", "--json"]);
     assert_eq!(rows["entries"].as_array().unwrap().len(), 3);
     for entry in ["train", "predict", "count"] {
@@ -243,6 +377,32 @@ fn dump_writes_stages_that_parse() {
     assert!(folder.0.join("m/train.n8/plan.txt").exists());
     let error = folder.fails(&["dump", "mlp", "--bind", "m=8", "--out", "m"]);
     assert!(error.contains("\"m\""), "{error}");
+}
+
+/// The page's program, and what it says that `kilngrad dump` prints of it, times apart.
+#[test]
+fn the_stages_on_the_page_are_those_that_dump_prints() {
+    const PAGE: &str = include_str!("../../../docs/commands.md");
+    let block = |begins: &str| {
+        let rest = PAGE.split_once(&format!("```text\n{begins}")).expect(begins).1;
+        format!("{begins}{}", rest.split_once("```").expect("a block ends").0)
+    };
+    let folder = Folder::new("page");
+    folder.write("line.kg", &block("kilngrad 1\n"));
+    let command = "kilngrad dump line.kg --entry train --bind n=3 --out d";
+    let shown = block(&format!("$ {command}\n"));
+    let args: Vec<&str> = command.split(' ').skip(1).collect();
+    let printed = folder.succeeds(&args);
+    // Number, name, count of nodes: what comes after is the time.
+    let stages = |text: &str| -> Vec<Vec<String>> {
+        let words = |line: &str| line.split_whitespace().take(3).map(str::to_owned).collect();
+        text.lines().filter(|line| line.starts_with("  ")).map(words).collect()
+    };
+    assert!(stages(&printed).len() > 10, "{printed}");
+    assert_eq!(stages(&shown), stages(&printed), "docs/commands.md says otherwise:\n{printed}");
+    let fuse = stages(&printed).into_iter().find(|stage| stage[1] == "fuse").unwrap();
+    let file = format!("/{}-fuse.kg", fuse[0]);
+    assert!(PAGE.contains(&file), "the page runs another stage than {file}");
 }
 
 #[test]

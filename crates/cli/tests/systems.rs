@@ -297,7 +297,7 @@ fn files_that_do_not_fit_are_told_by_name() {
     for (system, file, words) in [
         ("mlp", "x.safetensors", ["expected a column \"y\"", "found columns \"x\""]),
         ("mlp", "ragged.csv", ["line 3", "expected 3 fields, found 2"]),
-        ("mlp", "narrow.csv", ["f32[n,64]", "found rows [1]"]),
+        ("mlp", "narrow.csv", ["f32[n,64]", "found f32[2,1]"]),
         ("linear-regression", "words.csv", ["a number in column \"y\"", "found \"four\""]),
         ("logistic-regression", "empty.csv", ["expected a row to test", "found 0 rows"]),
         ("cnn", "class.csv", ["class indices from 0 to below 10", "found 2 to 10 in input \"y\""]),

@@ -78,7 +78,8 @@ pub fn dot(program: &Program, entry: &Entry) -> String {
 fn place_of(program: &Program, node: &Node) -> Place {
     if let Op::Kernel(kernel) = &node.op {
         let (kind, operations) = (kernel.kind.name(), kernel.body.node_count());
-        let label = format!("{}\n{kind}, {operations} operations", kernel.name);
+        let plural = if operations == 1 { "" } else { "s" };
+        let label = format!("{}\n{kind}, {operations} operation{plural}", kernel.name);
         return Place { label, shape: "box" };
     }
     if let Op::State(id) = &node.op {

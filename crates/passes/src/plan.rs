@@ -87,8 +87,13 @@ impl fmt::Display for PlanReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "entry {}: arena {} B, bound {} B, constants {} B, {} results in place; at the peak:",
-            self.entry, self.peak_bytes, self.lower_bound_bytes, self.constant_bytes, self.in_place
+            "entry {}: arena {} B, bound {} B, constants {} B, {} result{} in place; at the peak:",
+            self.entry,
+            self.peak_bytes,
+            self.lower_bound_bytes,
+            self.constant_bytes,
+            self.in_place,
+            if self.in_place == 1 { "" } else { "s" }
         )?;
         for value in &self.at_peak {
             writeln!(f, "  {} {} B  {}", value.name, value.bytes, value.origin)?;

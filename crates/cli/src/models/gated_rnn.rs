@@ -4,6 +4,7 @@ use kilngrad::prelude::*;
 
 use crate::models::recurrent::{Size, classifier};
 use crate::models::{Common, Declare, Model};
+use crate::output::counted;
 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
@@ -50,7 +51,8 @@ impl Gated {
 impl Declare for Args {
     fn declare(&self, common: &Common) -> Result<Model> {
         let hidden = self.size.hidden;
-        let description = format!("digits row by row, {hidden} gated states, dense 10, Adam");
+        let states = counted(hidden, "gated state");
+        let description = format!("digits row by row, {states}, dense 10, Adam");
         let model = classifier(common, description, hidden, |net| {
             let cell = Gated::new(&net.scope("cell"), 8, hidden);
             move |x| cell.forward(x)

@@ -4,6 +4,7 @@ use kilngrad::prelude::*;
 
 use crate::models::recurrent::{Size, classifier};
 use crate::models::{Common, Declare, Model};
+use crate::output::counted;
 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
@@ -14,7 +15,8 @@ pub(crate) struct Args {
 impl Declare for Args {
     fn declare(&self, common: &Common) -> Result<Model> {
         let hidden = self.size.hidden;
-        let description = format!("digits row by row, {hidden} tanh states, dense 10, Adam");
+        let states = counted(hidden, "tanh state");
+        let description = format!("digits row by row, {states}, dense 10, Adam");
         classifier(common, description, hidden, |net| {
             let rnn = Rnn::new(net, "rnn", 8, hidden);
             move |x| rnn.forward(x).1[0]
