@@ -278,6 +278,22 @@ fn moments_decay_to_zero_and_are_never_subnormal() {
     }
 }
 
+/// Where nothing is added to the root that a step is divided by, it must not become zero.
+#[test]
+fn a_step_without_eps_stays_finite_when_the_gradient_ends() {
+    let optimizers: [(&str, Optimizer<'_>); 3] = [
+        ("adam", Adam::new(0.1).betas(0.75, 0.75).eps(0.0).into()),
+        ("adamw", AdamW::new(0.1).betas(0.75, 0.75).eps(1e-50).into()),
+        ("rmsprop", RmsProp::new(0.1).alpha(0.75).eps(0.0).momentum(0.5).into()),
+    ];
+    for (name, optimizer) in optimizers {
+        let seen = after_one_gradient(F32, 450, &[1.0, -1e-19], optimizer);
+        assert!(seen.iter().flatten().all(|kept| kept.is_finite()), "{name}");
+        let squares = seen[449].iter().filter(|kept| **kept > 0.0).count();
+        assert_eq!(squares, 2, "{name}: {:?}", seen[449]);
+    }
+}
+
 #[test]
 fn moments_that_are_not_numbers_stay_so() {
     let seen = after_one_gradient(F32, 3, &[f64::NAN, 1.0], Adam::new(0.1).into());

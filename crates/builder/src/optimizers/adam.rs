@@ -129,7 +129,7 @@ impl Rule {
         let mean = entry.read(m);
         let mean = step.keep(m, mean + (gradient - mean) * (1.0 - self.beta1));
         let square = entry.read(v) * self.beta2 + gradient * gradient * (1.0 - self.beta2);
-        let square = step.keep_square(v, square);
+        let square = step.keep_divisor(v, square, self.eps);
         let size = shared.rate() / correction(self.beta1, count);
         let spread = correction(self.beta2, count).rsqrt();
         let denominator = square.sqrt() * step.scalar(spread) + self.eps;

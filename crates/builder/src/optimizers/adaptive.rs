@@ -168,7 +168,7 @@ impl RmsPropRule {
         let gradient = step.decayed_gradient(self.weight_decay);
         let square = step.slot("square");
         let spread = entry.read(square) * self.alpha + gradient * gradient * (1.0 - self.alpha);
-        let mut spread = step.keep_square(square, spread);
+        let mut spread = step.keep_divisor(square, spread, self.eps);
         if self.centred {
             let mean = step.slot("mean");
             let before = entry.read(mean);
@@ -258,11 +258,11 @@ impl AdadeltaRule {
         let gradient = step.decayed_gradient(self.weight_decay);
         let (square, delta) = (step.slot("square"), step.slot("delta"));
         let squares = entry.read(square) * self.rho + gradient * gradient * (1.0 - self.rho);
-        let squares = step.keep_square(square, squares);
+        let squares = step.keep_divisor(square, squares, self.eps);
         let before = entry.read(delta);
         let direction = (before + self.eps).sqrt() / (squares + self.eps).sqrt() * gradient;
         let deltas = before * self.rho + direction * direction * (1.0 - self.rho);
-        step.keep_square(delta, deltas);
+        step.keep(delta, deltas);
         step.value - step.scaled(direction)
     }
 }

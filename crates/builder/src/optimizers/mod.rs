@@ -13,8 +13,8 @@
 //! Everything that is one number a step, such as bias corrections, is computed in `f64`, and
 //! rounded to the parameter's dtype once.
 //!
-//! States that decay (moments and velocities, whatever is multiplied by less than 1 in each step)
-//! hold no subnormal numbers: what is smaller than the smallest normal number becomes zero.
+//! Moments and velocities, which decay, hold no subnormal numbers: what is smaller than the
+//! smallest normal number becomes zero.
 
 mod accumulate;
 mod adam;
@@ -218,17 +218,6 @@ impl<'b> Step<'b, '_> {
     /// each of those.
     #[track_caller]
     pub(crate) fn keep(&self, slot: Param, next: Tensor<'b>) -> Tensor<'b> {
-        self.keep_of_size(slot, next, next.abs())
-    }
-
-    /// [`keep`](Self::keep) of a state that is never negative.
-    #[track_caller]
-    pub(crate) fn keep_square(&self, slot: Param, next: Tensor<'b>) -> Tensor<'b> {
-        self.keep_of_size(slot, next, next)
-    }
-
-    #[track_caller]
-    fn keep_of_size(&self, slot: Param, next: Tensor<'b>, size: Tensor<'b>) -> Tensor<'b> {
         let least = match next.ty().map(|ty| ty.dtype) {
             Some(DType::F32) => f64::from(f32::MIN_POSITIVE),
             Some(DType::F64) => f64::MIN_POSITIVE,
@@ -236,7 +225,20 @@ impl<'b> Step<'b, '_> {
             Some(DType::I64 | DType::I32 | DType::U8 | DType::Bool) | None => return next,
         };
         // NaN is not less, and stays.
-        let next = size.lt(least).select(next.like(0.0), next);
+        let next = next.abs().lt(least).select(next.like(0.0), next);
+        self.shared.entry.update(slot, next);
+        next
+    }
+
+    /// [`keep`](Self::keep) of squares that a step is divided by with `eps`. Where that is nothing,
+    /// zero would make the step infinite, and they are kept as they are.
+    #[track_caller]
+    pub(crate) fn keep_divisor(&self, slot: Param, next: Tensor<'b>, eps: f64) -> Tensor<'b> {
+        let is_f32 = next.ty().is_some_and(|ty| ty.dtype == DType::F32);
+        let nothing = if is_f32 { eps as f32 == 0.0 } else { eps == 0.0 };
+        if !nothing {
+            return self.keep(slot, next);
+        }
         self.shared.entry.update(slot, next);
         next
     }
