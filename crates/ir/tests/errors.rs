@@ -28,6 +28,30 @@ fn check_body(body: &str, expected: &str) {
 
 const HEADER: &str = "kilngrad 1\nprogram \"p\"\n";
 
+/// Of no elements nothing can be picked; by no indices nothing is. That there are none must be
+/// known, as it is once symbols are bound.
+#[test]
+fn nothing_is_picked_along_an_empty_axis() {
+    let text = |indices: &str, op: &str| {
+        let arguments = format!("%x: f32[0,4], %i: i64[{indices}], %y: f32[{indices},4]");
+        format!("{HEADER}entry @run({arguments}) eval {{\n  {op}\n}}\n")
+    };
+    let gather = |indices: &str| format!("%0: f32[{indices},4] = gather %x, %i axis=0");
+    let scatter = |_: &str| "%0: f32[0,4] = scatter_add %x, %i, %y axis=0".to_owned();
+    let options = ParseOptions::new("model.kg");
+    for (rule, op) in [("gather_c3", &gather as &dyn Fn(&str) -> String), ("scatter_c3", &scatter)]
+    {
+        for indices in ["1", "3", "m"] {
+            let rendered = render(&text(indices, &op(indices)), &options);
+            let expected = format!(
+                "error[{rule}]: expected a non-empty axis or no indices, found axis 0 of f32[0,4]"
+            );
+            assert!(rendered.starts_with(&expected), "{rendered}");
+        }
+        assert!(parse(&text("0", &op("0")), &options, &mut no_arrays).is_ok(), "{rule}");
+    }
+}
+
 #[test]
 fn a_broken_type_rule_shows_the_operands() {
     check_body(

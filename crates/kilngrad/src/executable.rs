@@ -46,11 +46,7 @@ impl Executable {
     pub(crate) fn new(program: Program, options: &Options) -> Result<Executable, Error> {
         kilngrad_ir::verify(&program)
             .map_err(|error| Error::caused(ErrorKind::Build, "invalid program", error))?;
-        if program.entries.iter().any(|entry| !entry.symbols().is_empty()) {
-            // An entry is compiled when its lengths are met, which is late to learn that a gradient
-            // does not exist.
-            expanded(&program)?;
-        }
+        options.expect_gradients(&program)?;
         let program = Arc::new(program);
         let compiler =
             Compiler { program: Arc::clone(&program), options: options.clone(), weights: None };

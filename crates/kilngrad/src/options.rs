@@ -8,6 +8,7 @@ use kilngrad_loops::Scalar;
 use kilngrad_tiles::Features;
 
 use crate::example::program_example;
+use crate::executable::expanded;
 
 /// How to compile and run a program.
 ///
@@ -213,6 +214,27 @@ impl Options {
         let known = if known.is_empty() { "there are none".into() } else { known.join(", ") };
         let message = format!("expected a symbol of the program ({known}), found {name:?}");
         Err(Error::new(ErrorKind::Name, message))
+    }
+
+    /// Refuses gradients that do not exist, of entries that are compiled only when their lengths are
+    /// met. What no result needs may be asked for, as where an entry is compiled.
+    pub(crate) fn expect_gradients(&self, program: &Program) -> Result<(), Error> {
+        let wanted = |entry: &&Entry| {
+            let names = self.entries.as_ref();
+            names.is_none_or(|names| names.iter().any(|name| **name == *entry.name))
+        };
+        for entry in program.entries.iter().filter(wanted) {
+            if entry.symbols().is_empty() {
+                continue;
+            }
+            let alone = Program {
+                name: program.name.clone(),
+                states: program.states.clone(),
+                entries: vec![kilngrad_passes::dce::drop_dead(entry)],
+            };
+            expanded(&alone)?;
+        }
+        Ok(())
     }
 
     /// What is compiled ahead: names of entries, with each binding of their symbols that is stated.

@@ -207,6 +207,34 @@ fn a_gradient_that_does_not_exist_is_an_error_at_the_users_line() {
     }
 }
 
+/// As where no length is unknown, and of the entries that are wanted alone.
+#[test]
+fn a_gradient_that_nothing_needs_may_be_asked_for() {
+    fn input<'b>(b: &'b Builder, entry: Entry<'b>, symbolic: bool) -> Tensor<'b> {
+        match symbolic {
+            true => entry.input("x", F32, (b.dim("n"),)),
+            false => entry.input("x", F32, (2,)),
+        }
+    }
+    for symbolic in [false, true] {
+        let b = Builder::new("unused");
+        let w = b.param("w", (3,), Init::Ones);
+        let run = b.entry("run", Mode::Train);
+        let x = input(&b, run, symbolic);
+        let _ = run.read(w).stop_gradient().sum(..).gradient([run.read(w)]);
+        run.output("y", x);
+        let wrong = b.entry("wrong", Mode::Train);
+        let x = input(&b, wrong, symbolic);
+        let [slope] = (wrong.read(w).stop_gradient().sum(..) + x.sum(..)).gradient([wrong.read(w)]);
+        wrong.output("slope", slope);
+        let program = b.finish().unwrap();
+        let error = program.clone().compile(&Options::new()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Gradient);
+        let mut exe = program.compile(&Options::new().entries(&["run"])).unwrap();
+        exe.call("run").feed("x", &array![1f32, 2.0]).run().unwrap();
+    }
+}
+
 /// What picks by index along an axis of no elements picks nothing.
 #[test]
 fn no_rows_are_arranged_as_any_number_is() {

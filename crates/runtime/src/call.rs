@@ -251,8 +251,14 @@ fn two_lengths(
         None => format!("{length}, which it is bound to,"),
         Some(input) => format!("{length} of input {input:?}"),
     };
-    let message =
-        format!("expected one length for {symbol}, found {} and {}", said(first), said(second));
+    let message = match (first, second) {
+        ((one, None), (other, None)) => {
+            format!("expected one length for {symbol}, found it bound to {one} and to {other}")
+        }
+        (one, other) => {
+            format!("expected one length for {symbol}, found {} and {}", said(one), said(other))
+        }
+    };
     Error::new(ErrorKind::Shape, message)
 }
 
