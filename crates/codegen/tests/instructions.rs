@@ -208,8 +208,8 @@ fn select_with_a_constant() {
                                 if chosen { (constant, x[1]) } else { (x[0], constant) };
                             b.select(mask, then, otherwise)
                         });
+                    check(&program, &memory);
                     let features = feature_sets()[0];
-                    check_with(&program, &memory, features);
                     let options =
                         CodegenOptions { keep_text: true, ..CodegenOptions::new(features) };
                     let module = compile(&program, &options).unwrap();

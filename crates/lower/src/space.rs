@@ -210,7 +210,8 @@ fn access_cost(access: &Strided, axis: usize) -> usize {
 }
 
 /// How often a body of this cost (in additions) is repeated in a loop's body: small bodies are,
-/// so that counting and addressing do not outweigh them.
+/// so that counting and addressing do not outweigh them. An optimizer's update, which reads and
+/// writes some six arrays, is among those that are repeated once.
 pub(crate) fn unroll(cost: usize) -> usize {
     match cost {
         0..=8 => 4,

@@ -37,7 +37,7 @@ const LARGEST: f64 = 1e300;
 ///
 /// # Errors
 ///
-/// If the file cannot be written.
+/// If the picture cannot be drawn or the file not written.
 pub fn curves(path: impl AsRef<Path>, along: &str, series: &[(&str, &[f64])]) -> Result<(), Error> {
     let png = || -> Result<Vec<u8>, Failure> {
         let mut bytes = std::io::Cursor::new(Vec::new());
@@ -78,33 +78,60 @@ fn draw(along: &str, series: &[(&str, &[f64])]) -> Result<RgbImage, Failure> {
             .light_line_style(WHITE)
             .bold_line_style(RGBColor(225, 225, 225))
             .draw()?;
+        let mut named = false;
         for ((name, numbers), colour) in series.iter().zip(COLOURS.iter().cycle()) {
             let numbered = numbers.iter().enumerate().map(|(at, number)| (at + 1, *number));
             let points: Vec<(usize, f64)> = numbered.collect();
             let runs = points.split(|(_, number)| !number.is_finite());
-            for (idx, run) in runs.filter(|run| !run.is_empty()).enumerate() {
-                let drawn = run.iter().map(|(at, number)| (*at, limited(*number)));
-                let mut line = LineSeries::new(drawn, colour.stroke_width(2));
+            let stroke = colour.stroke_width(2);
+            let (mut segments, mut points) = (Vec::new(), Vec::new());
+            for run in runs.filter(|run| !run.is_empty()) {
+                let run = thinned(run, longest);
+                // Each by itself, as the parts of one path that overlap may leave holes.
+                segments.extend(run.windows(2).map(|pair| PathElement::new(pair.to_vec(), stroke)));
                 // A number between two gaps is no line.
-                line = line.point_size(if run.len() == 1 { 2 } else { 0 });
-                let drawn = chart.draw_series(line)?;
-                if idx == 0 {
-                    drawn.label(*name).legend(|(x, y)| {
-                        PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2))
-                    });
-                }
+                points.extend((run.len() == 1).then(|| Circle::new(run[0], 2, colour.filled())));
             }
+            if segments.is_empty() && points.is_empty() {
+                continue;
+            }
+            named = true;
+            chart.draw_series(points)?;
+            chart
+                .draw_series(segments)?
+                .label(*name)
+                .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], stroke));
         }
-        chart
-            .configure_series_labels()
-            .label_font((FONT, 15))
-            .background_style(WHITE.mix(0.85))
-            .border_style(RGBColor(190, 190, 190))
-            .position(SeriesLabelPosition::UpperRight)
-            .draw()?;
+        if named {
+            chart
+                .configure_series_labels()
+                .label_font((FONT, 15))
+                .background_style(WHITE.mix(0.85))
+                .border_style(RGBColor(190, 190, 190))
+                .position(SeriesLabelPosition::UpperRight)
+                .draw()?;
+        }
         area.present()?;
     }
     RgbImage::from_raw(SIZE.0, SIZE.1, pixels).ok_or_else(|| "a picture of another size".into())
+}
+
+/// Of many numbers in one column of pixels the first, the least, the greatest and the last, in
+/// their order: what a line through all of them covers.
+fn thinned(run: &[(usize, f64)], longest: usize) -> Vec<(usize, f64)> {
+    let column = |at: usize| at as u128 * u128::from(SIZE.0) / longest.max(1) as u128;
+    let mut kept = Vec::new();
+    for same in run.chunk_by(|one, next| column(one.0) == column(next.0)) {
+        let by_number = |one: &&(usize, f64), other: &&(usize, f64)| one.1.total_cmp(&other.1);
+        let extremes = [same.iter().min_by(by_number), same.iter().max_by(by_number)];
+        let ends = [same.first(), same.last()];
+        let mut points: Vec<(usize, f64)> =
+            ends.into_iter().chain(extremes).flatten().copied().collect();
+        points.sort_by_key(|(at, _)| *at);
+        points.dedup_by_key(|(at, _)| *at);
+        kept.extend(points.into_iter().map(|(at, number)| (at, limited(number))));
+    }
+    kept
 }
 
 fn limited(number: f64) -> f64 {
@@ -145,10 +172,12 @@ mod tests {
 
     use super::*;
 
-    /// Pixels of a colour.
+    /// Pixels of a colour, but for those of the legend.
     fn count(picture: &RgbImage, colour: RGBColor) -> usize {
         let colour = [colour.0, colour.1, colour.2];
-        picture.pixels().filter(|pixel| pixel.0 == colour).count()
+        let legend = |x: u32, y: u32| x > SIZE.0 * 3 / 4 && y < SIZE.1 / 5;
+        let own = picture.enumerate_pixels().filter(|(x, y, _)| !legend(*x, *y));
+        own.filter(|(_, _, pixel)| pixel.0 == colour).count()
     }
 
     #[test]
@@ -187,6 +216,23 @@ mod tests {
             let drawn = count(&picture, COLOURS[0]) > 0;
             assert_eq!(drawn, numbers.iter().any(|number| number.is_finite()), "{numbers:?}");
         }
+    }
+
+    #[test]
+    fn many_numbers_leave_no_holes() {
+        let zigzag: Vec<f64> = (0..200_000).map(|at| f64::from(at % 2)).collect();
+        let picture = draw("step", &[("loss", &zigzag)]).unwrap();
+        // The whole frame but the margins above and below the extremes.
+        let covered = count(&picture, COLOURS[0]);
+        assert!(covered > 600 * 350, "{covered}");
+        assert!(thinned(&zigzag.into_iter().enumerate().collect::<Vec<_>>(), 200_000).len() < 4000);
+    }
+
+    #[test]
+    fn what_has_no_number_has_no_legend() {
+        let bare = draw("epoch", &[]).unwrap();
+        assert_eq!(draw("epoch", &[("loss", &[f64::NAN])]).unwrap(), bare);
+        assert_ne!(draw("epoch", &[("loss", &[0.5])]).unwrap(), bare);
     }
 
     #[test]

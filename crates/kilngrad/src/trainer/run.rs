@@ -319,12 +319,13 @@ impl<'r, 'a, M: Model> Training<'r, 'a, M> {
         #[cfg(feature = "plot")]
         if let Some(path) = &self.plan.plot {
             let loss = &self.names[self.loss];
-            let training: Vec<f64> = epochs.iter().filter_map(|e| e.training(loss)).collect();
-            let validation: Vec<f64> = epochs.iter().filter_map(|e| e.validation(loss)).collect();
+            // An epoch without validation is a gap.
+            let of = |value: Option<f64>| value.unwrap_or(f64::NAN);
+            let training: Vec<f64> = epochs.iter().map(|e| of(e.training(loss))).collect();
+            let validation: Vec<f64> = epochs.iter().map(|e| of(e.validation(loss))).collect();
             let names = [format!("{loss}, training"), format!("{loss}, validation")];
             let series = [(&*names[0], &*training), (&*names[1], &*validation)];
-            let given = 1 + usize::from(!validation.is_empty());
-            crate::plot::curves(path, "epoch", &series[..given])?;
+            crate::plot::curves(path, "epoch", &series)?;
         }
         let Some(epoch) = epochs.last() else { return Ok(None) };
         let mut flows = [ControlFlow::Continue(()); 2];
